@@ -1,0 +1,64 @@
+//! `cargo xtask test`: from a bare machine to all tests passed.
+//!
+//! A missing part is an error that says its cure, never a test that is passed over.
+
+use crate::parts;
+use crate::postgres::{Durability, Postgres};
+use crate::shell;
+use crate::workspace::Workspace;
+use anyhow::Result;
+use std::process::Command;
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Given to the test runner as they are, e.g. `-- -p dalsegno-store`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let workspace = Workspace::read()?;
+    eprintln!("\n== what the tests need");
+    let python = parts::python(&workspace)?;
+    let chromium = parts::chromium()?;
+    let binaries = parts::postgres_binaries(&workspace)?;
+
+    shell::show(
+        "build",
+        shell::cargo().args(["build", "--package", "dalsegno-daemon"]),
+    )?;
+    let postgres = Postgres::start(&binaries, Durability::Throwaway)?;
+    let with_parts = |command: &mut Command| {
+        command
+            .env("DALSEGNO_TEST_POSTGRES_URL", postgres.url())
+            .env("DALSEGNO_TEST_CHROMIUM", &chromium)
+            .env("DALSEGNO_TEST_PYTHON", &python)
+            .env(
+                "DALSEGNO_TEST_BINARY",
+                workspace.binary("debug", "dalsegno"),
+            )
+            // Snapshots are compared, never written by a test run.
+            .env("INSTA_UPDATE", "no");
+    };
+
+    let mut tests = shell::cargo();
+    if shell::on_path("cargo-nextest").is_some() {
+        tests.args(["nextest", "run", "--no-fail-fast", "--no-tests", "warn"]);
+    } else {
+        tests.args(["test", "--all-targets", "--no-fail-fast"]);
+    }
+    if args.rest.is_empty() {
+        tests.arg("--workspace");
+    }
+    tests.args(&args.rest);
+    with_parts(&mut tests);
+    shell::show("tests", &mut tests)?;
+
+    if args.rest.is_empty() {
+        let mut docs = shell::cargo();
+        docs.args(["test", "--workspace", "--doc", "--quiet"]);
+        with_parts(&mut docs);
+        shell::show("documentation tests", &mut docs)?;
+    }
+    Ok(())
+}
