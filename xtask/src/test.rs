@@ -21,13 +21,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     eprintln!("\n== what the tests need");
     let python = parts::python(&workspace)?;
     let chromium = parts::chromium()?;
-    let binaries = parts::postgres_binaries(&workspace)?;
+    let postgres = Postgres::start(
+        &parts::postgres_binaries(&workspace)?,
+        Durability::Throwaway,
+    )?;
 
     shell::show(
         "build",
         shell::cargo().args(["build", "--package", "dalsegno-daemon"]),
     )?;
-    let postgres = Postgres::start(&binaries, Durability::Throwaway)?;
     let with_parts = |command: &mut Command| {
         command
             .env("DALSEGNO_TEST_POSTGRES_URL", postgres.url())
