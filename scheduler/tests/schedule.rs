@@ -537,7 +537,9 @@ proptest! {
     /// croner decides by the shape of a text what a clock change does; we are told to do the same:
     /// one fixed time a day is shifted and runs on the first pass, all others are skipped and run
     /// on both. Excluded: days that never come (croner searches to the year 5000), `L-n`, `a/n`,
-    /// ranges such as FRI-MON and 31W, which croner does not read or reads in its own way.
+    /// ranges such as FRI-MON and 31W, which croner does not read or reads in its own way; and the
+    /// years from 2100, where our calendar ends (a last Friday of April at 00:15 is skipped in
+    /// Cairo every year until then).
     #[test]
     fn croner_finds_the_same_times(
         (text, one_a_day) in unix_text(),
@@ -549,13 +551,16 @@ proptest! {
         };
         let ours = schedule(&text, zone.name(), gap, Some(overlap));
         let theirs = CronParser::new().parse(&text).expect("croner reads it");
+        let end = at("2100-01-01T00:00:00Z");
         let theirs: Vec<_> = theirs
             .iter_after(from.to_chrono().with_timezone(&zone))
+            .map(|at| Timestamp::from_chrono(at.to_utc()))
+            .take_while(|at| *at <= end)
             .take(6)
-            .map(|at| Timestamp::from_chrono(at.to_utc()).to_string())
+            .map(|at| at.to_string())
             .collect();
         let ours: Vec<_> = ours
-            .between(from, Timestamp::MAX)
+            .between(from, end)
             .take(6)
             .map(|at| at.to_string())
             .collect();
