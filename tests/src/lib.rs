@@ -1,0 +1,19 @@
+//! The harness of the black-box tests: the real binary on folders that go away, spoken to as a user would.
+//!
+//! Nothing here depends on our other crates: what a user cannot see, these tests do not know.
+
+mod api;
+mod binary;
+mod daemon;
+mod house;
+mod patience;
+mod processes;
+mod witness;
+
+pub use api::{Answer, Api, run_id};
+pub use binary::Said;
+pub use daemon::Daemon;
+pub use house::House;
+pub use patience::{PATIENCE, eventually};
+pub use processes::{Process, kill};
+pub use witness::{Gate, Witness};
