@@ -1,1 +1,118 @@
-//! x
+//! The page in a real browser, and without scripts.
+
+use dalsegno_tests::{Daemon, House};
+use serde_json::json;
+use std::process::Command;
+
+const FLOW: &str = r#"
+flow: show_me
+description: Two steps to look at.
+schedule: { cron: "0 6 * * *", timezone: Europe/Berlin }
+steps:
+  brew: { run: echo hello from brew }
+  pour: { after: brew, run: "true" }
+"#;
+
+#[test]
+fn pages_say_what_matters_without_scripts() {
+    let house = House::with(&[("show_me.yaml", FLOW)]);
+    let daemon = house.up();
+    let id = daemon.api().start("show_me", &json!({}));
+    daemon.api().wait_for_run(&id);
+    for (path, words) in [
+        ("/".to_owned(), &["show_me"][..]),
+        (
+            "/flows/show_me".to_owned(),
+            &[
+                "show_me",
+                "Two steps to look at.",
+                "brew",
+                "pour",
+                "0 6 * * *",
+                "<svg",
+            ],
+        ),
+        (
+            format!("/runs/{id}"),
+            &["show_me", "brew", "pour", "succeeded", "<svg"],
+        ),
+    ] {
+        let page = daemon.api().get(&path).expect(200);
+        assert!(
+            page.content_type.starts_with("text/html"),
+            "{path}: {}",
+            page.content_type
+        );
+        for word in words {
+            assert!(page.text.contains(word), "{path} does not say `{word}`");
+        }
+    }
+    let missing = daemon.api().get("/flows/no_such_flow").expect(404);
+    assert!(
+        missing.content_type.starts_with("text/html"),
+        "people get a page: {missing:?}"
+    );
+}
+
+#[test]
+fn names_from_files_are_text_on_the_page_never_markup() {
+    let flow = FLOW.replace("Two steps to look at.", "\"<script>alert(1)</script>\"");
+    let house = House::with(&[("show_me.yaml", &flow)]);
+    let daemon = house.up();
+    let page = daemon.api().get("/flows/show_me").expect(200);
+    assert!(
+        !page.text.contains("<script>alert(1)"),
+        "markup came through"
+    );
+}
+
+#[test]
+fn a_browser_shows_the_run_and_reports_no_error() {
+    let house = House::with(&[("show_me.yaml", FLOW)]);
+    let daemon = house.up();
+    let id = daemon.api().start("show_me", &json!({}));
+    daemon.api().wait_for_run(&id);
+    let shown = browse(&house, &daemon, &format!("/runs/{id}"));
+    for word in ["show_me", "brew", "pour", "succeeded"] {
+        assert!(shown.contains(word), "the browser does not show `{word}`");
+    }
+}
+
+/// The page as it stands in Chromium after its scripts have run.
+///
+/// # Panics
+/// When there is no Chromium, or when a script of the page fails.
+fn browse(house: &House, daemon: &Daemon, path: &str) -> String {
+    let chromium = std::env::var_os("DALSEGNO_TEST_CHROMIUM")
+        .expect("DALSEGNO_TEST_CHROMIUM names a Chromium; run `cargo xtask test`, which finds or installs one");
+    let output = Command::new("timeout")
+        .args(["--kill-after=5", "80"])
+        .arg(chromium)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+        ])
+        .args([
+            "--enable-logging=stderr",
+            "--virtual-time-budget=2000",
+            "--dump-dom",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            house.path("browser").display()
+        ))
+        .arg(format!("{}{path}", daemon.url()))
+        .output()
+        .expect("`timeout` of coreutils is installed");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "Chromium failed: {log}");
+    let errors: Vec<_> = log
+        .lines()
+        .filter(|it| it.contains("CONSOLE") && it.contains("rror"))
+        .collect();
+    assert!(errors.is_empty(), "scripts failed: {errors:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

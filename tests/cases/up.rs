@@ -1,1 +1,120 @@
-//! x
+//! `dalsegno up`: from a folder of flow files to a running daemon, and what can be in its way.
+
+use dalsegno_tests::House;
+use std::net::TcpListener;
+
+const HOURLY: &str =
+    "flow: hourly\nschedule: { cron: '0 * * * *' }\nsteps:\n  tick: { run: 'true' }\n";
+
+#[test]
+fn up_prints_where_the_page_is_and_what_runs_next() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let daemon = house.up();
+    let said = daemon.said();
+    assert!(said.contains(daemon.url()), "{said}");
+    assert!(
+        said.contains("hourly"),
+        "it names the flow that runs next: {said}"
+    );
+    assert!(house.data().is_dir(), "the data folder is made");
+}
+
+#[test]
+fn up_answers_its_health_routes() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let daemon = house.up();
+    let api = daemon.api();
+    api.get("/livez").expect(200);
+    api.get("/readyz").expect(200);
+    let metrics = api.get("/metrics").expect(200);
+    assert!(
+        metrics.content_type.starts_with("text/plain"),
+        "{metrics:?}"
+    );
+    assert!(metrics.text.contains("# TYPE dalsegno_"), "{metrics:?}");
+}
+
+#[test]
+fn sigterm_stops_the_daemon_in_order_and_leaves_nothing() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let daemon = house.up();
+    assert_eq!(daemon.stop(), 0);
+    house.is_empty_soon();
+}
+
+#[test]
+fn what_was_known_is_known_after_a_restart() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let daemon = house.up();
+    let id = daemon.api().start("hourly", &serde_json::json!({}));
+    assert_eq!(daemon.api().wait_for_run(&id)["state"], "succeeded");
+    assert_eq!(daemon.stop(), 0);
+
+    let again = house.up();
+    assert_eq!(again.api().run(&id)["state"], "succeeded");
+}
+
+#[test]
+fn a_second_up_on_the_same_folder_is_refused() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let daemon = house.up();
+    let second = house.run(&house.up_command());
+    let data = house.data();
+    second.failed_with(&[&data.to_string_lossy()]);
+    daemon.api().get("/readyz").expect(200);
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_cure() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    house
+        .run(&house.up_command_on(&port))
+        .failed_with(&[&port, "--port"]);
+    house.is_empty_soon();
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_named() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    // Not even root can make a folder below a file.
+    std::fs::write(house.path("file"), "").expect("the house can be written to");
+    let data = house.path("file/data").to_string_lossy().into_owned();
+    let flows = house.flows().to_string_lossy().into_owned();
+    house
+        .dalsegno(&["up", "--port", "0", "--data", &data, &flows])
+        .failed_with(&[&data]);
+}
+
+#[test]
+fn a_read_only_data_folder_is_named() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let flows = house.flows().to_string_lossy().into_owned();
+    // /proc takes no new files from anyone.
+    house
+        .dalsegno(&["up", "--port", "0", "--data", "/proc/self", &flows])
+        .failed_with(&["/proc/self"]);
+}
+
+#[test]
+fn a_folder_of_flows_that_does_not_exist_is_named() {
+    let house = House::with(&[]);
+    let data = house.data().to_string_lossy().into_owned();
+    house
+        .dalsegno(&["up", "--port", "0", "--data", &data, "no-such-folder"])
+        .failed_with(&["no-such-folder"]);
+}
+
+#[test]
+fn a_command_without_a_daemon_says_how_to_start_one() {
+    let house = House::with(&[]);
+    let free = TcpListener::bind("127.0.0.1:0")
+        .expect("a free port")
+        .local_addr()
+        .expect("it is bound");
+    let server = format!("http://{free}");
+    house
+        .dalsegno(&["runs", "--server", &server])
+        .failed_with(&[&server, "dalsegno up"]);
+}

@@ -34,7 +34,6 @@ impl Answer {
     /// # Panics
     /// When the status is another.
     #[track_caller]
-    #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         self

@@ -30,7 +30,6 @@ impl Said {
 
     /// # Panics
     /// When the command failed.
-    #[must_use]
     pub fn succeeded(self) -> Self {
         assert_eq!(self.code, 0, "expected success: {self}");
         self

@@ -81,9 +81,14 @@ impl House {
         Daemon::start(self, arguments)
     }
 
-    /// `dalsegno up` on this house, not started; more arguments may follow.
+    /// `dalsegno up` on this house and a free port, not started; more arguments may follow.
     pub fn up_command(&self) -> Command {
-        let mut command = binary::command(["up", "--port", "0", "--data"]);
+        self.up_command_on("0")
+    }
+
+    /// The same on a given port.
+    pub fn up_command_on(&self, port: &str) -> Command {
+        let mut command = binary::command(["up", "--port", port, "--data"]);
         command
             .arg(self.data())
             .arg(self.flows())
