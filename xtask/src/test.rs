@@ -26,10 +26,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Durability::Throwaway,
     )?;
 
-    shell::show(
-        "build",
-        shell::cargo().args(["build", "--package", "dalsegno-daemon"]),
-    )?;
+    if needs_binary(&args.rest) {
+        shell::show(
+            "build",
+            shell::cargo().args(["build", "--package", "dalsegno-daemon"]),
+        )?;
+    }
     let with_parts = |command: &mut Command| {
         command
             .env("DALSEGNO_TEST_POSTGRES_URL", postgres.url())
@@ -63,4 +65,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         shell::show("documentation tests", &mut docs)?;
     }
     Ok(())
+}
+
+/// Whether these arguments of the test runner may choose black-box tests.
+fn needs_binary(rest: &[String]) -> bool {
+    let names_packages = rest
+        .iter()
+        .any(|it| it.starts_with("-p") || it.starts_with("--package"));
+    !names_packages || rest.iter().any(|it| it.contains("dalsegno-tests"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_is_built_unless_other_packages_are_named() {
+        let needs = |line: &str| {
+            needs_binary(
+                &line
+                    .split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert!(needs(""));
+        assert!(needs("kill_nine"));
+        assert!(needs("-p dalsegno-tests kill_nine"));
+        assert!(!needs("-p dalsegno-store"));
+        assert!(!needs("--package=dalsegno-store"));
+    }
 }
