@@ -1,0 +1,345 @@
+//! Rows from columns, in the order of [`crate::table`].
+
+use crate::error::Error;
+use crate::page::TaskCount;
+use crate::path;
+use dalsegno_scheduler::row::{
+    AttemptRow, AttemptState, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval,
+    JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Paused, Retries, RunRow,
+    RunState, ScopeRow, ScopeState, TaskRow, TaskState,
+};
+use dalsegno_scheduler::{
+    AttemptId, FlowName, RunId, StepName, TaskId, Timestamp, TriggerName, Version,
+};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// What the rows of both drivers can do.
+pub(crate) trait Fields: Send + Sync {
+    fn int(&self, column: usize) -> Result<Option<i64>, sqlx::Error>;
+    fn text(&self, column: usize) -> Result<Option<String>, sqlx::Error>;
+    fn flag(&self, column: usize) -> Result<bool, sqlx::Error>;
+}
+
+/// Reads the columns of one row from left to right.
+pub(crate) struct Columns<'a, R> {
+    row: &'a R,
+    place: &'static str,
+    column: usize,
+}
+
+impl<'a, R: Fields> Columns<'a, R> {
+    pub(crate) fn new(row: &'a R, place: &'static str) -> Self {
+        Self {
+            row,
+            place,
+            column: 0,
+        }
+    }
+
+    fn step(&mut self) -> usize {
+        self.column += 1;
+        self.column - 1
+    }
+
+    fn corrupt(&self, expected: &'static str, value: impl ToString) -> Error {
+        Error::Corrupt {
+            place: self.place,
+            expected,
+            value: value.to_string(),
+        }
+    }
+
+    pub(crate) fn maybe_int(&mut self) -> Result<Option<i64>, Error> {
+        let column = self.step();
+        self.row
+            .int(column)
+            .map_err(|error| self.corrupt("a number", error))
+    }
+
+    pub(crate) fn int(&mut self) -> Result<i64, Error> {
+        self.maybe_int()?
+            .ok_or_else(|| self.corrupt("a number", "nothing"))
+    }
+
+    fn number<T: TryFrom<i64>>(&mut self) -> Result<T, Error> {
+        let int = self.int()?;
+        T::try_from(int).map_err(|_| self.corrupt("a number in range", int))
+    }
+
+    fn at(&mut self) -> Result<Timestamp, Error> {
+        self.int().map(Timestamp)
+    }
+
+    fn maybe_at(&mut self) -> Result<Option<Timestamp>, Error> {
+        Ok(self.maybe_int()?.map(Timestamp))
+    }
+
+    fn maybe_run(&mut self) -> Result<Option<RunId>, Error> {
+        Ok(self.maybe_int()?.map(|it| RunId(it as u64)))
+    }
+
+    fn flag(&mut self) -> Result<bool, Error> {
+        let column = self.step();
+        self.row
+            .flag(column)
+            .map_err(|error| self.corrupt("true or false", error))
+    }
+
+    pub(crate) fn maybe_text(&mut self) -> Result<Option<String>, Error> {
+        let column = self.step();
+        self.row
+            .text(column)
+            .map_err(|error| self.corrupt("a text", error))
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, Error> {
+        self.maybe_text()?
+            .ok_or_else(|| self.corrupt("a text", "nothing"))
+    }
+
+    fn word<T>(&mut self, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
+        let text = self.text()?;
+        parse(&text).ok_or_else(|| self.corrupt("a state", text))
+    }
+
+    fn maybe_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+        match self.maybe_text()? {
+            None => Ok(None),
+            Some(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|error| self.corrupt("JSON", format!("{text}: {error}"))),
+        }
+    }
+
+    fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let text = self.text()?;
+        serde_json::from_str(&text)
+            .map_err(|error| self.corrupt("JSON", format!("{text}: {error}")))
+    }
+
+    fn task(&mut self) -> Result<TaskId, Error> {
+        Ok(TaskId {
+            step: StepName::new(self.text()?),
+            path: path::parse(&self.text()?)?,
+            iteration: self.number()?,
+        })
+    }
+}
+
+pub(crate) fn claim<R: Fields>(row: &R) -> Result<Claim, Error> {
+    let c = &mut Columns::new(row, "a claim");
+    Ok(Claim {
+        key: c.text()?,
+        result: c.text()?,
+    })
+}
+
+pub(crate) fn version<R: Fields>(row: &R) -> Result<FlowVersionRow, Error> {
+    let c = &mut Columns::new(row, "a flow version");
+    Ok(FlowVersionRow {
+        flow: FlowName::new(c.text()?),
+        version: Version::new(c.text()?),
+        source: c.text()?,
+        definition: c.text()?,
+        created_at: c.at()?,
+    })
+}
+
+pub(crate) fn flow<R: Fields>(row: &R) -> Result<FlowRow, Error> {
+    let c = &mut Columns::new(row, "a flow");
+    Ok(FlowRow {
+        name: FlowName::new(c.text()?),
+        active_version: c.maybe_text()?.map(Version::new),
+        file: c.text()?,
+        invalid: c.maybe_text()?,
+        removed: c.flag()?,
+        paused: {
+            let (by, reason, at) = (c.maybe_text()?, c.maybe_text()?, c.maybe_at()?);
+            by.zip(at).map(|(by, at)| Paused { by, reason, at })
+        },
+        blocked_by: c.maybe_run()?,
+        updated_at: c.at()?,
+    })
+}
+
+pub(crate) fn event<R: Fields>(row: &R) -> Result<Arc<EventRow>, Error> {
+    event_from(&mut Columns::new(row, "an event")).map(Arc::new)
+}
+
+fn event_from<R: Fields>(c: &mut Columns<'_, R>) -> Result<EventRow, Error> {
+    Ok(EventRow {
+        seq: c.number()?,
+        source: c.text()?,
+        id: c.text()?,
+        kind: c.text()?,
+        subject: c.maybe_text()?,
+        time: c.at()?,
+        data: Arc::new(c.json()?),
+        received_at: c.at()?,
+    })
+}
+
+pub(crate) fn occurrence<R: Fields>(row: &R) -> Result<OccurrenceRow, Error> {
+    let c = &mut Columns::new(row, "an occurrence");
+    Ok(OccurrenceRow {
+        flow: FlowName::new(c.text()?),
+        key: c.text()?,
+        trigger: TriggerName::new(c.text()?),
+        due_at: c.at()?,
+        interval: Interval {
+            start: c.at()?,
+            end: c.at()?,
+        },
+        state: c.word(OccurrenceState::parse)?,
+        reason: c.maybe_json()?,
+        run: c.maybe_run()?,
+        updated_at: c.at()?,
+    })
+}
+
+pub(crate) fn event_match<R: Fields>(row: &R) -> Result<MatchRow, Error> {
+    let c = &mut Columns::new(row, "an event's match");
+    Ok(MatchRow {
+        event: c.number()?,
+        flow: FlowName::new(c.text()?),
+        trigger: TriggerName::new(c.text()?),
+        leaf: c.number()?,
+        outcome: c.word(MatchOutcome::parse)?,
+        reason: c.maybe_json()?,
+        run: c.maybe_run()?,
+        updated_at: c.at()?,
+    })
+}
+
+/// The columns of the half match, then those of its event.
+pub(crate) fn half_match<R: Fields>(row: &R) -> Result<HalfMatchRow, Error> {
+    let c = &mut Columns::new(row, "a half match");
+    let (flow, trigger, join_key, leaf) = (
+        FlowName::new(c.text()?),
+        TriggerName::new(c.text()?),
+        c.text()?,
+        c.number()?,
+    );
+    c.int()?;
+    let (since, expires_at) = (c.at()?, c.maybe_at()?);
+    Ok(HalfMatchRow {
+        flow,
+        trigger,
+        join_key,
+        leaf,
+        event: Arc::new(event_from(c)?),
+        since,
+        expires_at,
+    })
+}
+
+pub(crate) fn run<R: Fields>(row: &R) -> Result<Arc<RunRow>, Error> {
+    let c = &mut Columns::new(row, "a run");
+    Ok(Arc::new(RunRow {
+        id: RunId(c.number()?),
+        flow: FlowName::new(c.text()?),
+        version: Version::new(c.text()?),
+        state: c.word(RunState::parse)?,
+        generation: c.number()?,
+        params: Arc::new(c.json()?),
+        occurrence: c.text()?,
+        trigger: TriggerName::new(c.text()?),
+        interval: Interval {
+            start: c.at()?,
+            end: c.at()?,
+        },
+        priority: c.number()?,
+        events: c.json()?,
+        reason: c.maybe_json()?,
+        ending: match c.maybe_text()? {
+            None => None,
+            Some(text) => Some(RunState::parse(&text).ok_or_else(|| c.corrupt("a state", text))?),
+        },
+        queued_at: c.at()?,
+        created_at: c.at()?,
+        started_at: c.maybe_at()?,
+        finished_at: c.maybe_at()?,
+        deadline: c.maybe_at()?,
+    }))
+}
+
+pub(crate) fn task<R: Fields>(row: &R) -> Result<Arc<TaskRow>, Error> {
+    let c = &mut Columns::new(row, "a task");
+    Ok(Arc::new(TaskRow {
+        run: RunId(c.number()?),
+        task: c.task()?,
+        state: c.word(TaskState::parse)?,
+        attempt: c.number()?,
+        retries: Retries {
+            user: c.number()?,
+            infrastructure: c.number()?,
+        },
+        reason: c.maybe_json()?,
+        ready_at: c.at()?,
+        submitted_at: c.maybe_at()?,
+        started_at: c.maybe_at()?,
+        finished_at: c.maybe_at()?,
+        retry_at: c.maybe_at()?,
+        deadline: c.maybe_at()?,
+        external_id: c.maybe_text()?.map(Arc::from),
+        outputs: c.maybe_json()?.map(Arc::new),
+        chosen: c.maybe_json::<Vec<StepName>>()?.map(Arc::from),
+        splits: match c.maybe_int()? {
+            None => None,
+            Some(int) => Some(u32::try_from(int).map_err(|_| c.corrupt("a number in range", int))?),
+        },
+    }))
+}
+
+pub(crate) fn scope<R: Fields>(row: &R) -> Result<Arc<ScopeRow>, Error> {
+    let c = &mut Columns::new(row, "a foreach scope");
+    Ok(Arc::new(ScopeRow {
+        run: RunId(c.number()?),
+        scope: StepName::new(c.text()?),
+        path: path::parse(&c.text()?)?,
+        state: c.word(ScopeState::parse)?,
+        items: Arc::new(c.json()?),
+        reason: c.maybe_json()?,
+        opened_at: c.at()?,
+        closed_at: c.maybe_at()?,
+    }))
+}
+
+pub(crate) fn attempt<R: Fields>(row: &R) -> Result<AttemptRow, Error> {
+    let c = &mut Columns::new(row, "an attempt");
+    Ok(AttemptRow {
+        id: AttemptId {
+            run: RunId(c.number()?),
+            task: c.task()?,
+            number: c.number()?,
+        },
+        state: c.word(AttemptState::parse)?,
+        reason: c.maybe_json()?,
+        external_id: c.maybe_text()?.map(Arc::from),
+        submitted_at: c.at()?,
+        started_at: c.maybe_at()?,
+        finished_at: c.at()?,
+    })
+}
+
+pub(crate) fn journal<R: Fields>(row: &R) -> Result<JournalEntry, Error> {
+    let c = &mut Columns::new(row, "a journal entry");
+    Ok(JournalEntry {
+        seq: c.number()?,
+        at: c.at()?,
+        flow: FlowName::new(c.text()?),
+        run: c.maybe_run()?,
+        kind: c.text()?,
+        body: c.text()?,
+    })
+}
+
+pub(crate) fn task_count<R: Fields>(row: &R) -> Result<TaskCount, Error> {
+    let c = &mut Columns::new(row, "a count of tasks");
+    Ok(TaskCount {
+        step: StepName::new(c.text()?),
+        state: c.word(TaskState::parse)?,
+        tasks: c.number()?,
+    })
+}

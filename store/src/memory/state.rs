@@ -1,0 +1,239 @@
+//! The maps, and how a commit changes them.
+
+use crate::error::{CommitError, Error};
+use crate::lease::Lease;
+use dalsegno_scheduler::row::{
+    AttemptRow, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, JournalEntry,
+    MatchRow, OccurrenceRow, OccurrenceState, Recovered, RunRow, ScopeRow, TaskRow,
+};
+use dalsegno_scheduler::{
+    AttemptId, FlowName, Path, RunId, Span, StepName, TaskId, Timestamp, TriggerName, Version,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The newest term; its holder is `None` when it was released or lost.
+    term: i64,
+    holder: Option<(String, Timestamp)>,
+    pub claims: BTreeMap<String, Claim>,
+    pub versions: BTreeMap<(FlowName, Version), FlowVersionRow>,
+    pub flows: BTreeMap<FlowName, FlowRow>,
+    pub events: BTreeMap<u64, Arc<EventRow>>,
+    pub occurrences: BTreeMap<(FlowName, String), OccurrenceRow>,
+    pub matches: BTreeMap<(u64, FlowName, TriggerName, u16), MatchRow>,
+    pub half_matches: BTreeMap<(FlowName, TriggerName, String, u16), HalfMatchRow>,
+    pub runs: BTreeMap<RunId, Arc<RunRow>>,
+    pub unfinished: BTreeSet<RunId>,
+    pub tasks: BTreeMap<RunId, BTreeMap<TaskId, Arc<TaskRow>>>,
+    pub scopes: BTreeMap<RunId, BTreeMap<(StepName, Path), Arc<ScopeRow>>>,
+    pub attempts: BTreeMap<AttemptId, AttemptRow>,
+    pub journal: BTreeMap<u64, JournalEntry>,
+}
+
+impl State {
+    pub(super) fn lease(&self) -> Option<Lease> {
+        let (holder, expires_at) = self.holder.clone()?;
+        Some(Lease {
+            holder,
+            term: self.term,
+            expires_at,
+        })
+    }
+
+    pub(super) fn take_lease(&mut self, holder: &str, now: Timestamp, ttl: Span) -> Option<Lease> {
+        if let Some((other, expires_at)) = &self.holder
+            && other != holder
+            && *expires_at > now
+        {
+            return None;
+        }
+        self.term += 1;
+        self.holder = Some((holder.to_owned(), now + ttl));
+        self.lease()
+    }
+
+    pub(super) fn renew_lease(
+        &mut self,
+        lease: &Lease,
+        now: Timestamp,
+        ttl: Span,
+    ) -> Option<Lease> {
+        if !self.is_held(lease) {
+            return None;
+        }
+        self.holder = Some((lease.holder.clone(), now + ttl));
+        self.lease()
+    }
+
+    pub(super) fn release_lease(&mut self, lease: &Lease) {
+        if self.is_held(lease) {
+            self.holder = None;
+        }
+    }
+
+    pub(super) fn lose_lease(&mut self) {
+        self.term += 1;
+        self.holder = None;
+    }
+
+    fn is_held(&self, lease: &Lease) -> bool {
+        self.lease()
+            .is_some_and(|it| it.holder == lease.holder && it.term == lease.term)
+    }
+
+    pub(super) fn commit(&mut self, lease: &Lease, changes: &Changes) -> Result<(), CommitError> {
+        if !self.is_held(lease) {
+            return Err(CommitError::LostLease);
+        }
+        let duplicates: Vec<Claim> = changes
+            .claims
+            .iter()
+            .filter_map(|it| self.claims.get(&it.key))
+            .cloned()
+            .collect();
+        if !duplicates.is_empty() {
+            return Err(CommitError::Duplicate(duplicates));
+        }
+        self.check(changes)?;
+        self.apply(changes);
+        Ok(())
+    }
+
+    /// What the constraints of the databases refuse.
+    fn check(&self, changes: &Changes) -> Result<(), Error> {
+        let mut events = BTreeSet::new();
+        for it in &changes.events {
+            if self.events.contains_key(&it.seq) || !events.insert(it.seq) {
+                return Err(Error::Db(format!("event {} is there already", it.seq)));
+            }
+        }
+        let mut journal = BTreeSet::new();
+        for it in &changes.journal {
+            if self.journal.contains_key(&it.seq) || !journal.insert(it.seq) {
+                return Err(Error::Db(format!(
+                    "journal entry {} is there already",
+                    it.seq
+                )));
+            }
+        }
+        match changes
+            .half_matches
+            .iter()
+            .map(|it| it.event.seq)
+            .find(|it| !self.events.contains_key(it) && !events.contains(it))
+        {
+            Some(seq) => Err(Error::Db(format!(
+                "a half match waits with event {seq}, which is not there"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, changes: &Changes) {
+        self.claims
+            .extend(changes.claims.iter().map(|it| (it.key.clone(), it.clone())));
+        for it in &changes.versions {
+            self.versions
+                .insert((it.flow.clone(), it.version.clone()), it.clone());
+        }
+        self.flows
+            .extend(changes.flows.iter().map(|it| (it.name.clone(), it.clone())));
+        self.events
+            .extend(changes.events.iter().map(|it| (it.seq, Arc::clone(it))));
+        for it in &changes.occurrences {
+            self.occurrences
+                .insert((it.flow.clone(), it.key.clone()), it.clone());
+        }
+        for it in &changes.matches {
+            self.matches.insert(
+                (it.event, it.flow.clone(), it.trigger.clone(), it.leaf),
+                it.clone(),
+            );
+        }
+        for key in &changes.half_matches_deleted {
+            self.half_matches.remove(key);
+        }
+        for it in &changes.half_matches {
+            let key = (
+                it.flow.clone(),
+                it.trigger.clone(),
+                it.join_key.clone(),
+                it.leaf,
+            );
+            self.half_matches.insert(key, it.clone());
+        }
+        for it in &changes.runs {
+            self.runs.insert(it.id, Arc::clone(it));
+            if it.state.is_terminal() {
+                self.unfinished.remove(&it.id);
+            } else {
+                self.unfinished.insert(it.id);
+            }
+        }
+        for it in &changes.tasks {
+            self.tasks
+                .entry(it.run)
+                .or_default()
+                .insert(it.task.clone(), Arc::clone(it));
+        }
+        for it in &changes.scopes {
+            self.scopes
+                .entry(it.run)
+                .or_default()
+                .insert((it.scope.clone(), it.path), Arc::clone(it));
+        }
+        self.attempts.extend(
+            changes
+                .attempts
+                .iter()
+                .map(|it| (it.id.clone(), it.clone())),
+        );
+        self.journal
+            .extend(changes.journal.iter().map(|it| (it.seq, it.clone())));
+    }
+
+    pub(super) fn load(&self) -> Recovered {
+        let live = || self.unfinished.iter();
+        let runs: Vec<Arc<RunRow>> = live().filter_map(|id| self.runs.get(id)).cloned().collect();
+        let mut versions: BTreeSet<(FlowName, Version)> = runs
+            .iter()
+            .map(|it| (it.flow.clone(), it.version.clone()))
+            .collect();
+        versions.extend(
+            self.flows
+                .values()
+                .filter_map(|it| Some((it.name.clone(), it.active_version.clone()?))),
+        );
+        Recovered {
+            flows: self.flows.values().cloned().collect(),
+            versions: versions
+                .iter()
+                .filter_map(|key| self.versions.get(key))
+                .cloned()
+                .collect(),
+            occurrences: self
+                .occurrences
+                .values()
+                .filter(|it| it.state == OccurrenceState::Expected)
+                .cloned()
+                .collect(),
+            half_matches: self.half_matches.values().cloned().collect(),
+            runs,
+            tasks: live().flat_map(|id| self.tasks_of(*id)).cloned().collect(),
+            scopes: live().flat_map(|id| self.scopes_of(*id)).cloned().collect(),
+            last_run: self.runs.last_key_value().map_or(0, |(id, _)| id.0),
+            last_event: self.events.last_key_value().map_or(0, |(seq, _)| *seq),
+            last_journal: self.journal.last_key_value().map_or(0, |(seq, _)| *seq),
+        }
+    }
+
+    pub(super) fn tasks_of(&self, run: RunId) -> impl Iterator<Item = &Arc<TaskRow>> {
+        self.tasks.get(&run).into_iter().flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn scopes_of(&self, run: RunId) -> impl Iterator<Item = &Arc<ScopeRow>> {
+        self.scopes.get(&run).into_iter().flat_map(BTreeMap::values)
+    }
+}

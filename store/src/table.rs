@@ -1,0 +1,377 @@
+//! The tables that commits write, and the statements that write them.
+//!
+//! A commit hands each table's rows over as one JSON text, so that a batch of any size is a handful
+//! of statements. Both databases take it apart themselves.
+
+use std::fmt::Write as _;
+
+/// A table as commits see it.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub name: &'static str,
+    /// In the order in which [`crate::encode`] writes them; the first [`Table::key`] are the primary key.
+    pub columns: &'static [(&'static str, Kind)],
+    pub key: usize,
+    /// Whether a second row with the same key replaces the first (else it is an error).
+    pub replaces: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Int,
+    Text,
+    Flag,
+}
+
+use Kind::{Flag, Int, Text};
+
+pub(crate) const CLAIM: Table = Table {
+    name: "claim",
+    columns: &[("key", Text), ("result", Text)],
+    key: 1,
+    replaces: false,
+};
+
+pub(crate) const VERSION: Table = Table {
+    name: "flow_version",
+    columns: &[
+        ("flow", Text),
+        ("version", Text),
+        ("source", Text),
+        ("definition", Text),
+        ("created_at", Int),
+    ],
+    key: 2,
+    replaces: true,
+};
+
+pub(crate) const FLOW: Table = Table {
+    name: "flow",
+    columns: &[
+        ("name", Text),
+        ("active_version", Text),
+        ("file", Text),
+        ("invalid", Text),
+        ("removed", Flag),
+        ("paused_by", Text),
+        ("paused_reason", Text),
+        ("paused_at", Int),
+        ("blocked_by", Int),
+        ("updated_at", Int),
+    ],
+    key: 1,
+    replaces: true,
+};
+
+pub(crate) const EVENT: Table = Table {
+    name: "event",
+    columns: &[
+        ("seq", Int),
+        ("source", Text),
+        ("id", Text),
+        ("type", Text),
+        ("subject", Text),
+        ("time", Int),
+        ("data", Text),
+        ("received_at", Int),
+    ],
+    key: 1,
+    replaces: false,
+};
+
+pub(crate) const OCCURRENCE: Table = Table {
+    name: "occurrence",
+    columns: &[
+        ("flow", Text),
+        ("key", Text),
+        ("trigger", Text),
+        ("due_at", Int),
+        ("interval_start", Int),
+        ("interval_end", Int),
+        ("state", Text),
+        ("reason", Text),
+        ("run", Int),
+        ("updated_at", Int),
+    ],
+    key: 2,
+    replaces: true,
+};
+
+pub(crate) const MATCH: Table = Table {
+    name: "event_match",
+    columns: &[
+        ("event", Int),
+        ("flow", Text),
+        ("trigger", Text),
+        ("leaf", Int),
+        ("outcome", Text),
+        ("reason", Text),
+        ("run", Int),
+        ("updated_at", Int),
+    ],
+    key: 4,
+    replaces: true,
+};
+
+pub(crate) const HALF_MATCH: Table = Table {
+    name: "half_match",
+    columns: &[
+        ("flow", Text),
+        ("trigger", Text),
+        ("join_key", Text),
+        ("leaf", Int),
+        ("event", Int),
+        ("since", Int),
+        ("expires_at", Int),
+    ],
+    key: 4,
+    replaces: true,
+};
+
+pub(crate) const RUN: Table = Table {
+    name: "run",
+    columns: &[
+        ("id", Int),
+        ("flow", Text),
+        ("version", Text),
+        ("state", Text),
+        ("generation", Int),
+        ("params", Text),
+        ("occurrence", Text),
+        ("trigger", Text),
+        ("interval_start", Int),
+        ("interval_end", Int),
+        ("priority", Int),
+        ("events", Text),
+        ("reason", Text),
+        ("ending", Text),
+        ("queued_at", Int),
+        ("created_at", Int),
+        ("started_at", Int),
+        ("finished_at", Int),
+        ("deadline", Int),
+    ],
+    key: 1,
+    replaces: true,
+};
+
+pub(crate) const TASK: Table = Table {
+    name: "task",
+    columns: &[
+        ("run", Int),
+        ("step", Text),
+        ("path", Text),
+        ("iteration", Int),
+        ("state", Text),
+        ("attempt", Int),
+        ("retries_user", Int),
+        ("retries_infrastructure", Int),
+        ("reason", Text),
+        ("ready_at", Int),
+        ("submitted_at", Int),
+        ("started_at", Int),
+        ("finished_at", Int),
+        ("retry_at", Int),
+        ("deadline", Int),
+        ("external_id", Text),
+        ("outputs", Text),
+        ("chosen", Text),
+        ("splits", Int),
+    ],
+    key: 4,
+    replaces: true,
+};
+
+pub(crate) const SCOPE: Table = Table {
+    name: "scope",
+    columns: &[
+        ("run", Int),
+        ("scope", Text),
+        ("path", Text),
+        ("state", Text),
+        ("items", Text),
+        ("reason", Text),
+        ("opened_at", Int),
+        ("closed_at", Int),
+    ],
+    key: 3,
+    replaces: true,
+};
+
+pub(crate) const ATTEMPT: Table = Table {
+    name: "attempt",
+    columns: &[
+        ("run", Int),
+        ("step", Text),
+        ("path", Text),
+        ("iteration", Int),
+        ("number", Int),
+        ("state", Text),
+        ("reason", Text),
+        ("external_id", Text),
+        ("submitted_at", Int),
+        ("started_at", Int),
+        ("finished_at", Int),
+    ],
+    key: 5,
+    replaces: true,
+};
+
+pub(crate) const JOURNAL: Table = Table {
+    name: "journal",
+    columns: &[
+        ("seq", Int),
+        ("at", Int),
+        ("flow", Text),
+        ("run", Int),
+        ("kind", Text),
+        ("body", Text),
+    ],
+    key: 1,
+    replaces: false,
+};
+
+/// All of them.
+#[cfg(test)]
+pub(crate) const ALL: &[&Table] = &[
+    &CLAIM,
+    &VERSION,
+    &FLOW,
+    &EVENT,
+    &OCCURRENCE,
+    &MATCH,
+    &HALF_MATCH,
+    &RUN,
+    &TASK,
+    &SCOPE,
+    &ATTEMPT,
+    &JOURNAL,
+];
+
+impl Table {
+    /// The columns that name a row.
+    pub(crate) fn key_columns(&self) -> &'static [(&'static str, Kind)] {
+        &self.columns[..self.key]
+    }
+
+    /// The names of all columns, for SELECT.
+    pub(crate) fn list(&self) -> String {
+        names(self.columns, "")
+    }
+
+    /// The same, each with the table's name before it.
+    pub(crate) fn qualified_list(&self) -> String {
+        names(self.columns, &format!("{}.", self.name))
+    }
+
+    /// Writes the rows that `source` gives.
+    fn upsert(&self, selected: &str, source: &str) -> String {
+        let mut sql = format!(
+            "INSERT INTO {} ({}) SELECT {selected} FROM {source}",
+            self.name,
+            self.list()
+        );
+        if self.replaces {
+            let key = names(self.key_columns(), "");
+            let set: Vec<String> = self.columns[self.key..]
+                .iter()
+                .map(|(name, _)| format!("{name} = excluded.{name}"))
+                .collect();
+            let _ = write!(sql, " ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", "));
+        }
+        sql
+    }
+}
+
+fn names(columns: &[(&str, Kind)], prefix: &str) -> String {
+    columns
+        .iter()
+        .map(|(name, _)| format!("{prefix}{name}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// One statement of a commit; `$n` stands for the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    Upsert,
+    Delete,
+}
+
+pub(crate) mod sqlite {
+    use super::{Table, Write};
+
+    /// The statement that writes to `table`, its rows being argument `$n`.
+    pub(crate) fn statement(table: &Table, write: Write, n: usize) -> String {
+        match write {
+            Write::Upsert => {
+                // WHERE keeps SQLite's parser from taking ON for a join's.
+                table.upsert(
+                    &values(table.columns.len()),
+                    &format!("json_each(${n}) WHERE true"),
+                )
+            }
+            Write::Delete => {
+                let key = super::names(table.key_columns(), "");
+                let values = values(table.key);
+                format!(
+                    "DELETE FROM {} WHERE ({key}) IN (SELECT {values} FROM json_each(${n}))",
+                    table.name
+                )
+            }
+        }
+    }
+
+    fn values(columns: usize) -> String {
+        (0..columns)
+            .map(|column| format!("value ->> {column}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+pub(crate) mod postgres {
+    use super::{Kind, Table, Write};
+
+    /// The statement that writes to `table`, its rows being argument `$n`. It stands beside the common
+    /// table expression `held`, which has one row, or none if the lease is lost.
+    pub(crate) fn statement(table: &Table, write: Write, n: usize) -> String {
+        match write {
+            Write::Upsert => table.upsert(
+                &super::names(table.columns, "r."),
+                &format!("held, {}", records(table.columns, n)),
+            ),
+            Write::Delete => {
+                let matches: Vec<String> = table
+                    .key_columns()
+                    .iter()
+                    .map(|(name, _)| format!("{}.{name} = r.{name}", table.name))
+                    .collect();
+                let records = records(table.key_columns(), n);
+                format!(
+                    "DELETE FROM {} USING held, {records} WHERE {}",
+                    table.name,
+                    matches.join(" AND ")
+                )
+            }
+        }
+    }
+
+    fn records(columns: &[(&str, Kind)], n: usize) -> String {
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|(name, kind)| {
+                let kind = match kind {
+                    Kind::Int => "BIGINT",
+                    Kind::Text => "TEXT",
+                    Kind::Flag => "BOOLEAN",
+                };
+                format!("{name} {kind}")
+            })
+            .collect();
+        format!(
+            "json_to_recordset(${n}::json) AS r ({})",
+            columns.join(", ")
+        )
+    }
+}
