@@ -3,6 +3,8 @@
 use dalsegno_tests::House;
 use serde_json::json;
 use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::Command;
 
 const GOOD: &str = "flow: good\nsteps:\n  go: { run: \"echo one > '{house}/witness'\" }\n";
 
@@ -161,19 +163,11 @@ fn wrong_arguments_end_with_2_and_a_hint() {
 #[test]
 fn a_file_that_is_no_database_is_refused() {
     let house = House::with(&[("good.yaml", GOOD)]);
-    let daemon = house.up();
-    assert_eq!(daemon.stop(), 0);
-    let database = std::fs::read_dir(house.data())
-        .expect("the data folder was made")
-        .filter_map(|it| Some(it.ok()?.path()))
-        .find(|it| {
-            it.extension()
-                .is_some_and(|ext| ext == "db" || ext == "sqlite")
-        })
-        .expect("the data folder holds the database");
+    assert_eq!(house.up().stop(), 0);
+    let database = database(&house);
     for suffix in ["-wal", "-shm"] {
-        let beside = format!("{}{suffix}", database.display());
-        if std::path::Path::new(&beside).exists() {
+        let beside = PathBuf::from(format!("{}{suffix}", database.display()));
+        if beside.exists() {
             std::fs::remove_file(beside).expect("the house can be written to");
         }
     }
@@ -182,4 +176,35 @@ fn a_file_that_is_no_database_is_refused() {
     house
         .run(&house.up_command())
         .failed_with(&[&database.to_string_lossy()]);
+}
+
+#[test]
+fn a_database_newer_than_the_binary_is_left_as_it_is() {
+    let house = House::with(&[("good.yaml", GOOD)]);
+    assert_eq!(house.up().stop(), 0);
+    let script = "import sqlite3, sys\n\
+                  with sqlite3.connect(sys.argv[1]) as it: it.execute(\"INSERT INTO schema_migration VALUES (9999, 'later')\")";
+    let python = std::env::var_os("DALSEGNO_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let status = Command::new(python)
+        .args(["-c", script])
+        .arg(database(&house))
+        .status()
+        .expect("Python starts");
+    assert!(status.success(), "the database can be marked as newer");
+    house
+        .run(&house.up_command())
+        .failed_with(&["9999", "newer"]);
+}
+
+/// The SQLite file in the data folder, by what it begins with.
+fn database(house: &House) -> PathBuf {
+    let entries = std::fs::read_dir(house.data()).expect("the data folder was made");
+    let mut files = entries
+        .filter_map(|it| Some(it.ok()?.path()))
+        .filter(|it| it.is_file());
+    let is_database =
+        |file: &PathBuf| std::fs::read(file).is_ok_and(|it| it.starts_with(b"SQLite format 3"));
+    files
+        .find(is_database)
+        .expect("the data folder holds the database")
 }
