@@ -58,3 +58,42 @@ fn signal(pid: u32, signal: Signal) {
         Err(error) => panic!("cannot signal process {pid:?}: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::House;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_belongs_to_a_house_by_its_words_its_variables_or_its_place() {
+        let house = House::with(&[]);
+        assert_eq!(house.processes(), []);
+        let mut waits = Command::new("sh");
+        waits.args(["-c", "read _"]).stdin(Stdio::piped());
+        let mut by_words = waits.arg(house.folder()).spawn().expect("there is a shell");
+        let mut waits = Command::new("sh");
+        waits.args(["-c", "read _"]).stdin(Stdio::piped());
+        let mut by_variable = waits
+            .env("PLACE", house.path("x"))
+            .spawn()
+            .expect("there is a shell");
+        let mut waits = Command::new("sh");
+        waits.args(["-c", "read _"]).stdin(Stdio::piped());
+        let mut by_place = waits
+            .current_dir(house.flows())
+            .spawn()
+            .expect("there is a shell");
+
+        let mut found: Vec<_> = house.processes().iter().map(|it| it.pid).collect();
+        let mut started = vec![by_words.id(), by_variable.id(), by_place.id()];
+        found.sort_unstable();
+        started.sort_unstable();
+        assert_eq!(found, started);
+        for child in [&mut by_words, &mut by_variable, &mut by_place] {
+            kill(child.id());
+            child.wait().expect("our child");
+        }
+        house.is_empty_soon();
+    }
+}

@@ -136,3 +136,38 @@ fn open_for_both(path: &Path) -> File {
         .open(path)
         .expect("the pipe was made a moment ago")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::House;
+    use std::process::Command;
+
+    #[test]
+    fn a_step_speaks_waits_at_the_gate_and_goes_on() {
+        let house = House::with(&[]);
+        let (mut witness, gate) = (house.witness("witness"), house.gate("gate"));
+        let mut step = Command::new("sh")
+            .args([
+                "-c",
+                "echo first > witness; cat gate; echo second > witness",
+            ])
+            .current_dir(house.folder())
+            .spawn()
+            .expect("there is a shell");
+        assert_eq!(witness.line(), "first");
+        assert_eq!(witness.so_far(), [""; 0], "it waits");
+        gate.open();
+        witness.wait_for("sec");
+        assert!(step.wait().expect("our child").success());
+    }
+
+    #[test]
+    fn lines_that_were_passed_over_come_later() {
+        let house = House::with(&[]);
+        let mut witness = house.witness("witness");
+        std::fs::write(witness.path(), "one\ntwo\nthree\n").expect("the pipe is open");
+        assert_eq!(witness.wait_for("three"), "three");
+        assert_eq!(witness.line(), "one");
+        assert_eq!(witness.so_far(), ["two"]);
+    }
+}
