@@ -1,0 +1,194 @@
+//! Errors as they cross HTTP: problem details of RFC 9457 with a stable code.
+
+use crate::handle::AskError;
+use dalsegno_scheduler::Rejected;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// An error as a client sees it: `application/problem+json`.
+///
+/// `code` is stable and listed in docs/errors.md; `detail` says what happened this time and what to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: &'static str,
+    pub status: u16,
+    pub code: Code,
+    pub detail: String,
+    /// More members, by code: `did_you_mean`, `errors`, `line`, `limit_bytes` …
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem of this code; `detail` is a sentence for a person.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let (status, title, _) = code.about();
+        Self {
+            kind: format!("/docs/errors#{}", code.as_str()),
+            title,
+            status,
+            code,
+            detail: detail.into(),
+            more: Map::new(),
+        }
+    }
+
+    /// The same problem with one more member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// After how many seconds the same request may succeed, for `Retry-After`.
+    pub const fn retry_after_s(&self) -> Option<u32> {
+        match self.code {
+            Code::Busy => Some(1),
+            Code::NotLeader | Code::NotReady => Some(2),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident = $text:literal, $status:literal, $title:literal, $cure:literal;)*) => {
+        /// The stable codes of [`Problem`]s. Codes are added, never renamed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub enum Code { $(#[doc = $title] #[serde(rename = $text)] $variant,)* }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+            /// HTTP status, title, and what to do.
+            pub const fn about(self) -> (u16, &'static str, &'static str) {
+                match self { $(Self::$variant => ($status, $title, $cure),)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidJson = "invalid_json", 400, "The body is not valid JSON",
+        "Correct the body at the `line` and `column` given; send UTF-8.";
+    BadRequest = "bad_request", 400, "The request is not understood",
+        "`detail` names the part of the path, query, header or body that is wrong, and what was expected.";
+    BadEvent = "bad_event", 400, "The event is not a valid CloudEvent",
+        "`attribute` names what is missing or wrong. In a batch, `index` says which event; none of the batch was accepted.";
+    BadCursor = "bad_cursor", 400, "The cursor is not one of ours",
+        "Use `next` of the page before exactly as it was given, or leave `cursor` out to start from the beginning.";
+    Unauthorized = "unauthorized", 401, "A token is needed",
+        "Send `Authorization: Bearer TOKEN`; in a browser open the page once with `?token=TOKEN`.";
+    CrossSite = "cross_site", 403, "The request comes from another site",
+        "Without a token only the daemon's own pages and programs on this machine may change anything. Configure a token to call the API from elsewhere.";
+    ForbiddenHost = "forbidden_host", 403, "The Host header is not a name of this machine",
+        "The daemon listens on loopback: use localhost, 127.0.0.1 or [::1]. To reach it by another name, configure a token and a listen address.";
+    UnknownRoute = "unknown_route", 404, "There is nothing at this address",
+        "The list of routes is at `/api/v1/openapi.json`.";
+    UnknownFlow = "unknown_flow", 404, "There is no such flow",
+        "`GET /api/v1/flows` lists all flows; `did_you_mean` names the closest one. A new file must be in the flows folder and pass `dalsegno check`.";
+    UnknownRun = "unknown_run", 404, "There is no such run",
+        "`GET /api/v1/runs` lists runs.";
+    UnknownTask = "unknown_task", 404, "There is no such task in this run",
+        "`GET /api/v1/runs/{id}/tasks` lists the tasks that exist so far. Encode `[`, `]` and `@` in addresses.";
+    UnknownAttempt = "unknown_attempt", 404, "There is no such attempt of this task",
+        "Attempts are numbered from 1; the task's `attempt` is the newest one.";
+    UnknownEvent = "unknown_event", 404, "There is no such event",
+        "`GET /api/v1/events` lists events by their number.";
+    UnknownStep = "unknown_step", 404, "The flow has no such step",
+        "`GET /api/v1/flows/{name}` lists the steps of the active version; a run keeps the steps of its own version.";
+    NoLog = "no_log", 404, "This attempt has no log here",
+        "The attempt was never started, or its log files were removed.";
+    MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method",
+        "The header `Allow` lists the methods it takes.";
+    NotFinished = "not_finished", 409, "The run is not finished",
+        "Wait for it to end (`GET /api/v1/runs/{id}/wait`) or cancel it first.";
+    AlreadyFinished = "already_finished", 409, "The run is finished",
+        "There is nothing left to cancel. A finished run can be resumed.";
+    AlreadySucceeded = "already_succeeded", 409, "The run succeeded",
+        "There is nothing to resume. To repeat a step and all that follows, name it: `{\"from\": \"STEP\"}`.";
+    NoVersion = "no_version", 409, "The flow has no valid version",
+        "Correct its file: `dalsegno check` says what is wrong.";
+    FlowRemoved = "flow_removed", 409, "The flow's file is gone",
+        "Put the file back into the flows folder.";
+    FlowCycle = "flow_cycle", 409, "Flows would wait for each other",
+        "Remove one of the triggers that `detail` names.";
+    PoolTooSmall = "pool_too_small", 409, "A pool is smaller than what the flow wants of it",
+        "Make the pool larger in the configuration, or ask for less in the flow file.";
+    BodyTooLarge = "body_too_large", 413, "The body is too large",
+        "`limit_bytes` is the most that is accepted. Send large data by reference, events in smaller batches.";
+    UnsupportedMediaType = "unsupported_media_type", 415, "This content type is not accepted",
+        "`detail` lists the content types that are.";
+    BadParams = "bad_params", 422, "Parameters do not fit their declaration",
+        "`errors` has one entry per parameter: its `name` and a `message`.";
+    Panic = "internal_error", 500, "Something broke inside Dalsegno",
+        "Nothing was changed by this request. Please report it with the daemon's log.";
+    Storage = "storage", 503, "The change could not be made durable",
+        "Nothing was changed. `detail` says what is wrong: a full disk, a read-only folder, a database that does not answer.";
+    NotLeader = "not_leader", 503, "Another instance is in charge",
+        "This instance only reads. Send the request to the instance that holds the lease, or repeat it after `Retry-After`.";
+    NotReady = "not_ready", 503, "The daemon is not ready",
+        "It is starting, stopping, or cannot go on; `detail` says which.";
+    Busy = "busy", 503, "Too much to do",
+        "Repeat the request after `Retry-After` seconds.";
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        let text = error.to_string();
+        match error {
+            AskError::Rejected(rejected) => rejected.into(),
+            AskError::Busy => Self::new(Code::Busy, text),
+            AskError::Stopped => Self::new(Code::NotReady, text),
+            AskError::NotLeader => Self::new(Code::NotLeader, text),
+            AskError::Store(_) => Self::new(Code::Storage, text),
+        }
+    }
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        let detail = rejected.to_string();
+        match rejected {
+            Rejected::Stale(_) => Self::new(Code::UnknownAttempt, detail),
+            Rejected::UnknownFlow { similar, .. } => {
+                let problem = Self::new(Code::UnknownFlow, detail);
+                match similar {
+                    Some(name) => problem.with("did_you_mean", name.as_str()),
+                    None => problem,
+                }
+            }
+            Rejected::UnknownRun(_) => Self::new(Code::UnknownRun, detail),
+            Rejected::NoVersion(_) => Self::new(Code::NoVersion, detail),
+            Rejected::FlowRemoved(_) => Self::new(Code::FlowRemoved, detail),
+            Rejected::NotFinished(_) => Self::new(Code::NotFinished, detail),
+            Rejected::AlreadySucceeded(_) => Self::new(Code::AlreadySucceeded, detail),
+            Rejected::UnknownStep { .. } => Self::new(Code::UnknownStep, detail),
+            Rejected::BadParams(errors) => {
+                let errors: Vec<Value> = errors
+                    .into_iter()
+                    .map(|it| json!({"name": it.name, "message": it.message}))
+                    .collect();
+                Self::new(Code::BadParams, detail).with("errors", errors)
+            }
+            Rejected::FlowCycle(..) => Self::new(Code::FlowCycle, detail),
+            Rejected::Pool { .. } => Self::new(Code::PoolTooSmall, detail),
+            Rejected::TooLarge(_, limit) => {
+                Self::new(Code::BodyTooLarge, detail).with("limit_bytes", limit)
+            }
+        }
+    }
+}
+
+impl From<dalsegno_store::Error> for Problem {
+    fn from(error: dalsegno_store::Error) -> Self {
+        let code = match error {
+            dalsegno_store::Error::BadCursor(_) => Code::BadCursor,
+            _ => Code::Storage,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,368 @@
+//! The draft: a working copy of the state, and what was touched in it.
+
+use super::Decision;
+use crate::flow::Flow;
+use crate::id::{AttemptId, FlowName, RunId, TaskId};
+use crate::input::{Answer, Command, Input, Rejected};
+use crate::reason::{Limit, Reason};
+use crate::row::{
+    Changes, FlowRow, JournalEntry, OccurrenceRow, RunRow, ScopeRow, TaskRow, TaskState,
+};
+use crate::state::{FlowState, Place, Run, Scheduler, TaskKey, Timer, Token};
+use crate::time::Timestamp;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Inputs worked out on a working copy of the state.
+pub struct Draft {
+    pub(super) s: Scheduler,
+    pub(super) now: Timestamp,
+    /// Limits of which slots became free and have not been given out again.
+    pub(super) freed: BTreeSet<Limit>,
+    /// Tokens on their way to their nodes.
+    pub(super) tokens: VecDeque<(Place, Token)>,
+    pub(super) changes: Changes,
+    pub(super) commands: Vec<Command>,
+    /// Runs whose last active task may be done.
+    pub(super) maybe_done: BTreeSet<RunId>,
+    /// Runs that ended during this input; they leave memory at its end.
+    pub(super) ended: Vec<RunId>,
+    /// Rows changed in this draft, as they are now.
+    latest: Latest,
+    /// What this input changed, in order, for the journal.
+    touched: Vec<Touched>,
+    touched_set: BTreeSet<Touched>,
+}
+
+#[derive(Default)]
+struct Latest {
+    flows: BTreeMap<FlowName, FlowRow>,
+    occurrences: BTreeMap<(FlowName, String), Arc<OccurrenceRow>>,
+    runs: BTreeMap<RunId, Arc<RunRow>>,
+    tasks: BTreeMap<TaskKey, Arc<TaskRow>>,
+    scopes: BTreeMap<Place, Arc<ScopeRow>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Touched {
+    Flow(FlowName),
+    Occurrence(FlowName, String),
+    Run(RunId),
+    Scope(Place),
+    Task(TaskKey),
+}
+
+/// How many timers one input may fire: a bound on the size of one decision. What is left fires with
+/// the next input; `next_deadline` is then in the past.
+const TIMERS_MAX: usize = 10_000;
+
+impl Draft {
+    pub(super) fn new(s: Scheduler, now: Timestamp) -> Self {
+        Self {
+            s,
+            now,
+            freed: BTreeSet::new(),
+            tokens: VecDeque::new(),
+            changes: Changes::default(),
+            commands: Vec::new(),
+            maybe_done: BTreeSet::new(),
+            ended: Vec::new(),
+            latest: Latest::default(),
+            touched: Vec::new(),
+            touched_set: BTreeSet::new(),
+        }
+    }
+
+    /// Works out one more input.
+    ///
+    /// # Errors
+    /// When the input does not apply. The draft is as it was before.
+    pub fn decide(&mut self, input: Input) -> Result<Answer, Rejected> {
+        let answer = match input {
+            Input::Deploy {
+                flow,
+                version,
+                source,
+                file,
+            } => self.deploy(flow, version, &source, file)?,
+            Input::Invalid {
+                flow,
+                file,
+                message,
+            } => self.invalid(flow, file, message),
+            Input::Remove { flow } => self.remove(&flow)?,
+            Input::Start(request) => self.start(request)?,
+            Input::Event(event) => self.accept_event(event)?,
+            Input::Report { attempt, report } => self.report(&attempt, report)?,
+            Input::Cancel { run, by, reason } => {
+                self.cancel(run, Reason::CancelledBy { by, reason })?
+            }
+            Input::Resume(request) => self.resume(*request)?,
+            Input::Pause { flow, by, reason } => self.pause(&flow, by, reason)?,
+            Input::Unpause { flow, by } => self.unpause(&flow, &by)?,
+            Input::Tick => Answer::Done,
+        };
+        self.fire_timers();
+        self.settle();
+        Ok(answer)
+    }
+
+    /// The rows and commands of all inputs so far.
+    pub fn finish(self) -> Decision {
+        let mut changes = self.changes;
+        changes.flows.extend(self.latest.flows.into_values());
+        changes.occurrences.extend(
+            self.latest
+                .occurrences
+                .into_values()
+                .map(Arc::unwrap_or_clone),
+        );
+        changes.runs.extend(self.latest.runs.into_values());
+        changes.tasks.extend(self.latest.tasks.into_values());
+        changes.scopes.extend(self.latest.scopes.into_values());
+        Decision {
+            changes,
+            commands: self.commands,
+            after: self.s,
+        }
+    }
+
+    /// Lets everything follow that follows: tokens move, runs end, slots are given out; then writes
+    /// the journal.
+    fn settle(&mut self) {
+        loop {
+            self.move_tokens();
+            self.place_ready();
+            if self.tokens.is_empty() && self.maybe_done.is_empty() {
+                break;
+            }
+        }
+        self.write_journal();
+        for run in std::mem::take(&mut self.ended) {
+            self.s.drop_run(run);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        for _ in 0..TIMERS_MAX {
+            let Some((at, timer)) = self.s.timers.get_min().cloned() else {
+                return;
+            };
+            if at > self.now {
+                return;
+            }
+            self.s.timers.remove(&(at, timer.clone()));
+            match timer {
+                Timer::Task(key) => self.task_due(key),
+                Timer::RunDeadline(run) => self.run_timed_out(run),
+                Timer::Occurrence(flow, key) => self.occurrence_due(&flow, &key),
+                Timer::HalfMatch(flow, trigger, join_key) => {
+                    self.set_expired(&flow, &trigger, &join_key);
+                }
+            }
+            self.move_tokens();
+        }
+    }
+
+    // Reading.
+
+    pub(super) fn run(&self, id: RunId) -> &Arc<Run> {
+        self.s.runs.get(&id).expect("the run is unfinished")
+    }
+
+    pub(super) fn flow_of(&self, run: RunId) -> Arc<Flow> {
+        self.run(run).flow.clone()
+    }
+
+    pub(super) fn task_id(&self, key: TaskKey) -> TaskId {
+        TaskId {
+            step: self.run(key.run).flow.node(key.node).name.clone(),
+            path: key.path,
+            iteration: key.iteration,
+        }
+    }
+
+    pub(super) fn attempt_id(&self, key: TaskKey, number: u32) -> AttemptId {
+        AttemptId {
+            run: key.run,
+            task: self.task_id(key),
+            number,
+        }
+    }
+
+    // Writing: the only ways to change a row.
+
+    pub(super) fn put_task(&mut self, key: TaskKey, row: TaskRow) {
+        let row = Arc::new(row);
+        self.freed.extend(self.s.index_task(key, row.clone()));
+        self.latest.tasks.insert(key, row);
+        self.touch(Touched::Task(key));
+    }
+
+    /// Changes a task through the transition table.
+    pub(super) fn change_task(
+        &mut self,
+        key: TaskKey,
+        to: TaskState,
+        change: impl FnOnce(&mut TaskRow),
+    ) {
+        let mut row = TaskRow::clone(self.s.tasks.get(&key).expect("the task exists"));
+        assert!(
+            row.state.may_become(to),
+            "task {} of run {} is {} and cannot become {to}",
+            row.task,
+            row.run,
+            row.state
+        );
+        row.state = to;
+        change(&mut row);
+        self.put_task(key, row);
+    }
+
+    pub(super) fn put_scope(&mut self, place: Place, row: ScopeRow) {
+        let row = Arc::new(row);
+        self.s.index_scope(place, row.clone());
+        self.latest.scopes.insert(place, row);
+        self.touch(Touched::Scope(place));
+    }
+
+    pub(super) fn put_run(&mut self, run: Run) {
+        let row = run.row.clone();
+        self.freed.extend(self.s.index_run(run));
+        self.latest.runs.insert(row.id, row.clone());
+        self.touch(Touched::Run(row.id));
+    }
+
+    /// Changes a run through the transition table.
+    pub(super) fn change_run(
+        &mut self,
+        id: RunId,
+        to: crate::row::RunState,
+        change: impl FnOnce(&mut RunRow),
+    ) {
+        let mut run = Run::clone(self.run(id));
+        let mut row = RunRow::clone(&run.row);
+        assert!(
+            row.state.may_become(to),
+            "run {id} is {} and cannot become {to}",
+            row.state
+        );
+        row.state = to;
+        change(&mut row);
+        run.row = Arc::new(row);
+        self.put_run(run);
+    }
+
+    pub(super) fn put_flow(&mut self, state: FlowState) {
+        let row = state.row.clone();
+        self.s.flows.insert(row.name.clone(), Arc::new(state));
+        self.touch(Touched::Flow(row.name.clone()));
+        self.latest.flows.insert(row.name.clone(), row);
+    }
+
+    pub(super) fn change_flow(&mut self, name: &FlowName, change: impl FnOnce(&mut FlowRow)) {
+        let mut state = FlowState::clone(self.s.flows.get(name).expect("the flow exists"));
+        change(&mut state.row);
+        state.row.updated_at = self.now;
+        self.put_flow(state);
+    }
+
+    pub(super) fn put_occurrence(&mut self, mut row: OccurrenceRow) {
+        row.updated_at = self.now;
+        let row = Arc::new(row);
+        self.s.index_occurrence(&row);
+        let key = (row.flow.clone(), row.key.clone());
+        self.touch(Touched::Occurrence(key.0.clone(), key.1.clone()));
+        self.latest.occurrences.insert(key, row);
+    }
+
+    /// An occurrence that this draft wrote or that is still expected.
+    pub(super) fn occurrence(&self, flow: &FlowName, key: &str) -> Option<Arc<OccurrenceRow>> {
+        let key = (flow.clone(), key.to_owned());
+        self.latest
+            .occurrences
+            .get(&key)
+            .or_else(|| self.s.occurrences.get(&key))
+            .cloned()
+    }
+
+    fn touch(&mut self, what: Touched) {
+        if self.touched_set.insert(what.clone()) {
+            self.touched.push(what);
+        }
+    }
+
+    /// One entry for each row that this input changed.
+    fn write_journal(&mut self) {
+        self.touched_set.clear();
+        for touched in std::mem::take(&mut self.touched) {
+            let (flow, run, kind, body) = match &touched {
+                Touched::Flow(name) => {
+                    let row = &self.latest.flows[name];
+                    (name.clone(), None, flow_kind(row), json(row))
+                }
+                Touched::Occurrence(flow, key) => {
+                    let row = &self.latest.occurrences[&(flow.clone(), key.clone())];
+                    let kind = format!("occurrence.{}", row.state);
+                    (flow.clone(), row.run, kind, json(&**row))
+                }
+                Touched::Run(id) => {
+                    let row = &self.latest.runs[id];
+                    let kind = format!("run.{}", row.state);
+                    (row.flow.clone(), Some(*id), kind, json(&**row))
+                }
+                Touched::Scope(place) => {
+                    let row = &self.latest.scopes[place];
+                    let kind = format!("scope.{}", row.state);
+                    (
+                        self.flow_name(place.run),
+                        Some(place.run),
+                        kind,
+                        json(&**row),
+                    )
+                }
+                Touched::Task(key) => {
+                    let row = &self.latest.tasks[key];
+                    let kind = format!("task.{}", row.state);
+                    (self.flow_name(key.run), Some(key.run), kind, json(&**row))
+                }
+            };
+            self.s.last_journal += 1;
+            self.changes.journal.push(JournalEntry {
+                seq: self.s.last_journal,
+                at: self.now,
+                flow,
+                run,
+                kind,
+                body,
+            });
+        }
+    }
+
+    fn flow_name(&self, run: RunId) -> FlowName {
+        self.run(run).row.flow.clone()
+    }
+}
+
+fn flow_kind(row: &FlowRow) -> String {
+    let state = match row {
+        FlowRow { removed: true, .. } => "removed",
+        FlowRow {
+            invalid: Some(_), ..
+        } => "invalid",
+        FlowRow {
+            paused: Some(_), ..
+        } => "paused",
+        FlowRow {
+            blocked_by: Some(_),
+            ..
+        } => "blocked",
+        _ => "active",
+    };
+    format!("flow.{state}")
+}
+
+fn json<T: Serialize>(row: &T) -> String {
+    serde_json::to_string(row).expect("rows are plain data")
+}

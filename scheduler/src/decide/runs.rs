@@ -1,0 +1,398 @@
+//! Runs: how they come into being under their flow's strategy, how they are cancelled, how they end.
+
+use super::Draft;
+use super::events::event_json;
+use crate::flow::Flow;
+use crate::id::{FlowName, RunId, TriggerName};
+use crate::input::{Answer, NewEvent, Rejected, StartRequest};
+use crate::params;
+use crate::reason::{Limit, Reason};
+use crate::row::{
+    Claim, EventRow, Interval, OccurrenceRow, OccurrenceState, RunRow, RunState, TaskRow, TaskState,
+};
+use crate::spec::Strategy;
+use crate::state::{Run, TaskKey};
+use crate::time::Timestamp;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The type of the event that every finished run gives.
+pub const RUN_ENDED: &str = "dalsegno.run.ended";
+
+/// A reason to run a flow now.
+pub(super) struct Arrival {
+    pub(super) flow: FlowName,
+    pub(super) key: String,
+    pub(super) trigger: TriggerName,
+    pub(super) due_at: Timestamp,
+    pub(super) interval: Interval,
+    pub(super) params: Map<String, Value>,
+    pub(super) events: Vec<Arc<EventRow>>,
+}
+
+impl Draft {
+    /// Someone wants a run now. A pause stops schedules and triggers, not people.
+    pub(super) fn start(&mut self, request: StartRequest) -> Result<Answer, Rejected> {
+        let flow = self.active_flow(&request.flow)?;
+        let interval = Interval {
+            start: self.now,
+            end: self.now,
+        };
+        params::resolve(
+            flow.spec(),
+            &request.params,
+            &params::scope(interval, &[], self.s.last_run + 1, &request.flow),
+        )
+        .map_err(Rejected::BadParams)?;
+        let key = match &request.key {
+            Some(key) => format!("manual:{key}"),
+            None => format!("manual:{}", self.s.last_run + 1),
+        };
+        let result = self.arrive(Arrival {
+            flow: request.flow.clone(),
+            key: key.clone(),
+            trigger: TriggerName::new("manual"),
+            due_at: self.now,
+            interval,
+            params: request.params,
+            events: Vec::new(),
+        });
+        if let Some(claimed) = &request.key {
+            self.changes.claims.push(Claim {
+                key: format!("start:{} {claimed}", request.flow),
+                result: match &result {
+                    Ok(run) => format!("run:{run}"),
+                    Err(_) => format!("occurrence:{} {key}", request.flow),
+                },
+            });
+        }
+        Ok(match result {
+            Ok(run) => Answer::Run { run },
+            Err(reason) => Answer::NotStarted {
+                occurrence: key,
+                reason,
+            },
+        })
+    }
+
+    pub(super) fn active_flow(&self, name: &FlowName) -> Result<Arc<Flow>, Rejected> {
+        let Some(state) = self.s.flows.get(name) else {
+            let names = self.s.flows.keys().map(FlowName::as_str);
+            return Err(Rejected::UnknownFlow {
+                flow: name.clone(),
+                similar: crate::flow::closest(name.as_str(), names).map(FlowName::new),
+            });
+        };
+        if state.row.removed {
+            return Err(Rejected::FlowRemoved(name.clone()));
+        }
+        state
+            .flow
+            .clone()
+            .ok_or_else(|| Rejected::NoVersion(name.clone()))
+    }
+
+    /// A run comes into being, or its occurrence says why not.
+    pub(super) fn arrive(&mut self, arrival: Arrival) -> Result<RunId, Reason> {
+        let result = self.admit(&arrival);
+        let (state, reason, run) = match &result {
+            Ok(run) => (OccurrenceState::Ran, None, Some(*run)),
+            Err(reason) => (OccurrenceState::Skipped, Some(reason.clone()), None),
+        };
+        self.put_occurrence(OccurrenceRow {
+            flow: arrival.flow,
+            key: arrival.key,
+            trigger: arrival.trigger,
+            due_at: arrival.due_at,
+            interval: arrival.interval,
+            state,
+            reason,
+            run,
+            updated_at: self.now,
+        });
+        result
+    }
+
+    fn admit(&mut self, arrival: &Arrival) -> Result<RunId, Reason> {
+        let state = self.s.flows.get(&arrival.flow).cloned();
+        let (row, flow) = match state.as_deref() {
+            Some(state) if state.row.removed => return Err(Reason::FlowRemoved),
+            Some(state) => match &state.flow {
+                Some(flow) => (state.row.clone(), flow.clone()),
+                None => {
+                    let message = state.row.invalid.clone().unwrap_or_default();
+                    return Err(Reason::FlowInvalid { message });
+                }
+            },
+            None => return Err(Reason::FlowRemoved),
+        };
+        let id = RunId(self.s.last_run + 1);
+        let scope = params::scope(arrival.interval, &arrival.events, id.0, &arrival.flow);
+        let params = params::resolve(flow.spec(), &arrival.params, &scope).map_err(|errors| {
+            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Reason::BadParams {
+                message: texts.join("; "),
+            }
+        })?;
+        let policy = &flow.spec().run;
+        let unfinished = self.s.unfinished(&arrival.flow);
+        match policy.strategy {
+            Strategy::FirstOnly => {
+                if let Some(&running) = unfinished.first() {
+                    let strategy = "first_only".to_owned();
+                    return Err(Reason::StrategyRefused { strategy, running });
+                }
+            }
+            Strategy::LastOnly => {
+                for run in unfinished {
+                    self.replace(run, id, &arrival.key);
+                }
+            }
+            Strategy::SerialLatestOnly => {
+                for run in unfinished {
+                    if self.run(run).row.state == RunState::Queued {
+                        self.replace(run, id, &arrival.key);
+                    }
+                }
+            }
+            Strategy::Sequential | Strategy::StrictSequential | Strategy::Parallel(_) => {}
+        }
+        self.s.last_run = id.0;
+        let version = row
+            .active_version
+            .expect("a flow with a graph has a version");
+        self.put_run(Run {
+            row: Arc::new(RunRow {
+                id,
+                flow: arrival.flow.clone(),
+                version,
+                state: RunState::Queued,
+                generation: 1,
+                params: Arc::new(params),
+                occurrence: arrival.key.clone(),
+                trigger: arrival.trigger.clone(),
+                interval: arrival.interval,
+                priority: policy.priority,
+                events: arrival.events.iter().map(|it| it.seq).collect(),
+                event_data: Arc::new(arrival.events.iter().map(|it| event_json(it)).collect()),
+                reason: None,
+                ending: None,
+                queued_at: self.now,
+                created_at: self.now,
+                started_at: None,
+                finished_at: None,
+                deadline: None,
+            }),
+            flow,
+            active: 0,
+            failed: 0,
+        });
+        Ok(id)
+    }
+
+    /// A newer run takes the place of this one.
+    fn replace(&mut self, run: RunId, by: RunId, occurrence: &str) {
+        let row = self.run(run).row.clone();
+        if row.state == RunState::Queued
+            && let Some(old) = self.occurrence(&row.flow, &row.occurrence)
+        {
+            self.coalesce(OccurrenceRow::clone(&old), occurrence);
+        }
+        match row.state {
+            RunState::Queued => self.end_run(
+                run,
+                RunState::Cancelled,
+                Some(Reason::ReplacedBy { run: by }),
+            ),
+            RunState::Running => {
+                self.begin_cancelling(run, RunState::Cancelled, Reason::ReplacedBy { run: by });
+            }
+            _ => {}
+        }
+    }
+
+    /// Another occurrence stands for this one.
+    pub(super) fn coalesce(&mut self, row: OccurrenceRow, into: &str) {
+        self.put_occurrence(OccurrenceRow {
+            state: OccurrenceState::Coalesced,
+            reason: Some(Reason::Coalesced {
+                into: into.to_owned(),
+            }),
+            ..row
+        });
+    }
+
+    /// Someone wants a run to end.
+    pub(super) fn cancel(&mut self, run: RunId, reason: Reason) -> Result<Answer, Rejected> {
+        let state = self
+            .s
+            .runs
+            .get(&run)
+            .ok_or(Rejected::UnknownRun(run))?
+            .row
+            .state;
+        match state {
+            RunState::Queued => self.end_run(run, RunState::Cancelled, Some(reason)),
+            RunState::Running => self.begin_cancelling(run, RunState::Cancelled, reason),
+            _ => {}
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn run_timed_out(&mut self, run: RunId) {
+        let timeout = self.flow_of(run).spec().run.timeout.unwrap_or_default();
+        self.begin_cancelling(run, RunState::TimedOut, Reason::RunTimeout { timeout });
+    }
+
+    /// Stops all that lives; the run ends as `ending` when the last attempt is dead.
+    pub(super) fn begin_cancelling(&mut self, id: RunId, ending: RunState, reason: Reason) {
+        let now = self.now;
+        self.change_run(id, RunState::Cancelling, |row| {
+            row.ending = Some(ending);
+            row.reason = Some(reason.clone());
+        });
+        let tasks: Vec<(TaskKey, TaskState)> = self
+            .s
+            .run_tasks(id)
+            .map(|(key, row)| (*key, row.state))
+            .collect();
+        for (key, state) in tasks {
+            match state {
+                TaskState::Waiting | TaskState::Ready | TaskState::BackingOff => {
+                    let reason = reason.clone();
+                    self.change_task(key, TaskState::Cancelled, |row| {
+                        row.retry_at = None;
+                        row.finished_at = Some(now);
+                        row.reason = Some(reason);
+                    });
+                }
+                TaskState::Submitting | TaskState::Running => self.stop_task(key, reason.clone()),
+                _ => {}
+            }
+        }
+        self.maybe_done.insert(id);
+    }
+
+    pub(super) fn end_if_done(&mut self, id: RunId) {
+        let Some(run) = self.s.runs.get(&id) else {
+            return;
+        };
+        if run.active > 0 {
+            return;
+        }
+        match run.row.state {
+            RunState::Running if run.failed > 0 => {
+                let first = self
+                    .s
+                    .run_tasks(id)
+                    .find(|(_, row)| row.state == TaskState::Failed);
+                let scope = || {
+                    let failed = |row: &&Arc<crate::row::ScopeRow>| {
+                        row.state == crate::row::ScopeState::Failed
+                    };
+                    let mut scopes = self.s.run_scopes(id).map(|(_, row)| row);
+                    scopes.find(failed).map(|row| row.scope.to_string())
+                };
+                let first = first.map_or_else(
+                    || scope().unwrap_or_default(),
+                    |(_, row)| row.task.to_string(),
+                );
+                let reason = Reason::TasksFailed {
+                    tasks: run.failed,
+                    first,
+                };
+                self.end_run(id, RunState::Failed, Some(reason));
+            }
+            RunState::Running => self.end_run(id, RunState::Succeeded, None),
+            RunState::Cancelling => {
+                let ending = run.row.ending.unwrap_or(RunState::Cancelled);
+                let reason = run.row.reason.clone();
+                self.end_run(id, ending, reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_run(&mut self, id: RunId, state: RunState, reason: Option<Reason>) {
+        let now = self.now;
+        self.sweep_waiting(id);
+        self.change_run(id, state, |row| {
+            row.finished_at = Some(now);
+            row.deadline = None;
+            row.ending = None;
+            row.reason = reason;
+        });
+        let row = self.run(id).row.clone();
+        self.ended.push(id);
+        self.update_block(&row);
+        self.tell_end(&row);
+    }
+
+    /// After a resume with fewer items, some tasks were never reached again.
+    fn sweep_waiting(&mut self, id: RunId) {
+        if self.run(id).row.generation == 1 {
+            return;
+        }
+        let waiting: Vec<(TaskKey, TaskRow)> = self
+            .s
+            .run_tasks(id)
+            .filter(|(_, row)| row.state == TaskState::Waiting)
+            .map(|(key, row)| (*key, TaskRow::clone(row)))
+            .collect();
+        for (key, row) in waiting {
+            let step = row.task.step.clone();
+            self.put_task(
+                key,
+                TaskRow {
+                    state: TaskState::Skipped,
+                    reason: Some(Reason::UpstreamSkipped { step }),
+                    finished_at: Some(self.now),
+                    ..row
+                },
+            );
+        }
+    }
+
+    /// `strict_sequential`: a failure blocks the flow, success of the same run frees it.
+    fn update_block(&mut self, row: &RunRow) {
+        let Some(state) = self.s.flows.get(&row.flow) else {
+            return;
+        };
+        let strict = state
+            .flow
+            .as_ref()
+            .is_some_and(|it| it.spec().run.strategy == Strategy::StrictSequential);
+        match state.row.blocked_by {
+            None if strict && row.state == RunState::Failed => {
+                let run = row.id;
+                self.change_flow(&row.flow.clone(), |flow| flow.blocked_by = Some(run));
+            }
+            Some(run) if run == row.id && row.state == RunState::Succeeded => {
+                self.change_flow(&row.flow.clone(), |flow| flow.blocked_by = None);
+                self.freed.insert(Limit::Flow(row.flow.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Upstream completion is an event like any other, written in the commit that ends the run.
+    fn tell_end(&mut self, row: &RunRow) {
+        let data = json!({
+            "flow": row.flow,
+            "run": row.id.to_string(),
+            "state": row.state,
+            "generation": row.generation,
+            "params": *row.params,
+            "interval": params::interval(row.interval),
+            "trigger": row.trigger,
+        });
+        self.take_event(NewEvent {
+            source: format!("dalsegno:flow/{}", row.flow),
+            id: format!("run:{}:{}:{}", row.id, row.generation, row.state),
+            kind: RUN_ENDED.to_owned(),
+            subject: Some(row.flow.to_string()),
+            time: Some(self.now),
+            data,
+        });
+    }
+}

@@ -1,0 +1,215 @@
+//! What the core is told, and what it answers.
+
+use crate::flow::Flow;
+use crate::id::{AttemptId, FlowName, RunId, StepName, Version};
+use crate::reason::Reason;
+use crate::row::RunSnapshot;
+use crate::time::Timestamp;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// One thing the outside world tells the core.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A valid flow file was read. The same version again changes nothing but `file`.
+    Deploy {
+        flow: Arc<Flow>,
+        version: Version,
+        /// The flow file's text.
+        source: Arc<str>,
+        file: String,
+    },
+    /// A flow file can no longer be read as a flow; the last good version stays active.
+    Invalid {
+        flow: FlowName,
+        file: String,
+        message: String,
+    },
+    /// The flow file is gone.
+    Remove {
+        flow: FlowName,
+    },
+    Start(StartRequest),
+    Event(NewEvent),
+    Report {
+        attempt: AttemptId,
+        report: Report,
+    },
+    Cancel {
+        run: RunId,
+        by: String,
+        reason: Option<String>,
+    },
+    Resume(Box<ResumeRequest>),
+    Pause {
+        flow: FlowName,
+        by: String,
+        reason: Option<String>,
+    },
+    Unpause {
+        flow: FlowName,
+        by: String,
+    },
+    /// Time has passed; nothing else happened.
+    Tick,
+}
+
+/// Someone wants a run now.
+#[derive(Clone, Debug)]
+pub struct StartRequest {
+    pub flow: FlowName,
+    pub params: Map<String, Value>,
+    /// `Idempotency-Key`: a second request with the same key gets the first one's run.
+    pub key: Option<String>,
+    pub by: String,
+}
+
+/// An event as it arrives: CloudEvents attributes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    pub source: String,
+    pub id: String,
+    pub kind: String,
+    pub subject: Option<String>,
+    /// `None`: the time of arrival.
+    pub time: Option<Timestamp>,
+    pub data: Value,
+}
+
+/// Someone wants a finished run to go on.
+#[derive(Clone, Debug)]
+pub struct ResumeRequest {
+    /// The run as stored: finished runs are not in memory.
+    pub snapshot: RunSnapshot,
+    /// Also repeat this step and all that follows from it, finished or not.
+    pub from: Option<StepName>,
+    pub by: String,
+}
+
+/// What an executor says of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// It runs, under this name.
+    Started {
+        external_id: Arc<str>,
+        at: Timestamp,
+    },
+    Ended {
+        outcome: Outcome,
+        started_at: Option<Timestamp>,
+        at: Timestamp,
+    },
+    /// The executor does not know whether it was submitted: ask again.
+    Unknown,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Succeeded(Success),
+    /// By its own fault: the reason is one of the failed-attempt reasons.
+    Failed(Reason),
+    /// Nobody knows how: its host or keeper went away. Never charged to the user's retries.
+    Lost(String),
+    /// It was stopped at our request, and is dead.
+    Stopped,
+}
+
+/// What a task that succeeded gives to those after it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Success {
+    pub outputs: Map<String, Value>,
+    /// With [`crate::spec::Route::Switch`]: the successors taken.
+    pub chosen: Option<Vec<StepName>>,
+    /// With [`crate::spec::Items::Reported`]: how many items follow.
+    pub splits: Option<u32>,
+}
+
+/// What the shell must do. Derived from rows, never stored: after a restart the same list comes out again,
+/// so executors see commands at least once and go by the attempt's id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Command {
+    Submit(AttemptId),
+    /// After a restart: the attempt was running; go on watching it, or say that it is lost.
+    Watch(AttemptId),
+    /// Stop the attempt, by force after its grace, and report when it is dead.
+    Stop(AttemptId),
+    /// The end of this attempt is durable; the executor may forget it.
+    Forget(AttemptId),
+}
+
+/// What an accepted input led to. Given to the caller after the commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Done,
+    /// `created`: false when the same version was already active.
+    Deployed {
+        flow: FlowName,
+        version: Version,
+        created: bool,
+    },
+    Run {
+        run: RunId,
+    },
+    /// The request is on record, but no run came of it.
+    NotStarted {
+        occurrence: String,
+        reason: Reason,
+    },
+    Event {
+        seq: u64,
+        runs: Vec<RunId>,
+    },
+}
+
+/// Why an input was not accepted. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Rejected {
+    /// The report names an attempt that is not (or no longer) the live one. Safe to acknowledge.
+    #[error("attempt {0} is not the live one")]
+    Stale(AttemptId),
+    #[error("there is no flow `{flow}`")]
+    UnknownFlow {
+        flow: FlowName,
+        similar: Option<FlowName>,
+    },
+    #[error("there is no unfinished run {0}")]
+    UnknownRun(RunId),
+    #[error("flow `{0}` has no valid version")]
+    NoVersion(FlowName),
+    #[error("the flow file of `{0}` is gone")]
+    FlowRemoved(FlowName),
+    #[error("run {0} is not finished, so there is nothing to resume")]
+    NotFinished(RunId),
+    #[error(
+        "run {0} succeeded, so there is nothing to resume; name a step to repeat it and what follows"
+    )]
+    AlreadySucceeded(RunId),
+    #[error("flow `{flow}` has no step `{step}`")]
+    UnknownStep { flow: FlowName, step: StepName },
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    BadParams(Vec<BadParam>),
+    #[error("flow `{0}` would wait for itself: {1}")]
+    FlowCycle(FlowName, String),
+    #[error("flow `{flow}` wants {wanted} slots of pool `{pool}`, which {has}")]
+    Pool {
+        flow: FlowName,
+        pool: String,
+        wanted: u32,
+        has: String,
+    },
+    #[error(
+        "event types that begin with `dalsegno.` are Dalsegno's own; choose another than `{0}`"
+    )]
+    ReservedEvent(String),
+    #[error("{0} is too large: at most {1} bytes")]
+    TooLarge(&'static str, usize),
+}
+
+/// One parameter that does not fit its declaration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parameter `{name}`: {message}")]
+pub struct BadParam {
+    pub name: String,
+    pub message: String,
+}

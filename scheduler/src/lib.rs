@@ -1,0 +1,35 @@
+//! The core of Dalsegno: one synchronous, deterministic state machine that decides what runs.
+//!
+//! It does no I/O, reads no clock and draws no random numbers. Rows and inputs go in with the time;
+//! changed rows and commands come out. See [`Scheduler`].
+
+mod context;
+mod decide;
+pub mod expr;
+mod flow;
+mod hash;
+mod id;
+mod input;
+pub mod params;
+mod reason;
+mod recover;
+pub mod row;
+pub mod schedule;
+pub mod spec;
+mod state;
+mod submission;
+mod time;
+mod transition;
+mod view;
+mod why;
+
+pub use decide::{Decision, Draft, EVENT_BYTES_MAX, ITEMS_MAX, RUN_ENDED, delay};
+pub use flow::{Flow, FlowError, NODES_MAX, Node, NodeId, NodeKind};
+pub use id::*;
+pub use input::*;
+pub use reason::{Limit, Reason};
+pub use state::{Config, FlowState, Scheduler};
+pub use submission::Submission;
+pub use time::{Span, Timestamp};
+pub use view::LimitUse;
+pub use why::{Explanation, explain_occurrence, explain_run};

@@ -1,0 +1,278 @@
+//! Reasons: why something waits, was skipped, refused or failed. Recorded with the decision, so that
+//! `why` tells what was so and not what might have been.
+
+use crate::id::{FlowName, PoolName, RunId, StepName};
+use crate::time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A limit that can make runs and tasks wait.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Live attempts of this instance (`max_tasks` of the configuration).
+    Tasks,
+    /// Slots of a pool.
+    Pool(PoolName),
+    /// Live attempts of one run (`max_parallel_tasks`).
+    Run(RunId),
+    /// Live attempts of one step or block of a run (`max_parallel`).
+    Scope(RunId, StepName),
+    /// Running runs of one flow (its strategy).
+    Flow(FlowName),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tasks => write!(f, "the limit of live tasks (max_tasks)"),
+            Self::Pool(pool) => write!(f, "pool {pool}"),
+            Self::Run(run) => write!(f, "max_parallel_tasks of run {run}"),
+            Self::Scope(run, step) => write!(f, "max_parallel of {step} in run {run}"),
+            Self::Flow(flow) => write!(f, "the run strategy of flow {flow}"),
+        }
+    }
+}
+
+/// A recorded reason. `code` is stable; the text is for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Reason {
+    // Waiting.
+    LimitFull {
+        limit: Limit,
+        capacity: u32,
+        used: u32,
+        wanted: u32,
+    },
+    BlockedByFailure {
+        run: RunId,
+    },
+    BehindRun {
+        run: RunId,
+    },
+    RetryAt {
+        at: Timestamp,
+        attempt: u32,
+        after: Box<Reason>,
+    },
+    FlowPaused {
+        by: String,
+        reason: Option<String>,
+    },
+
+    // Skipped tasks and scopes.
+    WhenFalse {
+        expression: String,
+    },
+    UpstreamSkipped {
+        step: StepName,
+    },
+    UpstreamFailed {
+        step: StepName,
+    },
+    NotChosen {
+        by: StepName,
+    },
+
+    // Failed attempts.
+    Exit {
+        status: i32,
+    },
+    DoNotRetry {
+        status: i32,
+    },
+    Signal {
+        signal: i32,
+    },
+    OutOfMemory {
+        limit_bytes: Option<u64>,
+    },
+    AttemptTimeout {
+        timeout: Span,
+    },
+    Lost {
+        message: String,
+    },
+    NotStarted {
+        message: String,
+    },
+    BadOutput {
+        message: String,
+    },
+    Expression {
+        message: String,
+    },
+
+    // Ended runs.
+    TasksFailed {
+        tasks: u32,
+        first: String,
+    },
+    RunTimeout {
+        timeout: Span,
+    },
+    CancelledBy {
+        by: String,
+        reason: Option<String>,
+    },
+    FailFast {
+        task: String,
+    },
+    ReplacedBy {
+        run: RunId,
+    },
+    BadParams {
+        message: String,
+    },
+
+    // Occurrences and events.
+    StrategyRefused {
+        strategy: String,
+        running: RunId,
+    },
+    Coalesced {
+        into: String,
+    },
+    MissedDown {
+        from: Timestamp,
+        to: Timestamp,
+    },
+    MissedTooMany {
+        dropped: u64,
+        kept: u32,
+    },
+    MissedTooOld {
+        window: Span,
+    },
+    FlowInvalid {
+        message: String,
+    },
+    FlowRemoved,
+    ScheduleChanged,
+    FilterFalse {
+        expression: String,
+    },
+    FilterFailed {
+        message: String,
+    },
+    WaitingFor {
+        missing: Vec<String>,
+    },
+    SetExpired {
+        within: Span,
+        missing: Vec<String>,
+    },
+    ReplacedByEvent {
+        event: u64,
+    },
+    NoTrigger,
+}
+
+impl Reason {
+    /// The stable code, as in JSON.
+    pub fn code(&self) -> String {
+        let json = serde_json::to_value(self).unwrap_or_default();
+        json["code"].as_str().unwrap_or("unknown").to_owned()
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let note = |note: &Option<String>| {
+            note.as_ref()
+                .map(|it| format!(": {it}"))
+                .unwrap_or_default()
+        };
+        match self {
+            Self::LimitFull {
+                limit,
+                capacity,
+                used,
+                wanted,
+            } => {
+                write!(f, "waits for {limit}: {used} of {capacity} in use")?;
+                if *wanted > 1 {
+                    write!(f, ", {wanted} wanted")?;
+                }
+                Ok(())
+            }
+            Self::BlockedByFailure { run } => write!(
+                f,
+                "waits because run {run} failed and the strategy is strict_sequential; resume it to go on"
+            ),
+            Self::BehindRun { run } => write!(f, "waits for run {run} to end"),
+            Self::RetryAt { at, attempt, after } => {
+                write!(
+                    f,
+                    "attempt {attempt} failed ({after}); the next begins at {at}"
+                )
+            }
+            Self::FlowPaused { by, reason } => {
+                write!(f, "the flow was paused by {by}{}", note(reason))
+            }
+            Self::WhenFalse { expression } => write!(f, "`when` was false: {expression}"),
+            Self::UpstreamSkipped { step } => write!(f, "{step}, which it needs, was skipped"),
+            Self::UpstreamFailed { step } => write!(f, "{step}, which it needs, failed"),
+            Self::NotChosen { by } => write!(f, "{by} chose another branch"),
+            Self::Exit { status } => write!(f, "exit code {status}"),
+            Self::DoNotRetry { status } => {
+                write!(f, "exit code {status}, which means: do not retry")
+            }
+            Self::Signal { signal } => write!(f, "killed by signal {signal}"),
+            Self::OutOfMemory {
+                limit_bytes: Some(bytes),
+            } => {
+                write!(f, "out of memory: the limit is {} MiB", bytes / (1 << 20))
+            }
+            Self::OutOfMemory { limit_bytes: None } => write!(f, "killed by the kernel for memory"),
+            Self::AttemptTimeout { timeout } => write!(f, "timed out after {timeout}"),
+            Self::Lost { message } => write!(f, "lost: {message}"),
+            Self::NotStarted { message } => write!(f, "could not be started: {message}"),
+            Self::BadOutput { message } => write!(f, "outputs are not usable: {message}"),
+            Self::Expression { message } => write!(f, "expression failed: {message}"),
+            Self::TasksFailed { tasks: 1, first } => write!(f, "{first} failed"),
+            Self::TasksFailed { tasks, first } => write!(f, "{tasks} tasks failed, first {first}"),
+            Self::RunTimeout { timeout } => write!(f, "the run timed out after {timeout}"),
+            Self::CancelledBy { by, reason } => write!(f, "cancelled by {by}{}", note(reason)),
+            Self::FailFast { task } => write!(f, "cancelled because {task} failed (fail_fast)"),
+            Self::ReplacedBy { run } => write!(f, "replaced by run {run}"),
+            Self::BadParams { message } => write!(f, "parameters are not usable: {message}"),
+            Self::StrategyRefused { strategy, running } => {
+                write!(
+                    f,
+                    "run {running} is unfinished and the strategy is {strategy}"
+                )
+            }
+            Self::Coalesced { into } => write!(f, "{into} stands for it"),
+            Self::MissedDown { from, to } => write!(f, "the daemon was down from {from} to {to}"),
+            Self::MissedTooMany { dropped, kept } => {
+                write!(
+                    f,
+                    "{dropped} older occurrences were missed; only the newest {kept} are caught up"
+                )
+            }
+            Self::MissedTooOld { window } => write!(f, "older than the misfire window of {window}"),
+            Self::FlowInvalid { message } => write!(f, "the flow file is not valid: {message}"),
+            Self::FlowRemoved => write!(f, "the flow file is gone"),
+            Self::ScheduleChanged => write!(f, "the schedule was changed before it was due"),
+            Self::FilterFalse { expression } => write!(f, "`where` was false: {expression}"),
+            Self::FilterFailed { message } => {
+                write!(f, "`where` could not be evaluated: {message}")
+            }
+            Self::WaitingFor { missing } => write!(f, "waits for {}", missing.join(" and ")),
+            Self::SetExpired { within, missing } => {
+                write!(
+                    f,
+                    "{} did not arrive within {within}",
+                    missing.join(" and ")
+                )
+            }
+            Self::ReplacedByEvent { event } => write!(
+                f,
+                "event {event} took its place before the set was complete"
+            ),
+            Self::NoTrigger => write!(f, "no flow has a trigger for this type and source"),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Recovery: from rows to a state, and the commands that the state asks for.
+
+use crate::flow::Flow;
+use crate::id::{AttemptId, FlowName, RunId, Version};
+use crate::input::Command;
+use crate::row::{FlowVersionRow, Recovered, RunState, ScopeState, TaskState};
+use crate::spec::FlowSpec;
+use crate::state::{Config, FlowState, Place, Run, Scheduler, TaskKey};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Reads a stored flow version. `None` when this binary cannot read it any more.
+pub(crate) fn read_version(row: &FlowVersionRow) -> Option<Flow> {
+    let spec: FlowSpec = serde_json::from_str(&row.definition).ok()?;
+    Flow::new(spec).ok()
+}
+
+impl Scheduler {
+    /// An empty state, or the state that these rows describe. A crash and a normal start are the same.
+    pub fn recover(config: Config, rows: Recovered) -> Self {
+        let mut s = Self {
+            config: Arc::new(config),
+            last_run: rows.last_run,
+            last_event: rows.last_event,
+            last_journal: rows.last_journal,
+            ..Self::default()
+        };
+        let versions: BTreeMap<(FlowName, Version), Arc<Flow>> = rows
+            .versions
+            .iter()
+            .filter_map(|row| {
+                let flow = Arc::new(read_version(row)?);
+                Some(((row.flow.clone(), row.version.clone()), flow))
+            })
+            .collect();
+        let version = |flow: &FlowName, version: &Version| {
+            versions.get(&(flow.clone(), version.clone())).cloned()
+        };
+        for row in rows.flows {
+            let flow = row
+                .active_version
+                .as_ref()
+                .and_then(|it| version(&row.name, it));
+            let removed = row.removed;
+            s.flows.insert(
+                row.name.clone(),
+                Arc::new(FlowState {
+                    row,
+                    flow: flow.clone(),
+                }),
+            );
+            if let Some(flow) = flow.filter(|_| !removed) {
+                s.subscribe(&flow);
+            }
+        }
+        for row in rows.occurrences {
+            s.index_occurrence(&Arc::new(row));
+        }
+        for row in rows.half_matches {
+            let key = (
+                row.flow.clone(),
+                row.trigger.clone(),
+                row.join_key.clone(),
+                row.leaf,
+            );
+            s.half_matches.insert(key.clone(), Arc::new(row));
+            if let Some(timer) = s.half_match_timer(&key.0, &key.1, &key.2) {
+                s.timers.insert(timer);
+            }
+        }
+        for row in rows.runs {
+            let Some(flow) = version(&row.flow, &row.version) else {
+                continue;
+            };
+            s.index_run(Run {
+                row,
+                flow,
+                active: 0,
+                failed: 0,
+            });
+        }
+        for row in rows.tasks {
+            if let Some(key) = s.task_key(row.run, &row.task) {
+                s.index_task(key, row);
+            }
+        }
+        for row in rows.scopes {
+            let node = s
+                .runs
+                .get(&row.run)
+                .and_then(|it| it.flow.scope(row.scope.as_str()));
+            if let Some((_, node, _)) = node {
+                let place = Place {
+                    run: row.run,
+                    node,
+                    path: row.path,
+                };
+                s.index_scope(place, row);
+            }
+        }
+        let live: Vec<RunId> = s
+            .runs
+            .iter()
+            .filter(|(_, run)| run.row.state == RunState::Running)
+            .map(|(id, _)| *id)
+            .collect();
+        for run in live {
+            s.gather_again(run);
+        }
+        s
+    }
+
+    /// What the outside must be asked for in this state.
+    pub fn commands(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for (key, row) in &self.tasks {
+            let attempt = || AttemptId {
+                run: key.run,
+                task: row.task.clone(),
+                number: row.attempt,
+            };
+            match row.state {
+                TaskState::Submitting => commands.push(Command::Submit(attempt())),
+                TaskState::Running => commands.push(Command::Watch(attempt())),
+                TaskState::Stopping => commands.push(Command::Stop(attempt())),
+                _ => {}
+            }
+        }
+        commands
+    }
+
+    /// Every attempt that may be alive.
+    pub fn live_attempts(&self) -> BTreeSet<AttemptId> {
+        self.tasks
+            .values()
+            .filter(|row| row.state.is_live())
+            .map(|row| AttemptId {
+                run: row.run,
+                task: row.task.clone(),
+                number: row.attempt,
+            })
+            .collect()
+    }
+
+    /// Counts the tokens that wait at joins: each finished task handed one to each successor, and each
+    /// successor without a row has not acted on them yet.
+    fn gather_again(&mut self, run: RunId) {
+        let flow = self.runs[&run].flow.clone();
+        let tasks: Vec<TaskKey> = self
+            .run_tasks(run)
+            .filter(|(_, row)| row.state.is_terminal())
+            .map(|(key, _)| *key)
+            .collect();
+        let mut sent = Vec::new();
+        for key in tasks {
+            let row = self.tasks[&key].clone();
+            let next = TaskKey {
+                iteration: key.iteration + 1,
+                ..key
+            };
+            // An earlier iteration handed its token to the next one.
+            if self.tasks.contains_key(&next) {
+                continue;
+            }
+            sent.extend(crate::decide::tokens_of(&flow, key, &row));
+        }
+        let scopes: Vec<Place> = self.run_scopes(run).map(|(place, _)| *place).collect();
+        for place in scopes {
+            let row = self.scopes[&place].clone();
+            if !matches!(row.state, ScopeState::Open | ScopeState::Waiting) {
+                sent.extend(crate::decide::tokens_after(&flow, place, &row));
+            }
+        }
+        for (place, token) in sent {
+            if !self.has_acted(&flow, place) {
+                crate::decide::add_token(self, place, token);
+            }
+        }
+    }
+
+    fn has_acted(&self, flow: &Flow, place: Place) -> bool {
+        use crate::flow::NodeKind;
+        match flow.node(place.node).kind {
+            NodeKind::Step(_) => {
+                let key = TaskKey {
+                    run: place.run,
+                    node: place.node,
+                    path: place.path,
+                    iteration: 0,
+                };
+                self.tasks
+                    .get(&key)
+                    .is_some_and(|row| row.state != TaskState::Waiting)
+            }
+            NodeKind::Open(_) => self
+                .scopes
+                .get(&place)
+                .is_some_and(|row| row.state != ScopeState::Waiting),
+            NodeKind::Close(scope) => {
+                let index = crate::spec::ScopeIndex(scope as u16 + 1);
+                let (_, open, _) = flow.scope_at(index).expect("a close has a scope");
+                self.scopes
+                    .get(&Place {
+                        node: open,
+                        ..place
+                    })
+                    .is_none_or(|row| row.state != ScopeState::Open)
+            }
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! Rows: what the disk holds. The core gives out changed rows and is rebuilt from them; nothing
+//! else is remembered. Every row also is, as JSON, the body of the journal entry that wrote it.
+
+use crate::id::{AttemptId, FlowName, RunId, StepName, TaskId, TriggerName, Version};
+use crate::reason::Reason;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// States that are stored and shown as one word.
+macro_rules! states {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)* }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|it| it.as_str() == text)
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+states! {
+    /// The state of a run.
+    RunState {
+        /// Waits for its strategy or for slots; the reason says which.
+        Queued = "queued",
+        Running = "running",
+        /// Will end as [`RunRow::ending`] says once its last attempt is dead.
+        Cancelling = "cancelling",
+        Succeeded = "succeeded",
+        Failed = "failed",
+        Cancelled = "cancelled",
+        TimedOut = "timed_out",
+    }
+}
+
+impl RunState {
+    pub const fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Cancelled | Self::TimedOut
+        )
+    }
+}
+
+states! {
+    /// The state of a task.
+    TaskState {
+        /// To be repeated after a resume, once what it needs is done again.
+        Waiting = "waiting",
+        /// May run; waits for slots.
+        Ready = "ready",
+        /// The executor is asked to run the attempt, again and again until it answers.
+        Submitting = "submitting",
+        Running = "running",
+        /// The attempt failed; the next one begins at [`TaskRow::retry_at`].
+        BackingOff = "backing_off",
+        /// The attempt must die (timeout, cancel); nothing replaces it before that is confirmed.
+        Stopping = "stopping",
+        Succeeded = "succeeded",
+        /// Failed, and its run goes on (`on_failure: continue`).
+        Caught = "caught",
+        Failed = "failed",
+        Cancelled = "cancelled",
+        Skipped = "skipped",
+    }
+}
+
+impl TaskState {
+    pub const fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Caught | Self::Failed | Self::Cancelled | Self::Skipped
+        )
+    }
+    /// An attempt may exist in the world; it holds its slots.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Submitting | Self::Running | Self::Stopping)
+    }
+}
+
+states! {
+    /// The state of one opening of a foreach scope.
+    ScopeState {
+        /// To be opened again after a resume.
+        Waiting = "waiting",
+        Open = "open",
+        /// Every item's steps are done.
+        Closed = "closed",
+        Skipped = "skipped",
+        /// Its items could not be worked out.
+        Failed = "failed",
+    }
+}
+
+states! {
+    /// The state of an occurrence.
+    OccurrenceState {
+        /// Not yet decided: in the future, or held while the flow is paused.
+        Expected = "expected",
+        Ran = "ran",
+        /// Another occurrence stands for it.
+        Coalesced = "coalesced",
+        Skipped = "skipped",
+        Missed = "missed",
+    }
+}
+
+states! {
+    /// What became of an event at one trigger leaf.
+    MatchOutcome {
+        /// It completed the trigger and started (or queued) a run.
+        Fired = "fired",
+        /// It waits with others for the rest of an `all_of`.
+        Waiting = "waiting",
+        /// `where` was false or could not be evaluated.
+        Filtered = "filtered",
+        /// A newer event took its place in a set that was still incomplete.
+        Replaced = "replaced",
+        /// The set was not complete in time.
+        Expired = "expired",
+        /// It would have started a run, but the flow is paused or the strategy refused it.
+        Refused = "refused",
+    }
+}
+
+/// A flow and what is remembered of it from version to version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowRow {
+    pub name: FlowName,
+    /// `None` while no valid version was ever seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_version: Option<Version>,
+    /// The flow file, as the daemon names it; its folder is the working directory of tasks.
+    pub file: String,
+    /// Why the file as it stands now is not the active version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid: Option<String>,
+    /// The file is gone: schedules and triggers are off, running runs go on.
+    pub removed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
+    /// The failed run that blocks a `strict_sequential` flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<RunId>,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Paused {
+    pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub at: Timestamp,
+}
+
+/// One version of a flow, written once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowVersionRow {
+    pub flow: FlowName,
+    pub version: Version,
+    /// The flow file's text.
+    pub source: String,
+    /// The [`crate::spec::FlowSpec`] as JSON.
+    pub definition: String,
+    pub created_at: Timestamp,
+}
+
+/// A dedupe key that was used, and for what: the second use is answered with the first's result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// `event:<source> <id>` or `start:<flow> <idempotency key>`.
+    pub key: String,
+    /// `event:<seq>`, `run:<id>` or `occurrence:<flow> <key>`.
+    pub result: String,
+}
+
+/// One moment at which a flow ought to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OccurrenceRow {
+    pub flow: FlowName,
+    /// Unique in the flow: `cron:<schedule>:<slot>`, `event:<trigger>:<seq>`, `manual:<key>`.
+    pub key: String,
+    /// The schedule or trigger; `manual` for people.
+    pub trigger: TriggerName,
+    /// When it ought to run, jitter not included.
+    pub due_at: Timestamp,
+    pub interval: Interval,
+    pub state: OccurrenceState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    pub updated_at: Timestamp,
+}
+
+/// The data interval `[start, end)` that a run is about; empty (start = end) for runs by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Interval {
+    pub start: Timestamp,
+    pub end: Timestamp,
+}
+
+/// A fact from outside or inside, written once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// 1, 2, 3 … in the order of acceptance.
+    pub seq: u64,
+    /// CloudEvents `source`, `id`, `type`, `subject`, `time`, `data`.
+    pub source: String,
+    pub id: String,
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    pub time: Timestamp,
+    pub data: Arc<Value>,
+    pub received_at: Timestamp,
+}
+
+/// What became of an event at one trigger leaf.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MatchRow {
+    pub event: u64,
+    pub flow: FlowName,
+    pub trigger: TriggerName,
+    /// The leaf's number in [`crate::spec::TriggerExpr::leaves`].
+    pub leaf: u16,
+    pub outcome: MatchOutcome,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    pub updated_at: Timestamp,
+}
+
+/// One filled place of a half-matched `all_of`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HalfMatchRow {
+    pub flow: FlowName,
+    pub trigger: TriggerName,
+    pub join_key: String,
+    pub leaf: u16,
+    pub event: Arc<EventRow>,
+    /// When the set's first event arrived.
+    pub since: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    pub id: RunId,
+    pub flow: FlowName,
+    pub version: Version,
+    pub state: RunState,
+    /// 1, and one more with every resume.
+    pub generation: u32,
+    pub params: Arc<Map<String, Value>>,
+    /// The occurrence it stands for.
+    pub occurrence: String,
+    pub trigger: TriggerName,
+    pub interval: Interval,
+    pub priority: i32,
+    /// The events that started it, by number.
+    pub events: Vec<u64>,
+    /// The same events as CloudEvents JSON, for expressions and tasks.
+    #[serde(default, skip_serializing_if = "no_values")]
+    pub event_data: Arc<Vec<Value>>,
+    /// Why it waits, or why it ended as it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// While cancelling: the state it ends in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<RunState>,
+    /// Since when it has been in the queue: creation or resume.
+    pub queued_at: Timestamp,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When the run's timeout strikes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+}
+
+fn no_values(values: &Arc<Vec<Value>>) -> bool {
+    values.is_empty()
+}
+
+/// A task, with its live attempt if it has one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRow {
+    pub run: RunId,
+    pub task: TaskId,
+    pub state: TaskState,
+    /// The newest attempt's number; 0 before the first.
+    pub attempt: u32,
+    /// Retries used since the task was (re)born, by who pays for them.
+    pub retries: Retries,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Since when it has been ready, for the queue and the Gantt.
+    pub ready_at: Timestamp,
+    /// When the live attempt was asked for, and when it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// When the live attempt's timeout strikes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// What the executor calls the live attempt (a process id, a job id).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Arc<Map<String, Value>>>,
+    /// With [`crate::spec::Route::Switch`]: the successors taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Arc<[StepName]>>,
+    /// With [`crate::spec::Items::Reported`]: how many items follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub splits: Option<u32>,
+}
+
+/// Retries used, by budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// Against [`crate::spec::Retry::times`].
+    pub user: u32,
+    /// Against the budget for attempts lost without their own fault.
+    pub infrastructure: u32,
+}
+
+/// One opening of a foreach scope.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScopeRow {
+    pub run: RunId,
+    pub scope: StepName,
+    /// Where it was opened: the path of the enclosing scopes.
+    pub path: crate::id::Path,
+    pub state: ScopeState,
+    pub items: Arc<Vec<Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    pub opened_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+}
+
+/// An attempt that has ended, written once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    pub id: AttemptId,
+    pub state: AttemptState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<Arc<str>>,
+    pub submitted_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Timestamp,
+}
+
+states! {
+    /// How an attempt ended.
+    AttemptState {
+        Succeeded = "succeeded",
+        Failed = "failed",
+        TimedOut = "timed_out",
+        Cancelled = "cancelled",
+        /// Nobody knows how it ended: its host or keeper went away.
+        Lost = "lost",
+    }
+}
+
+/// What happened, for people: one entry for each changed row, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// 1, 2, 3 … over the whole database, without gaps.
+    pub seq: u64,
+    pub at: Timestamp,
+    pub flow: FlowName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// `run.queued`, `task.submitting`, `scope.open`, `occurrence.skipped`, `flow.paused` …: the
+    /// row's kind and its new state.
+    pub kind: String,
+    /// The row after the change, as JSON text.
+    pub body: String,
+}
+
+/// All rows that one decision changes. Committed together or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    pub claims: Vec<Claim>,
+    pub versions: Vec<FlowVersionRow>,
+    pub flows: Vec<FlowRow>,
+    pub events: Vec<Arc<EventRow>>,
+    pub occurrences: Vec<OccurrenceRow>,
+    pub matches: Vec<MatchRow>,
+    pub half_matches: Vec<HalfMatchRow>,
+    /// (flow, trigger, join key, leaf)
+    pub half_matches_deleted: Vec<(FlowName, TriggerName, String, u16)>,
+    pub runs: Vec<Arc<RunRow>>,
+    pub tasks: Vec<Arc<TaskRow>>,
+    pub scopes: Vec<Arc<ScopeRow>>,
+    pub attempts: Vec<AttemptRow>,
+    pub journal: Vec<JournalEntry>,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A run with everything that hangs on it: what a resume starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSnapshot {
+    pub run: Arc<RunRow>,
+    pub tasks: Vec<Arc<TaskRow>>,
+    pub scopes: Vec<Arc<ScopeRow>>,
+    /// The version the run belongs to.
+    pub version: FlowVersionRow,
+}
+
+/// What recovery reads: all that is not finished.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recovered {
+    pub flows: Vec<FlowRow>,
+    /// Active versions, and those of unfinished runs.
+    pub versions: Vec<FlowVersionRow>,
+    /// Occurrences still expected.
+    pub occurrences: Vec<OccurrenceRow>,
+    pub half_matches: Vec<HalfMatchRow>,
+    /// Unfinished runs with all their tasks and scopes.
+    pub runs: Vec<Arc<RunRow>>,
+    pub tasks: Vec<Arc<TaskRow>>,
+    pub scopes: Vec<Arc<ScopeRow>>,
+    /// The highest numbers ever used; 0 in an empty database.
+    pub last_run: u64,
+    pub last_event: u64,
+    pub last_journal: u64,
+}

@@ -1,0 +1,587 @@
+//! The state: rows of all that is unfinished, and ordered indexes over them.
+//!
+//! Every map is persistent, so a clone of the whole state costs a few pointers and a draft can be
+//! dropped without a trace. Indexes change only in [`Scheduler::index_task`] and its siblings, by
+//! the difference between an old and a new row: nothing counts on its own, so nothing can leak.
+
+use crate::flow::{Flow, NodeId, NodeKind};
+use crate::id::{FlowName, Path, PoolName, RunId, TaskId, TriggerName};
+use crate::reason::Limit;
+use crate::row::{
+    FlowRow, HalfMatchRow, OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
+};
+use crate::schedule::Schedule;
+use crate::spec::{ScheduleSpec, ScopeIndex, Strategy};
+use crate::time::{Span, Timestamp};
+use imbl::{OrdMap, OrdSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What the operator sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Live attempts at the same time, over all flows.
+    pub max_tasks: u32,
+    pub pools: BTreeMap<PoolName, u32>,
+    /// An occurrence that is decided later than this after it was due counts as a misfire.
+    pub misfire_after: Span,
+    /// How often an attempt that was lost without its own fault is repeated on our account.
+    pub lost_retries: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_tasks: 16,
+            pools: BTreeMap::new(),
+            misfire_after: Span::from_secs(60),
+            lost_retries: 5,
+        }
+    }
+}
+
+/// A flow as it stands.
+#[derive(Clone, Debug)]
+pub struct FlowState {
+    pub row: FlowRow,
+    /// The active version; `None` while no valid one was ever seen.
+    pub flow: Option<Arc<Flow>>,
+}
+
+/// Names a task within the core: by node number, so that it is small and `Copy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TaskKey {
+    pub(crate) run: RunId,
+    pub(crate) node: NodeId,
+    pub(crate) path: Path,
+    pub(crate) iteration: u32,
+}
+
+/// Names one place of a node in a run: a scope's opening, or where tokens gather.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) run: RunId,
+    pub(crate) node: NodeId,
+    pub(crate) path: Path,
+}
+
+/// An unfinished run with what is derived from its tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) row: Arc<RunRow>,
+    pub(crate) flow: Arc<Flow>,
+    /// Tasks that are neither finished nor waiting for a repeated step.
+    pub(crate) active: u32,
+    /// Failed tasks and scopes.
+    pub(crate) failed: u32,
+}
+
+/// Tokens that have come to a node with several incoming edges.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Arrivals {
+    pub(crate) live: u32,
+    pub(crate) dead: u32,
+    /// The first token, in order of arrival, that was dead or failed.
+    pub(crate) first_dead: Option<Token>,
+    pub(crate) failed: Option<Token>,
+}
+
+/// What a finished node hands to each of its successors.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Token {
+    /// Go on.
+    Live,
+    /// That step was skipped.
+    Skipped(crate::id::StepName),
+    /// That step failed.
+    Failed(crate::id::StepName),
+    /// That switch chose another branch.
+    NotChosen(crate::id::StepName),
+}
+
+/// Something that happens when its time has come.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// A retry begins, or an attempt times out.
+    Task(TaskKey),
+    RunDeadline(RunId),
+    Occurrence(FlowName, String),
+    HalfMatch(FlowName, TriggerName, String),
+}
+
+/// What waits for slots. Runs come before tasks of equal rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Candidate {
+    Run(RunId),
+    Task(TaskKey),
+}
+
+/// Smaller goes first: the time of becoming ready, brought forward by a minute per point of priority.
+/// As time passes all ranks stay in order, so ageing needs no re-sorting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank(pub(crate) i64);
+
+pub(crate) const PRIORITY_POINT: Span = Span::from_mins(1);
+
+impl Rank {
+    pub(crate) fn new(since: Timestamp, priority: i32) -> Self {
+        Self(
+            since
+                .0
+                .saturating_sub(i64::from(priority).saturating_mul(PRIORITY_POINT.0)),
+        )
+    }
+}
+
+pub(crate) type HalfKey = (FlowName, TriggerName, String, u16);
+
+/// The deterministic core. See the crate's documentation for how it is used.
+#[derive(Clone, Debug, Default)]
+pub struct Scheduler {
+    pub(crate) config: Arc<Config>,
+    pub(crate) flows: OrdMap<FlowName, Arc<FlowState>>,
+    pub(crate) runs: OrdMap<RunId, Arc<Run>>,
+    pub(crate) tasks: OrdMap<TaskKey, Arc<TaskRow>>,
+    pub(crate) scopes: OrdMap<Place, Arc<ScopeRow>>,
+    pub(crate) arrivals: OrdMap<Place, Arc<Arrivals>>,
+    /// Expected occurrences.
+    pub(crate) occurrences: OrdMap<(FlowName, String), Arc<OccurrenceRow>>,
+    pub(crate) half_matches: OrdMap<HalfKey, Arc<HalfMatchRow>>,
+
+    // Indexes.
+    pub(crate) timers: OrdSet<(Timestamp, Timer)>,
+    /// To be placed; empty between decisions.
+    pub(crate) ready: OrdSet<(Rank, Candidate)>,
+    /// Waiting for a limit, in the order in which it is given out.
+    pub(crate) parked: OrdSet<(Limit, Rank, Candidate)>,
+    /// Where a parked candidate waits.
+    pub(crate) parked_at: OrdMap<Candidate, (Limit, Rank)>,
+    /// Slots in use; absent means none.
+    pub(crate) used: OrdMap<Limit, u32>,
+    pub(crate) runs_by_flow: OrdSet<(FlowName, RunId)>,
+    /// What events of a kind are waited for: kind (or upstream flow) to flow, trigger and leaf.
+    pub(crate) subscriptions: OrdSet<(Subject, FlowName, u16, u16)>,
+
+    pub(crate) last_run: u64,
+    pub(crate) last_event: u64,
+    pub(crate) last_journal: u64,
+}
+
+/// What a trigger leaf listens to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    Flow(FlowName),
+    Kind(String),
+}
+
+impl Scheduler {
+    pub(crate) fn task_key(&self, run: RunId, task: &TaskId) -> Option<TaskKey> {
+        let node = self.runs.get(&run)?.flow.step_node(task.step.as_str())?;
+        Some(TaskKey {
+            run,
+            node,
+            path: task.path,
+            iteration: task.iteration,
+        })
+    }
+
+    /// Slots that a task holds while it is live, in the order in which they are asked for.
+    pub(crate) fn task_limits(&self, key: TaskKey) -> Vec<(Limit, u32)> {
+        let Some(run) = self.runs.get(&key.run) else {
+            return Vec::new();
+        };
+        let step = run.flow.step_of(key.node);
+        let mut limits = Vec::with_capacity(2);
+        if run.flow.spec().run.max_parallel_tasks.is_some() {
+            limits.push((Limit::Run(key.run), 1));
+        }
+        let mut scope = step.scope;
+        while let Some((spec, _, _)) = run.flow.scope_at(scope) {
+            if spec.max_parallel.is_some() {
+                limits.push((Limit::Scope(key.run, spec.name.clone()), 1));
+            }
+            scope = spec.parent;
+        }
+        for (pool, slots) in &step.pools {
+            limits.push((Limit::Pool(pool.clone()), *slots));
+        }
+        limits.push((Limit::Tasks, 1));
+        limits
+    }
+
+    /// Slots that a run holds from its start to its end.
+    pub(crate) fn run_limits(&self, run: &Run) -> Vec<(Limit, u32)> {
+        let policy = &run.flow.spec().run;
+        let mut limits = vec![(Limit::Flow(run.row.flow.clone()), 1)];
+        for (pool, slots) in &policy.pools {
+            limits.push((Limit::Pool(pool.clone()), *slots));
+        }
+        limits
+    }
+
+    /// How many slots there are.
+    pub(crate) fn capacity(&self, limit: &Limit) -> u32 {
+        match limit {
+            Limit::Tasks => self.config.max_tasks,
+            Limit::Pool(pool) => self.config.pools.get(pool).copied().unwrap_or(0),
+            Limit::Run(run) => self
+                .runs
+                .get(run)
+                .and_then(|it| it.flow.spec().run.max_parallel_tasks)
+                .unwrap_or(u32::MAX),
+            Limit::Scope(run, scope) => self
+                .runs
+                .get(run)
+                .and_then(|it| it.flow.scope(scope.as_str())?.0.max_parallel)
+                .unwrap_or(u32::MAX),
+            Limit::Flow(flow) => {
+                self.flows
+                    .get(flow)
+                    .and_then(|it| it.flow.as_ref())
+                    .map_or(1, |it| match it.spec().run.strategy {
+                        Strategy::Parallel(runs) => runs,
+                        _ => 1,
+                    })
+            }
+        }
+    }
+
+    pub(crate) fn in_use(&self, limit: &Limit) -> u32 {
+        self.used.get(limit).copied().unwrap_or(0)
+    }
+
+    fn hold(&mut self, limit: &Limit, slots: u32) {
+        let used = self.in_use(limit) + slots;
+        self.used.insert(limit.clone(), used);
+    }
+
+    fn release(&mut self, limit: &Limit, slots: u32) {
+        let used = self
+            .in_use(limit)
+            .checked_sub(slots)
+            .expect("only slots in use are released");
+        if used == 0 {
+            self.used.remove(limit);
+        } else {
+            self.used.insert(limit.clone(), used);
+        }
+    }
+
+    /// Stores a task and brings every index in line. Gives the limits of which slots became free.
+    pub(crate) fn index_task(&mut self, key: TaskKey, row: Arc<TaskRow>) -> Vec<Limit> {
+        let old = self.tasks.insert(key, row.clone());
+        let old = old.as_deref();
+        let mut freed = Vec::new();
+        let was_live = old.is_some_and(|it| it.state.is_live());
+        if was_live != row.state.is_live() {
+            for (limit, slots) in self.task_limits(key) {
+                if was_live {
+                    self.release(&limit, slots);
+                    freed.push(limit);
+                } else {
+                    self.hold(&limit, slots);
+                }
+            }
+        }
+        let old_timer = old.and_then(task_timer);
+        let new_timer = task_timer(&row);
+        if old_timer != new_timer {
+            if let Some(at) = old_timer {
+                self.timers.remove(&(at, Timer::Task(key)));
+            }
+            if let Some(at) = new_timer {
+                self.timers.insert((at, Timer::Task(key)));
+            }
+        }
+        let was_ready = old.is_some_and(|it| it.state == TaskState::Ready);
+        match (was_ready, row.state == TaskState::Ready) {
+            (false, true) => {
+                let rank = self.task_rank(key, &row);
+                self.ready.insert((rank, Candidate::Task(key)));
+            }
+            (true, false) => {
+                self.unqueue(Candidate::Task(key), old.map(|it| self.task_rank(key, it)))
+            }
+            _ => {}
+        }
+        let (was_active, was_failed) = old.map_or((false, false), |it| {
+            (is_active(it.state), it.state == TaskState::Failed)
+        });
+        let (active, failed) = (is_active(row.state), row.state == TaskState::Failed);
+        if (was_active, was_failed) != (active, failed)
+            && let Some(run) = self.runs.get_mut(&key.run)
+        {
+            let run = Arc::make_mut(run);
+            run.active = run.active + u32::from(active) - u32::from(was_active);
+            run.failed = run.failed + u32::from(failed) - u32::from(was_failed);
+        }
+        freed
+    }
+
+    pub(crate) fn index_scope(&mut self, place: Place, row: Arc<ScopeRow>) {
+        let failed = |row: &ScopeRow| u32::from(row.state == crate::row::ScopeState::Failed);
+        let old = self.scopes.insert(place, row.clone());
+        let before = old.map_or(0, |it| failed(&it));
+        if before != failed(&row)
+            && let Some(run) = self.runs.get_mut(&place.run)
+        {
+            let run = Arc::make_mut(run);
+            run.failed = run.failed + failed(&row) - before;
+        }
+    }
+
+    /// Stores a run and brings every index in line.
+    pub(crate) fn index_run(&mut self, run: Run) -> Vec<Limit> {
+        let id = run.row.id;
+        let old = self.runs.get(&id).cloned();
+        let (new_state, row, limits) = (run.row.state, run.row.clone(), self.run_limits(&run));
+        self.runs.insert(id, Arc::new(run));
+        self.runs_by_flow.insert((row.flow.clone(), id));
+        let mut freed = Vec::new();
+        let was_holding = old.as_ref().is_some_and(|it| holds_slots(it.row.state));
+        match (was_holding, holds_slots(new_state)) {
+            (false, true) => limits
+                .iter()
+                .for_each(|(limit, slots)| self.hold(limit, *slots)),
+            (true, false) => {
+                for (limit, slots) in limits {
+                    self.release(&limit, slots);
+                    freed.push(limit);
+                }
+            }
+            _ => {}
+        }
+        let old_deadline = old.as_ref().and_then(|it| run_timer(&it.row));
+        let new_deadline = run_timer(&row);
+        if old_deadline != new_deadline {
+            if let Some(at) = old_deadline {
+                self.timers.remove(&(at, Timer::RunDeadline(id)));
+            }
+            if let Some(at) = new_deadline {
+                self.timers.insert((at, Timer::RunDeadline(id)));
+            }
+        }
+        let rank = Rank::new(row.queued_at, row.priority);
+        let was_queued = old.is_some_and(|it| it.row.state == RunState::Queued);
+        match (was_queued, new_state == RunState::Queued) {
+            (false, true) => {
+                self.ready.insert((rank, Candidate::Run(id)));
+            }
+            (true, false) => self.unqueue(Candidate::Run(id), Some(rank)),
+            _ => {}
+        }
+        freed
+    }
+
+    /// Lets a finished run and all that hangs on it leave memory.
+    pub(crate) fn drop_run(&mut self, id: RunId) {
+        let Some(run) = self.runs.remove(&id) else {
+            return;
+        };
+        self.runs_by_flow.remove(&(run.row.flow.clone(), id));
+        let (from, to) = (first_of(id), first_of(RunId(id.0 + 1)));
+        let tasks: Vec<TaskKey> = self
+            .tasks
+            .range(task_start(from)..task_start(to))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in tasks {
+            self.tasks.remove(&key);
+        }
+        let scopes: Vec<Place> = self.scopes.range(from..to).map(|(key, _)| *key).collect();
+        for place in scopes {
+            self.scopes.remove(&place);
+        }
+        let arrivals: Vec<Place> = self.arrivals.range(from..to).map(|(key, _)| *key).collect();
+        for place in arrivals {
+            self.arrivals.remove(&place);
+        }
+    }
+
+    pub(crate) fn index_occurrence(&mut self, row: &Arc<OccurrenceRow>) {
+        use crate::row::OccurrenceState::Expected;
+        let key = (row.flow.clone(), row.key.clone());
+        let timer = Timer::Occurrence(row.flow.clone(), row.key.clone());
+        if let Some(old) = self.occurrences.remove(&key) {
+            self.timers.remove(&(self.fires_at(&old), timer.clone()));
+        }
+        if row.state == Expected {
+            // One that is held while its flow is paused has a reason and no timer.
+            if row.reason.is_none() {
+                self.timers.insert((self.fires_at(row), timer));
+            }
+            self.occurrences.insert(key, row.clone());
+        }
+    }
+
+    /// When an expected occurrence is decided: its due time and its share of the jitter.
+    pub(crate) fn fires_at(&self, row: &OccurrenceRow) -> Timestamp {
+        let jitter = self
+            .flows
+            .get(&row.flow)
+            .and_then(|it| it.flow.as_ref())
+            .and_then(|it| schedule(it, &row.trigger))
+            .map_or(Span::ZERO, |(spec, _)| spec.jitter);
+        if jitter <= Span::ZERO {
+            return row.due_at;
+        }
+        let share = crate::hash::fnv(&format!("{}/{}", row.flow, row.key)) % (jitter.0 as u64 + 1);
+        row.due_at + Span(share as i64)
+    }
+
+    pub(crate) fn half_match_timer(
+        &self,
+        flow: &FlowName,
+        trigger: &TriggerName,
+        join_key: &str,
+    ) -> Option<(Timestamp, Timer)> {
+        let first = (flow.clone(), trigger.clone(), join_key.to_owned(), 0);
+        let last = (flow.clone(), trigger.clone(), join_key.to_owned(), u16::MAX);
+        let at = self
+            .half_matches
+            .range(first..=last)
+            .filter_map(|(_, row)| row.expires_at)
+            .min()?;
+        let timer = Timer::HalfMatch(flow.clone(), trigger.clone(), join_key.to_owned());
+        Some((at, timer))
+    }
+
+    pub(crate) fn task_rank(&self, key: TaskKey, row: &TaskRow) -> Rank {
+        let priority = self.runs.get(&key.run).map_or(0, |it| it.row.priority);
+        Rank::new(row.ready_at, priority)
+    }
+
+    /// Takes a candidate out of the queue, wherever it waits.
+    pub(crate) fn unqueue(&mut self, candidate: Candidate, rank: Option<Rank>) {
+        if let Some((limit, rank)) = self.parked_at.remove(&candidate) {
+            self.parked.remove(&(limit, rank, candidate));
+        } else if let Some(rank) = rank {
+            self.ready.remove(&(rank, candidate));
+        }
+    }
+
+    pub(crate) fn park(&mut self, candidate: Candidate, rank: Rank, limit: Limit) {
+        self.parked.insert((limit.clone(), rank, candidate));
+        self.parked_at.insert(candidate, (limit, rank));
+    }
+
+    /// The first that waits for a limit.
+    pub(crate) fn head(&self, limit: &Limit) -> Option<(Rank, Candidate)> {
+        self.parked
+            .range(first_parked(limit)..)
+            .next()
+            .filter(|(of, _, _)| of == limit)
+            .map(|(_, rank, candidate)| (*rank, *candidate))
+    }
+
+    pub(crate) fn run_tasks(&self, run: RunId) -> impl Iterator<Item = (&TaskKey, &Arc<TaskRow>)> {
+        let (from, to) = (first_of(run), first_of(RunId(run.0 + 1)));
+        self.tasks.range(task_start(from)..task_start(to))
+    }
+
+    /// Tasks of one node, in order of path and iteration.
+    pub(crate) fn node_tasks(
+        &self,
+        run: RunId,
+        node: NodeId,
+    ) -> impl Iterator<Item = (&TaskKey, &Arc<TaskRow>)> {
+        let at = |node| TaskKey {
+            run,
+            node: NodeId(node),
+            path: Path::ROOT,
+            iteration: 0,
+        };
+        self.tasks.range(at(node.0)..at(node.0 + 1))
+    }
+
+    pub(crate) fn run_scopes(&self, run: RunId) -> impl Iterator<Item = (&Place, &Arc<ScopeRow>)> {
+        self.scopes.range(first_of(run)..first_of(RunId(run.0 + 1)))
+    }
+
+    /// Unfinished runs of a flow, oldest first.
+    pub(crate) fn unfinished(&self, flow: &FlowName) -> Vec<RunId> {
+        self.runs_by_flow
+            .range((flow.clone(), RunId(0))..=(flow.clone(), RunId(u64::MAX)))
+            .map(|(_, id)| *id)
+            .collect()
+    }
+
+    /// How many tokens a node waits for; `None` for a close whose scope is not open.
+    pub(crate) fn tokens_wanted(&self, flow: &Flow, place: Place) -> Option<usize> {
+        let node = flow.node(place.node);
+        Some(match node.kind {
+            NodeKind::Close(scope) => {
+                let index = ScopeIndex(u16::try_from(scope + 1).expect("scopes fit u16"));
+                let (_, open, _) = flow.scope_at(index).expect("a close has a scope");
+                let row = self.scopes.get(&Place {
+                    node: open,
+                    ..place
+                })?;
+                row.items.len() * flow.sinks(scope)
+            }
+            _ => node.predecessors.len(),
+        })
+    }
+
+    pub(crate) fn all_limits(&self) -> BTreeSet<Limit> {
+        let pools = self.config.pools.keys().cloned().map(Limit::Pool);
+        self.used
+            .keys()
+            .cloned()
+            .chain(self.parked.iter().map(|(limit, _, _)| limit.clone()))
+            .chain(pools)
+            .chain([Limit::Tasks])
+            .collect()
+    }
+}
+
+/// A schedule of a flow by its name.
+pub(crate) fn schedule<'a>(
+    flow: &'a Flow,
+    name: &TriggerName,
+) -> Option<(&'a ScheduleSpec, &'a Schedule)> {
+    flow.schedules().find(|(spec, _)| spec.name == *name)
+}
+
+pub(crate) fn first_parked(limit: &Limit) -> (Limit, Rank, Candidate) {
+    (limit.clone(), Rank(i64::MIN), Candidate::Run(RunId(0)))
+}
+
+pub(crate) fn first_of(run: RunId) -> Place {
+    Place {
+        run,
+        node: NodeId(0),
+        path: Path::ROOT,
+    }
+}
+
+fn task_start(place: Place) -> TaskKey {
+    TaskKey {
+        run: place.run,
+        node: place.node,
+        path: place.path,
+        iteration: 0,
+    }
+}
+
+fn task_timer(row: &TaskRow) -> Option<Timestamp> {
+    match row.state {
+        TaskState::BackingOff => row.retry_at,
+        TaskState::Submitting | TaskState::Running => row.deadline,
+        _ => None,
+    }
+}
+
+fn run_timer(row: &RunRow) -> Option<Timestamp> {
+    (row.state == RunState::Running)
+        .then_some(row.deadline)
+        .flatten()
+}
+
+pub(crate) fn is_active(state: TaskState) -> bool {
+    !state.is_terminal() && state != TaskState::Waiting
+}
+
+fn holds_slots(state: RunState) -> bool {
+    matches!(state, RunState::Running | RunState::Cancelling)
+}

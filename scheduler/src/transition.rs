@@ -1,0 +1,77 @@
+//! The transition tables: which state may follow which.
+
+use crate::row::{AttemptState, OccurrenceState, RunState, ScopeState, TaskState};
+
+impl RunState {
+    /// Whether a run in this state may become `to`. Finished runs go on only by a resume.
+    pub const fn may_become(self, to: Self) -> bool {
+        use RunState::{Cancelled, Cancelling, Failed, Queued, Running, Succeeded, TimedOut};
+        match (self, to) {
+            (Queued, Running | Cancelled | Failed)
+            | (Running, Succeeded | Failed | Cancelling)
+            | (Cancelling, Cancelled | TimedOut | Failed)
+            | (Succeeded | Failed | Cancelled | TimedOut, Queued) => true,
+            (Queued | Running | Cancelling | Succeeded | Failed | Cancelled | TimedOut, _) => false,
+        }
+    }
+}
+
+impl TaskState {
+    /// Whether a task in this state may become `to`. Finished tasks go on only by a resume.
+    pub const fn may_become(self, to: Self) -> bool {
+        use TaskState::{
+            BackingOff, Cancelled, Caught, Failed, Ready, Running, Skipped, Stopping, Submitting,
+            Succeeded, Waiting,
+        };
+        match (self, to) {
+            (Waiting, Ready | Skipped | Cancelled)
+            | (Ready, Submitting | Cancelled | Failed | Caught)
+            | (Submitting, Running)
+            | (Submitting | Running, Stopping)
+            | (
+                Submitting | Running | Stopping,
+                Succeeded | Failed | Caught | BackingOff | Cancelled,
+            )
+            | (BackingOff, Ready | Cancelled)
+            | (Succeeded | Caught | Failed | Cancelled | Skipped, Waiting) => true,
+            (
+                Waiting | Ready | Submitting | Running | BackingOff | Stopping | Succeeded | Caught
+                | Failed | Cancelled | Skipped,
+                _,
+            ) => false,
+        }
+    }
+}
+
+impl OccurrenceState {
+    /// Whether an occurrence in this state may become `to`. A run that is replaced while it waits is
+    /// coalesced into its successor.
+    pub const fn may_become(self, to: Self) -> bool {
+        use OccurrenceState::{Coalesced, Expected, Missed, Ran, Skipped};
+        match (self, to) {
+            (Expected, _) | (Ran, Coalesced) => true,
+            (Ran | Coalesced | Skipped | Missed, _) => false,
+        }
+    }
+}
+
+impl ScopeState {
+    /// Whether a scope in this state may become `to`.
+    pub const fn may_become(self, to: Self) -> bool {
+        use ScopeState::{Closed, Failed, Open, Skipped, Waiting};
+        match (self, to) {
+            (Waiting, Open | Skipped | Failed)
+            | (Open, Open | Closed | Waiting)
+            | (Closed, Open | Waiting)
+            | (Skipped | Failed, Waiting) => true,
+            (Waiting | Open | Closed | Skipped | Failed, _) => false,
+        }
+    }
+}
+
+impl AttemptState {
+    /// Attempts are written once, when they have ended.
+    pub const fn may_become(self, _to: Self) -> bool {
+        false
+    }
+}

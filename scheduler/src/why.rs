@@ -1,0 +1,314 @@
+//! Why: explanations from recorded reasons, for runs that wait, ended, or never came to be.
+
+use crate::id::RunId;
+use crate::reason::{Limit, Reason};
+use crate::row::{OccurrenceState, RunRow, RunState, TaskRow, TaskState};
+use crate::spec::Strategy;
+use crate::state::Scheduler;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// One reason, in words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// What it is about: a flow, run, task, schedule or trigger.
+    pub subject: String,
+    pub reason: Option<Reason>,
+    pub text: String,
+    /// When it changes by itself.
+    pub until: Option<Timestamp>,
+    /// What a person can do.
+    pub cure: Option<String>,
+}
+
+impl Explanation {
+    fn new(subject: impl ToString, text: impl ToString) -> Self {
+        Self {
+            subject: subject.to_string(),
+            reason: None,
+            text: text.to_string(),
+            until: None,
+            cure: None,
+        }
+    }
+
+    fn because(subject: impl ToString, reason: &Reason) -> Self {
+        Self {
+            reason: Some(reason.clone()),
+            ..Self::new(subject, reason)
+        }
+    }
+
+    fn until(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
+    }
+
+    fn cure(self, cure: impl ToString) -> Self {
+        Self {
+            cure: Some(cure.to_string()),
+            ..self
+        }
+    }
+}
+
+impl Scheduler {
+    /// Why a flow runs or does not run now; `None` for an unknown flow.
+    pub fn why_flow(&self, name: &str, now: Timestamp) -> Option<Vec<Explanation>> {
+        let state = self.flow(name)?;
+        let (row, mut all) = (&state.row, Vec::new());
+        if row.removed {
+            all.push(
+                Explanation::because(name, &Reason::FlowRemoved)
+                    .cure(format!("put {} back", row.file)),
+            );
+        }
+        if let Some(message) = &row.invalid {
+            let message = message.clone();
+            let text = match &state.flow {
+                Some(_) => "the last good version stays active",
+                None => "no version of it was ever valid",
+            };
+            let reason = Reason::FlowInvalid { message };
+            all.push(Explanation {
+                text: format!("{reason}; {text}"),
+                ..Explanation::because(name, &reason)
+                    .cure(format!("run `dalsegno check {}` and repair it", row.file))
+            });
+        }
+        if let Some(paused) = &row.paused {
+            let reason = Reason::FlowPaused {
+                by: paused.by.clone(),
+                reason: paused.reason.clone(),
+            };
+            all.push(Explanation::because(name, &reason).cure(format!("dalsegno unpause {name}")));
+        }
+        if let Some(run) = row.blocked_by {
+            let reason = Reason::BlockedByFailure { run };
+            all.push(Explanation::because(name, &reason).cure(format!(
+                "dalsegno resume {run}, or dalsegno unpause {name} to go on without it"
+            )));
+        }
+        for run in self.runs_of(name) {
+            all.extend(self.why_run(run.id, now).unwrap_or_default());
+        }
+        for occurrence in self.expected(name) {
+            all.push(match &occurrence.reason {
+                Some(reason) => Explanation::because(&occurrence.key, reason)
+                    .cure(format!("dalsegno unpause {name}")),
+                None => Explanation::new(
+                    &occurrence.trigger,
+                    format!("the next occurrence is due at {}", occurrence.due_at),
+                )
+                .until(Some(self.fires_at(occurrence))),
+            });
+        }
+        if let Some(flow) = &state.flow {
+            for trigger in &flow.spec().triggers {
+                all.extend(self.why_trigger(name, trigger));
+            }
+            if flow.spec().schedules.is_empty() && flow.spec().triggers.is_empty() {
+                let text = "it has neither schedule nor trigger, so only people start it";
+                all.push(Explanation::new(name, text).cure(format!("dalsegno run {name}")));
+            }
+        }
+        Some(all)
+    }
+
+    fn why_trigger(&self, flow: &str, trigger: &crate::spec::TriggerSpec) -> Vec<Explanation> {
+        let mut sets: Vec<(&str, Option<Timestamp>, Timestamp)> = self
+            .half_matches(flow)
+            .filter(|row| row.trigger == trigger.name)
+            .map(|row| (row.join_key.as_str(), row.expires_at, row.since))
+            .collect();
+        sets.dedup_by_key(|it| it.0.to_owned());
+        if sets.is_empty() {
+            let missing = crate::decide::missing(&trigger.on, &Default::default());
+            let reason = Reason::WaitingFor { missing };
+            return vec![Explanation::because(&trigger.name, &reason)];
+        }
+        sets.into_iter()
+            .map(|(key, expires_at, since)| {
+                let filled = self
+                    .half_matches(flow)
+                    .filter(|row| row.trigger == trigger.name && row.join_key == key)
+                    .map(|row| (row.leaf, row.event.clone()))
+                    .collect();
+                let missing = crate::decide::missing(&trigger.on, &filled);
+                let reason = Reason::WaitingFor { missing };
+                let about = if key.is_empty() {
+                    trigger.name.to_string()
+                } else {
+                    format!("{} [{key}]", trigger.name)
+                };
+                Explanation {
+                    text: format!("{reason}; the first of the set arrived at {since}"),
+                    ..Explanation::because(about, &reason).until(expires_at)
+                }
+            })
+            .collect()
+    }
+
+    /// Why an unfinished run waits, or what it does; `None` when it is finished or unknown.
+    pub fn why_run(&self, id: RunId, now: Timestamp) -> Option<Vec<Explanation>> {
+        let run = self.runs.get(&id)?;
+        let subject = format!("run {id}");
+        let mut all = Vec::new();
+        match (run.row.state, &run.row.reason) {
+            (RunState::Queued, Some(reason)) => all.push(self.explain_wait(subject, reason)),
+            (RunState::Cancelling, Some(reason)) => all.push(Explanation {
+                text: format!("{reason}; its last attempts are being stopped"),
+                ..Explanation::because(subject, reason)
+            }),
+            _ => {}
+        }
+        let mut states = [0usize; TaskState::ALL.len()];
+        for task in self.tasks(id) {
+            states[task.state as usize] += 1;
+            let about = format!("run {id}, task {}", task.task);
+            match (task.state, &task.reason) {
+                (TaskState::Ready, Some(reason)) => all.push(self.explain_wait(about, reason)),
+                (TaskState::BackingOff, Some(reason)) => {
+                    all.push(Explanation::because(about, reason).until(task.retry_at));
+                }
+                (TaskState::Stopping, Some(reason)) => all.push(Explanation {
+                    text: format!("{reason}; waits until the attempt is dead"),
+                    ..Explanation::because(about, reason)
+                }),
+                (TaskState::Running, _) => {
+                    let since = task.started_at.unwrap_or(now);
+                    let text = format!("attempt {} runs for {}", task.attempt, now - since);
+                    all.push(Explanation::new(about, text).until(task.deadline));
+                }
+                (TaskState::Submitting, _) => {
+                    all.push(Explanation::new(about, "the executor is asked to start it"));
+                }
+                _ => {}
+            }
+            if all.len() >= EXPLANATIONS_MAX {
+                break;
+            }
+        }
+        Some(all)
+    }
+
+    fn explain_wait(&self, subject: String, reason: &Reason) -> Explanation {
+        let told = Explanation::because(subject, reason);
+        match reason {
+            Reason::LimitFull {
+                limit: limit @ Limit::Flow(flow),
+                ..
+            } => {
+                let ahead: Vec<String> = self
+                    .runs_of(flow.as_str())
+                    .filter(|it| matches!(it.state, RunState::Running | RunState::Cancelling))
+                    .map(|it| it.id.to_string())
+                    .collect();
+                let strategy = self
+                    .flow(flow.as_str())
+                    .and_then(|it| it.flow.as_ref())
+                    .map_or(Strategy::Sequential, |it| it.spec().run.strategy);
+                Explanation {
+                    text: format!(
+                        "waits for {limit} ({}); running: {}",
+                        strategy_name(strategy),
+                        ahead.join(", ")
+                    ),
+                    ..told
+                }
+            }
+            Reason::LimitFull {
+                limit: limit @ (Limit::Pool(_) | Limit::Tasks),
+                ..
+            } => {
+                let holders = self.holders(limit);
+                let cure = match limit {
+                    Limit::Pool(pool) => format!("make pool {pool} larger in dalsegno.toml"),
+                    _ => "raise max_tasks in dalsegno.toml".to_owned(),
+                };
+                Explanation {
+                    text: format!("{reason}; held by {}", holders.join(", ")),
+                    ..told.cure(cure)
+                }
+            }
+            Reason::BlockedByFailure { run } => told.cure(format!("dalsegno resume {run}")),
+            _ => told,
+        }
+    }
+
+    /// Who holds slots of a limit; the first ten.
+    fn holders(&self, limit: &Limit) -> Vec<String> {
+        let holds = |limits: Vec<(Limit, u32)>| limits.iter().any(|(it, _)| it == limit);
+        let runs = self
+            .runs
+            .values()
+            .filter(|run| run.row.state == RunState::Running && holds(self.run_limits(run)))
+            .map(|run| format!("run {}", run.row.id));
+        let tasks = self
+            .tasks
+            .iter()
+            .filter(|(key, row)| row.state.is_live() && holds(self.task_limits(**key)))
+            .map(|(key, row)| format!("{} of run {}", row.task, key.run));
+        runs.chain(tasks).take(10).collect()
+    }
+}
+
+/// More explanations than this help nobody.
+const EXPLANATIONS_MAX: usize = 100;
+
+fn strategy_name(strategy: Strategy) -> String {
+    match strategy {
+        Strategy::Sequential => "sequential".into(),
+        Strategy::StrictSequential => "strict_sequential".into(),
+        Strategy::FirstOnly => "first_only".into(),
+        Strategy::LastOnly => "last_only".into(),
+        Strategy::Parallel(runs) => format!("parallel: {runs}"),
+        Strategy::SerialLatestOnly => "serial_latest_only".into(),
+    }
+}
+
+/// Why a run ended as it did, from its rows.
+pub fn explain_run(run: &RunRow, tasks: &[Arc<TaskRow>]) -> Vec<Explanation> {
+    let subject = format!("run {}", run.id);
+    let mut all = Vec::new();
+    match &run.reason {
+        Some(reason) => {
+            let told = Explanation::because(&subject, reason);
+            all.push(match run.state {
+                RunState::Failed | RunState::TimedOut | RunState::Cancelled => {
+                    told.cure(format!("dalsegno resume {}", run.id))
+                }
+                _ => told,
+            });
+        }
+        None => all.push(Explanation::new(&subject, run.state)),
+    }
+    for task in tasks.iter().filter(|it| it.state != TaskState::Succeeded) {
+        if let Some(reason) = &task.reason {
+            let about = format!("run {}, task {}", run.id, task.task);
+            all.push(Explanation {
+                text: format!("{}: {reason}", task.state),
+                ..Explanation::because(about, reason)
+            });
+        }
+        if all.len() >= EXPLANATIONS_MAX {
+            break;
+        }
+    }
+    all
+}
+
+/// Why an occurrence ended as it did.
+pub fn explain_occurrence(row: &crate::row::OccurrenceRow) -> Explanation {
+    let told = match (&row.reason, row.run) {
+        (Some(reason), _) => Explanation {
+            text: format!("{}: {reason}", row.state),
+            ..Explanation::because(&row.key, reason)
+        },
+        (None, Some(run)) => Explanation::new(&row.key, format!("{}: run {run}", row.state)),
+        (None, None) => Explanation::new(&row.key, row.state),
+    };
+    match row.state {
+        OccurrenceState::Expected => told.until(Some(row.due_at)),
+        _ => told,
+    }
+}
