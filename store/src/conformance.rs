@@ -1,1 +1,58 @@
-//! The behaviours that every store has.
+//! The behaviours that every store has, one function each, run on all three by `tests/`.
+
+pub mod commits;
+pub mod differential;
+pub mod leases;
+pub mod pages;
+pub mod recovery;
+mod sample;
+
+/// Makes one test of each behaviour. `$with` is an async function that takes a behaviour and runs it
+/// on a fresh store: `async fn with<F>(behaviour: impl FnOnce(Arc<dyn Store>) -> F) where F: Future`.
+#[macro_export]
+macro_rules! behaviours {
+    ($with:path) => {
+        $crate::behaviours! { @each $with, leases:
+            a_free_lease_is_taken_and_a_held_one_is_not
+            an_expired_lease_passes_to_another_in_a_new_term
+            the_same_holder_begins_a_new_term_after_a_crash
+            a_lease_is_renewed_by_its_term_alone
+            a_released_lease_is_free_and_its_term_cannot_commit
+        }
+        $crate::behaviours! { @each $with, commits:
+            every_row_comes_back_as_it_was_written
+            a_row_is_replaced_and_the_last_of_several_stands
+            a_used_claim_is_answered_and_nothing_is_written
+            a_claim_that_stands_twice_is_refused
+            an_old_term_cannot_write
+            a_number_is_never_used_twice
+            half_matches_go_away_and_come_back
+            strange_texts_survive
+            an_empty_commit_checks_the_lease
+        }
+        $crate::behaviours! { @each $with, recovery:
+            an_empty_store_recovers_to_nothing
+            recovery_sees_what_is_unfinished_and_nothing_else
+            a_snapshot_has_all_of_one_run
+            ten_thousand_live_runs_are_loaded_quickly
+        }
+        $crate::behaviours! { @each $with, pages:
+            runs_come_newest_first_page_by_page
+            runs_are_filtered
+            recent_runs_are_the_newest_of_each_flow
+            tasks_come_in_order_of_their_paths
+            attempts_of_one_task_or_all
+            the_journal_is_read_on_from_a_number
+            events_are_filtered_and_paged
+            occurrences_come_latest_first
+            a_cursor_of_another_list_is_refused
+            what_is_not_there_is_none
+        }
+    };
+    (@each $with:path, $module:ident: $($name:ident)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            $with(|store| async move { $crate::conformance::$module::$name(&*store).await }).await;
+        })*
+    };
+}

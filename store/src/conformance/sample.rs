@@ -1,0 +1,226 @@
+//! Rows to store, plain ones by default; tests change what matters to them.
+
+use crate::lease::Lease;
+use crate::store::Store;
+use dalsegno_scheduler::row::{
+    AttemptRow, AttemptState, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow,
+    Interval, JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Retries,
+    RunRow, RunState, ScopeRow, ScopeState, TaskRow, TaskState,
+};
+use dalsegno_scheduler::{
+    AttemptId, FlowName, Path, RunId, Span, TaskId, Timestamp, TriggerName, Version,
+};
+use std::sync::Arc;
+
+pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+pub(super) fn after(secs: i64) -> Timestamp {
+    NOW + Span::from_secs(secs)
+}
+
+/// A lease that outlasts the test.
+pub(super) async fn lead(store: &dyn Store) -> Lease {
+    store
+        .take_lease("leader", NOW, Span::from_secs(3_600))
+        .await
+        .expect("answers")
+        .expect("free")
+}
+
+pub(super) fn flow(name: &str) -> FlowRow {
+    FlowRow {
+        name: name.into(),
+        active_version: Some("v1".into()),
+        file: format!("{name}.yaml"),
+        invalid: None,
+        removed: false,
+        paused: None,
+        blocked_by: None,
+        updated_at: NOW,
+    }
+}
+
+pub(super) fn version(flow: &str, version: &str) -> FlowVersionRow {
+    FlowVersionRow {
+        flow: flow.into(),
+        version: version.into(),
+        source: format!("flow: {flow}\n"),
+        definition: "{}".into(),
+        created_at: NOW,
+    }
+}
+
+pub(super) fn event(seq: u64) -> EventRow {
+    EventRow {
+        seq,
+        source: "/orders".into(),
+        id: format!("e{seq}"),
+        kind: "order.created".into(),
+        subject: None,
+        time: NOW,
+        data: Arc::new(serde_json::json!({"amount": seq})),
+        received_at: after(seq as i64),
+    }
+}
+
+pub(super) fn event_match(event: u64, flow: &str, leaf: u16) -> MatchRow {
+    MatchRow {
+        event,
+        flow: flow.into(),
+        trigger: "orders".into(),
+        leaf,
+        outcome: MatchOutcome::Waiting,
+        reason: None,
+        run: None,
+        updated_at: NOW,
+    }
+}
+
+pub(super) fn half_match(event: &Arc<EventRow>, flow: &str, leaf: u16) -> HalfMatchRow {
+    HalfMatchRow {
+        flow: flow.into(),
+        trigger: "orders".into(),
+        join_key: "2026-11-22".into(),
+        leaf,
+        event: Arc::clone(event),
+        since: NOW,
+        expires_at: Some(after(600)),
+    }
+}
+
+pub(super) fn half_match_key(row: &HalfMatchRow) -> (FlowName, TriggerName, String, u16) {
+    (
+        row.flow.clone(),
+        row.trigger.clone(),
+        row.join_key.clone(),
+        row.leaf,
+    )
+}
+
+pub(super) fn occurrence(flow: &str, due_at: Timestamp) -> OccurrenceRow {
+    OccurrenceRow {
+        flow: flow.into(),
+        key: format!("cron:daily:{due_at}"),
+        trigger: "daily".into(),
+        due_at,
+        interval: Interval {
+            start: due_at - Span::from_secs(60),
+            end: due_at,
+        },
+        state: OccurrenceState::Expected,
+        reason: None,
+        run: None,
+        updated_at: NOW,
+    }
+}
+
+pub(super) fn run(id: u64, flow: &str, state: RunState) -> RunRow {
+    RunRow {
+        id: RunId(id),
+        flow: flow.into(),
+        version: Version::new("v1"),
+        state,
+        generation: 1,
+        params: Arc::default(),
+        occurrence: format!("manual:{id}"),
+        trigger: "manual".into(),
+        interval: Interval::default(),
+        priority: 0,
+        events: vec![],
+        reason: None,
+        ending: None,
+        queued_at: NOW,
+        created_at: NOW,
+        started_at: None,
+        finished_at: state.is_terminal().then_some(after(9)),
+        deadline: None,
+    }
+}
+
+pub(super) fn task_id(text: &str) -> TaskId {
+    text.parse().expect("a task id")
+}
+
+pub(super) fn task(run: u64, task: &str, state: TaskState) -> TaskRow {
+    TaskRow {
+        run: RunId(run),
+        task: task_id(task),
+        state,
+        attempt: 1,
+        retries: Retries::default(),
+        reason: None,
+        ready_at: NOW,
+        submitted_at: None,
+        started_at: None,
+        finished_at: None,
+        retry_at: None,
+        deadline: None,
+        external_id: None,
+        outputs: None,
+        chosen: None,
+        splits: None,
+    }
+}
+
+pub(super) fn scope(run: u64, scope: &str, path: Path) -> ScopeRow {
+    ScopeRow {
+        run: RunId(run),
+        scope: scope.into(),
+        path,
+        state: ScopeState::Open,
+        items: Arc::new(vec![1.into(), "two".into()]),
+        reason: None,
+        opened_at: NOW,
+        closed_at: None,
+    }
+}
+
+pub(super) fn attempt(run: u64, task: &str, number: u32) -> AttemptRow {
+    AttemptRow {
+        id: AttemptId {
+            run: RunId(run),
+            task: task_id(task),
+            number,
+        },
+        state: AttemptState::Failed,
+        reason: None,
+        external_id: Some("4711".into()),
+        submitted_at: NOW,
+        started_at: Some(after(1)),
+        finished_at: after(2),
+    }
+}
+
+pub(super) fn journal(seq: u64, flow: &str, run: Option<u64>) -> JournalEntry {
+    JournalEntry {
+        seq,
+        at: NOW,
+        flow: flow.into(),
+        run: run.map(RunId),
+        kind: "run.queued".into(),
+        body: format!("{{\"seq\":{seq}}}"),
+    }
+}
+
+pub(super) fn claim(key: &str, result: &str) -> Claim {
+    Claim {
+        key: key.into(),
+        result: result.into(),
+    }
+}
+
+/// Changes that write these runs.
+pub(super) fn runs(runs: impl IntoIterator<Item = RunRow>) -> Changes {
+    Changes {
+        runs: runs.into_iter().map(Arc::new).collect(),
+        ..Changes::default()
+    }
+}
+
+/// Changes that write these tasks.
+pub(super) fn tasks(tasks: impl IntoIterator<Item = TaskRow>) -> Changes {
+    Changes {
+        tasks: tasks.into_iter().map(Arc::new).collect(),
+        ..Changes::default()
+    }
+}
