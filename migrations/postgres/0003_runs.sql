@@ -1,5 +1,5 @@
 -- Runs and what hangs on them. Ids are given by the scheduler, never by the database.
--- Columns named reason, params, events, items, outputs and chosen hold JSON.
+-- Columns named reason, params, events, event_data, items, outputs and chosen hold JSON.
 CREATE TABLE run (
     id             BIGINT PRIMARY KEY,
     flow           TEXT COLLATE "C" NOT NULL,
@@ -14,6 +14,7 @@ CREATE TABLE run (
     interval_end   BIGINT NOT NULL,
     priority       BIGINT NOT NULL,
     events         TEXT NOT NULL,
+    event_data     TEXT NOT NULL,
     reason         TEXT,
     ending         TEXT CHECK (ending IN ('succeeded', 'failed', 'cancelled', 'timed_out')),
     queued_at      BIGINT NOT NULL,
@@ -35,7 +36,7 @@ CREATE TABLE task (
     path                   TEXT COLLATE "C" NOT NULL,
     iteration              BIGINT NOT NULL,
     state                  TEXT NOT NULL CHECK (state IN
-        ('ready', 'submitting', 'running', 'backing_off', 'stopping',
+        ('waiting', 'ready', 'submitting', 'running', 'backing_off', 'stopping',
          'succeeded', 'caught', 'failed', 'cancelled', 'skipped')),
     attempt                BIGINT NOT NULL,
     retries_user           BIGINT NOT NULL,
@@ -58,7 +59,7 @@ CREATE TABLE scope (
     run       BIGINT NOT NULL,
     scope     TEXT COLLATE "C" NOT NULL,
     path      TEXT COLLATE "C" NOT NULL,
-    state     TEXT NOT NULL CHECK (state IN ('open', 'closed', 'skipped', 'failed')),
+    state     TEXT NOT NULL CHECK (state IN ('waiting', 'open', 'closed', 'skipped', 'failed')),
     items     TEXT NOT NULL,
     reason    TEXT,
     opened_at BIGINT NOT NULL,

@@ -1,5 +1,5 @@
 -- Runs and what hangs on them. Ids are given by the scheduler, never by the database.
--- Columns named reason, params, events, items, outputs and chosen hold JSON.
+-- Columns named reason, params, events, event_data, items, outputs and chosen hold JSON.
 CREATE TABLE run (
     id             INTEGER PRIMARY KEY,
     flow           TEXT NOT NULL,
@@ -14,6 +14,7 @@ CREATE TABLE run (
     interval_end   INTEGER NOT NULL,
     priority       INTEGER NOT NULL,
     events         TEXT NOT NULL,
+    event_data     TEXT NOT NULL,
     reason         TEXT,
     ending         TEXT CHECK (ending IN ('succeeded', 'failed', 'cancelled', 'timed_out')),
     queued_at      INTEGER NOT NULL,
@@ -35,7 +36,7 @@ CREATE TABLE task (
     path                   TEXT NOT NULL,
     iteration              INTEGER NOT NULL,
     state                  TEXT NOT NULL CHECK (state IN
-        ('ready', 'submitting', 'running', 'backing_off', 'stopping',
+        ('waiting', 'ready', 'submitting', 'running', 'backing_off', 'stopping',
          'succeeded', 'caught', 'failed', 'cancelled', 'skipped')),
     attempt                INTEGER NOT NULL,
     retries_user           INTEGER NOT NULL,
@@ -58,7 +59,7 @@ CREATE TABLE scope (
     run       INTEGER NOT NULL,
     scope     TEXT NOT NULL,
     path      TEXT NOT NULL,
-    state     TEXT NOT NULL CHECK (state IN ('open', 'closed', 'skipped', 'failed')),
+    state     TEXT NOT NULL CHECK (state IN ('waiting', 'open', 'closed', 'skipped', 'failed')),
     items     TEXT NOT NULL,
     reason    TEXT,
     opened_at INTEGER NOT NULL,

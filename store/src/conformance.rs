@@ -21,6 +21,7 @@ macro_rules! behaviours {
         }
         $crate::behaviours! { @each $with, commits:
             every_row_comes_back_as_it_was_written
+            every_state_can_be_stored
             a_row_is_replaced_and_the_last_of_several_stands
             a_used_claim_is_answered_and_nothing_is_written
             a_claim_that_stands_twice_is_refused

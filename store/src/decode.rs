@@ -251,6 +251,7 @@ pub(crate) fn run<R: Fields>(row: &R) -> Result<Arc<RunRow>, Error> {
         },
         priority: c.number()?,
         events: c.json()?,
+        event_data: Arc::new(c.json()?),
         reason: c.maybe_json()?,
         ending: match c.maybe_text()? {
             None => None,

@@ -179,6 +179,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .at(it.interval.end)
                     .int(it.priority.into())
                     .json(&it.events)
+                    .json(&*it.event_data)
                     .maybe_json(it.reason.as_ref())
                     .maybe_text(it.ending.map(|it| it.as_str()))
                     .at(it.queued_at)

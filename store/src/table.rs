@@ -143,6 +143,7 @@ pub(crate) const RUN: Table = Table {
         ("interval_end", Int),
         ("priority", Int),
         ("events", Text),
+        ("event_data", Text),
         ("reason", Text),
         ("ending", Text),
         ("queued_at", Int),

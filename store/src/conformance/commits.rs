@@ -51,6 +51,7 @@ fn full() -> Changes {
     };
     cancelling.priority = -7;
     cancelling.events = vec![1, 7];
+    cancelling.event_data = Arc::new(vec![json!({"rows": 3}), json!(null)]);
     cancelling.reason = cancelled();
     cancelling.ending = Some(RunState::TimedOut);
     cancelling.started_at = Some(after(1));
@@ -454,4 +455,49 @@ pub async fn an_empty_commit_checks_the_lease(store: &dyn Store) {
         matches!(refused, Err(CommitError::LostLease)),
         "{refused:?}"
     );
+}
+
+pub async fn every_state_can_be_stored(store: &dyn Store) {
+    let lease = lead(store).await;
+    let mut changes = Changes::default();
+    for (place, state) in RunState::ALL.iter().enumerate() {
+        changes
+            .runs
+            .push(Arc::new(run(place as u64 + 1, "a", *state)));
+    }
+    for (place, state) in TaskState::ALL.iter().enumerate() {
+        changes
+            .tasks
+            .push(Arc::new(task(1, &format!("t[{place}]"), *state)));
+    }
+    for (place, state) in ScopeState::ALL.iter().enumerate() {
+        let mut row = scope(1, "each", Path::ROOT.child(place as u32));
+        row.state = *state;
+        changes.scopes.push(Arc::new(row));
+    }
+    for (place, state) in AttemptState::ALL.iter().enumerate() {
+        let mut row = attempt(1, "t", place as u32 + 1);
+        row.state = *state;
+        changes.attempts.push(row);
+    }
+    for (place, state) in OccurrenceState::ALL.iter().enumerate() {
+        let mut row = occurrence("a", after(place as i64));
+        row.state = *state;
+        changes.occurrences.push(row);
+    }
+    for (place, outcome) in MatchOutcome::ALL.iter().enumerate() {
+        let mut row = event_match(1, "a", place as u16);
+        row.outcome = *outcome;
+        changes.matches.push(row);
+    }
+    store.commit(&lease, &changes).await.expect("commits");
+    assert_eq!(
+        store.scopes(RunId(1)).await.expect("answers"),
+        changes.scopes
+    );
+    assert_eq!(
+        store.attempts(RunId(1), None).await.expect("answers"),
+        changes.attempts
+    );
+    assert_eq!(store.matches(1).await.expect("answers"), changes.matches);
 }

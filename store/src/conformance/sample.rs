@@ -127,6 +127,7 @@ pub(super) fn run(id: u64, flow: &str, state: RunState) -> RunRow {
         interval: Interval::default(),
         priority: 0,
         events: vec![],
+        event_data: Arc::default(),
         reason: None,
         ending: None,
         queued_at: NOW,
