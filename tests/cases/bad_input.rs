@@ -134,14 +134,30 @@ fn bad_bodies_are_refused_with_a_code() {
         .problem(422);
     api.post_with(start, &json_type, br#"{"parms": {}}"#)
         .problem(422);
-    api.post_with(start, &[("content-type", "text/plain")], b"{}")
-        .problem(415);
     let oversize = format!(r#"{{"params": {{"x": "{}"}}}}"#, "x".repeat(16 << 20));
     api.post_with(start, &json_type, oversize.as_bytes())
         .problem(413);
     api.get("/api/v1/no-such-thing").problem(404);
     api.get("/api/v1/runs?limit=many").problem(400);
     api.get("/api/v1/runs?cursor=nonsense").problem(400);
+    assert_eq!(api.list("/api/v1/runs").len(), 0, "nothing was started");
+}
+
+#[test]
+fn other_sites_and_other_names_of_this_machine_are_refused() {
+    let house = House::with(&[("good.yaml", GOOD)]);
+    let daemon = house.up();
+    let api = daemon.api();
+    let start = "/api/v1/flows/good/runs";
+    let from_page = [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ];
+    let problem = api.post_with(start, &from_page, b"{}").problem(403);
+    assert_eq!(problem["code"], "cross_site");
+    let rebound = [("host", "evil.example")];
+    let problem = api.post_with(start, &rebound, b"{}").problem(403);
+    assert_eq!(problem["code"], "forbidden_host");
     assert_eq!(api.list("/api/v1/runs").len(), 0, "nothing was started");
 }
 

@@ -154,16 +154,26 @@ impl Api {
         }
     }
 
-    /// Waits until a run has ended; gives it. Waits on the live stream, not on a clock.
+    /// Waits until a run has ended; gives it. The daemon answers when it has.
     ///
     /// # Panics
     /// When it does not end.
     #[track_caller]
     pub fn wait_for_run(&self, id: &str) -> Value {
-        self.wait_until(&format!("the end of run {id}"), || {
-            let run = self.run(id);
-            (!run["finished_at"].is_null()).then_some(run)
-        })
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            let run = self
+                .get(&format!("/api/v1/runs/{id}/wait?timeout=20"))
+                .expect(200)
+                .json();
+            if !run["finished_at"].is_null() {
+                return run;
+            }
+        }
+        panic!(
+            "run {id} does not end: {}",
+            self.get(&format!("/api/v1/runs/{id}/why")).text
+        );
     }
 
     /// Looks whenever the live stream says that something has changed, until there is an answer.
