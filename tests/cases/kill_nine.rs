@@ -33,50 +33,14 @@ steps:
 
 #[test]
 fn twenty_kills_of_a_busy_daemon_lose_nothing_and_double_nothing() {
-    let seed = seed();
-    println!("seed {seed}; repeat with DALSEGNO_TEST_SEED={seed}");
+    kill_again_and_again(&House::with(&[("busy.yaml", BUSY)]), KILLS);
+}
+
+#[test]
+fn kills_on_postgresql_lose_nothing_and_double_nothing() {
     let house = House::with(&[("busy.yaml", BUSY)]);
-    let mut witness = house.witness("witness");
-    let mut dice = Dice(seed);
-    let mut runs = Vec::new();
-
-    let mut daemon = house.up();
-    for kill in 0..KILLS {
-        let key = format!("kill-{kill}");
-        // Sometimes it dies while the question is on its way: then nobody knows the answer, and asks again.
-        let asking = std::thread::spawn({
-            let (api, key) = (daemon.api(), key.clone());
-            move || api.try_start("busy", &json!({}), Some(&key))
-        });
-        let known = if dice.below(2) == 0 {
-            Some(asking.join().expect("asking does not panic"))
-        } else {
-            None
-        };
-        let events = dice.below(12);
-        let seen = watch(&mut witness, events);
-        println!("kill {kill}: after {seen} of {events} events");
-        daemon.kill_nine();
-
-        daemon = house.up();
-        let run = run_id(&daemon.api().try_start("busy", &json!({}), Some(&key)));
-        if let Some(known) = known {
-            assert_eq!(run, run_id(&known), "an answered request is not forgotten");
-        }
-        runs.push(run);
-    }
-
-    for run in &runs {
-        let ended = daemon.api().wait_for_run(run);
-        assert_eq!(ended["state"], "succeeded", "{}", daemon.cli(&["why", run]));
-    }
-    let all = daemon.api().list("/api/v1/runs?flow=busy");
-    assert_eq!(all.len(), runs.len(), "one run for each key");
-    for run in &runs {
-        check_run(&daemon, &house, run);
-    }
-    assert_eq!(daemon.stop(), 0);
-    house.is_empty_soon();
+    house.use_postgres();
+    kill_again_and_again(&house, KILLS / 4);
 }
 
 #[test]
@@ -127,6 +91,53 @@ steps:
     gate.open();
     assert_eq!(daemon.api().wait_for_run(&id)["state"], "succeeded");
     assert_eq!(house.read("said"), "started\n");
+}
+
+/// Starts a run before each kill, and checks in the end what became of all of them.
+fn kill_again_and_again(house: &House, kills: u32) {
+    let seed = seed();
+    println!("seed {seed}; repeat with DALSEGNO_TEST_SEED={seed}");
+    let mut witness = house.witness("witness");
+    let mut dice = Dice(seed);
+    let mut runs = Vec::new();
+
+    let mut daemon = house.up();
+    for kill in 0..kills {
+        let key = format!("kill-{kill}");
+        // Sometimes it dies while the question is on its way: then nobody knows the answer, and asks again.
+        let asking = std::thread::spawn({
+            let (api, key) = (daemon.api(), key.clone());
+            move || api.try_start("busy", &json!({}), Some(&key))
+        });
+        let known = if dice.below(2) == 0 {
+            Some(asking.join().expect("asking does not panic"))
+        } else {
+            None
+        };
+        let events = dice.below(12);
+        let seen = watch(&mut witness, events);
+        println!("kill {kill}: after {seen} of {events} events");
+        daemon.kill_nine();
+
+        daemon = house.up();
+        let run = run_id(&daemon.api().try_start("busy", &json!({}), Some(&key)));
+        if let Some(known) = known {
+            assert_eq!(run, run_id(&known), "an answered request is not forgotten");
+        }
+        runs.push(run);
+    }
+
+    for run in &runs {
+        let ended = daemon.api().wait_for_run(run);
+        assert_eq!(ended["state"], "succeeded", "{}", daemon.cli(&["why", run]));
+    }
+    let all = daemon.api().list("/api/v1/runs?flow=busy");
+    assert_eq!(all.len(), runs.len(), "one run for each key");
+    for run in &runs {
+        check_run(&daemon, house, run);
+    }
+    assert_eq!(daemon.stop(), 0);
+    house.is_empty_soon();
 }
 
 /// Every task of the run succeeded, and its journal has one start and one end of the attempt that did it.

@@ -118,3 +118,61 @@ fn a_command_without_a_daemon_says_how_to_start_one() {
         .dalsegno(&["runs", "--server", &server])
         .failed_with(&[&server, "dalsegno up"]);
 }
+
+#[test]
+fn listening_for_other_machines_without_a_token_is_refused() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let mut up = house.up_command();
+    up.args(["--host", "0.0.0.0"]);
+    house
+        .run(&up)
+        .failed_with(&["0.0.0.0", "token", "DALSEGNO_TOKEN"]);
+}
+
+#[test]
+fn with_a_token_only_those_who_send_it_are_served() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    house.configure("token = \"open sesame\"\n");
+    let daemon = house.up();
+    let problem = daemon.api().get("/api/v1/flows").problem(401);
+    assert_eq!(problem["code"], "unauthorized");
+    daemon
+        .cli(&["runs"])
+        .failed_with(&["token", "DALSEGNO_TOKEN"]);
+    let mut runs = daemon.command(&["runs"]);
+    runs.env("DALSEGNO_TOKEN", "open sesame");
+    house.run(&runs).succeeded();
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_named() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    house.configure("max_taks = 3\n");
+    house
+        .run(&house.up_command())
+        .failed_with(&["dalsegno.toml", "max_taks"]);
+}
+
+#[test]
+fn state_on_postgresql_is_known_after_a_restart() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    house.use_postgres();
+    let daemon = house.up();
+    let id = daemon.api().start("hourly", &serde_json::json!({}));
+    assert_eq!(daemon.api().wait_for_run(&id)["state"], "succeeded");
+    daemon.kill_nine();
+    let again = house.up();
+    assert_eq!(again.api().run(&id)["state"], "succeeded");
+}
+
+#[test]
+fn a_database_that_does_not_answer_is_named_without_its_password() {
+    let house = House::with(&[("hourly.yaml", HOURLY)]);
+    let free = TcpListener::bind("127.0.0.1:0")
+        .expect("a free port")
+        .local_addr()
+        .expect("it is bound");
+    house.configure(&format!("database = \"postgres://me:hush@{free}/none\"\n"));
+    let said = house.run(&house.up_command()).failed_with(&["PostgreSQL"]);
+    assert!(!said.all().contains("hush"), "{said}");
+}

@@ -56,6 +56,22 @@ impl House {
         std::fs::rename(draft, self.flows().join(name)).expect("the house can be written to");
     }
 
+    /// Writes the daemon's configuration.
+    pub fn configure(&self, toml: &str) {
+        std::fs::write(self.path("dalsegno.toml"), toml).expect("the house can be written to");
+    }
+
+    /// From now on the daemon keeps its state in a database of its own on PostgreSQL.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL to be had.
+    pub fn use_postgres(&self) {
+        self.configure(&format!(
+            "database = \"{}\"\n",
+            crate::postgres::new_database()
+        ));
+    }
+
     /// The text of a file in the house; empty when there is none.
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()

@@ -7,6 +7,7 @@ mod binary;
 mod daemon;
 mod house;
 mod patience;
+mod postgres;
 mod processes;
 mod witness;
 
