@@ -1,6 +1,8 @@
 //! How the rest of the daemon speaks to the engine.
 
-use dalsegno_scheduler::{Answer, FlowName, Input, Rejected, RunId, Scheduler, StepName, Timestamp};
+use dalsegno_scheduler::{
+    Answer, FlowName, Input, Rejected, RunId, Scheduler, StepName, Timestamp,
+};
 use dalsegno_store::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -61,9 +63,13 @@ pub enum Role {
     Starting,
     Leader,
     /// Another instance holds the lease.
-    Follower { leader: String },
+    Follower {
+        leader: String,
+    },
     /// Cannot go on until someone helps: the message says what is wrong.
-    Broken { message: String },
+    Broken {
+        message: String,
+    },
     Stopped,
 }
 
@@ -74,7 +80,11 @@ pub(crate) struct Request {
 
 pub(crate) enum Ask {
     Input(Input),
-    Resume { run: RunId, from: Option<StepName>, by: String },
+    Resume {
+        run: RunId,
+        from: Option<StepName>,
+        by: String,
+    },
 }
 
 pub(crate) struct Shared {

@@ -174,6 +174,7 @@ impl From<Rejected> for Problem {
                     .collect();
                 Self::new(Code::BadParams, detail).with("errors", errors)
             }
+            Rejected::ReservedEvent(_) => Self::new(Code::BadEvent, detail),
             Rejected::FlowCycle(..) => Self::new(Code::FlowCycle, detail),
             Rejected::Pool { .. } => Self::new(Code::PoolTooSmall, detail),
             Rejected::TooLarge(_, limit) => {

@@ -1,0 +1,146 @@
+//! Configuration: `dalsegno.toml`, then the environment, then the command line; the last word counts.
+
+use crate::cli::UpArgs;
+use anyhow::{Context, bail};
+use dalsegno_scheduler::{Config as Core, PoolName, Span};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// The file that is read when none is named.
+pub(crate) const DEFAULT_FILE: &str = "dalsegno.toml";
+pub(crate) const DEFAULT_PORT: u16 = 8320;
+pub(crate) const DEFAULT_DATA: &str = ".dalsegno";
+
+/// `dalsegno.toml` as written. Every key may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// The address to listen on; loopback unless a token is set.
+    host: Option<IpAddr>,
+    port: Option<u16>,
+    /// Where everything lies that is not in the database; relative to the working directory.
+    data: Option<PathBuf>,
+    /// `postgres://user:password@host/database`; without it SQLite in the data directory.
+    database: Option<String>,
+    /// Whoever calls API or pages must send it.
+    token: Option<String>,
+    /// The name under which this instance holds the lease.
+    instance: Option<String>,
+    /// Tasks that run at the same time.
+    max_tasks: Option<u32>,
+    /// An occurrence decided later than this counts as a misfire.
+    misfire_after_seconds: Option<u32>,
+    /// Retries of attempts lost without their own fault.
+    lost_retries: Option<u32>,
+    /// How long a dead leader keeps its lease (PostgreSQL).
+    lease_seconds: Option<u32>,
+    #[serde(default)]
+    pools: BTreeMap<String, u32>,
+}
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) flows_dir: PathBuf,
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) database: Option<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) instance: Option<String>,
+    pub(crate) lease_ttl: Span,
+    pub(crate) core: Core,
+}
+
+/// Reads the named file; without a name the default file, if there is one.
+pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<File> {
+    let (path, must_exist) = match file {
+        Some(path) => (path, true),
+        None => (Path::new(DEFAULT_FILE), false),
+    };
+    if !must_exist && !path.exists() {
+        return Ok(File::default());
+    }
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is not usable", path.display()))
+}
+
+impl File {
+    pub(crate) fn database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+    pub(crate) fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+}
+
+impl Settings {
+    /// Puts file, environment and command line together.
+    pub(crate) fn gather(args: &UpArgs) -> anyhow::Result<Self> {
+        let file = read(args.config.as_deref())?;
+        let env_token = std::env::var("DALSEGNO_TOKEN").ok();
+        let token = env_token.or_else(|| file.token.clone()).filter(|it| !it.is_empty());
+        let host = match &args.host {
+            Some(host) => host.parse().with_context(|| {
+                format!("`--host {host}` is not an IP address such as 127.0.0.1 or 0.0.0.0")
+            })?,
+            None => file.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        };
+        if !host.is_loopback() && token.is_none() {
+            bail!(
+                "listening on {host} lets other machines start processes here, so a token is needed: set \
+                 DALSEGNO_TOKEN (or `token` in {DEFAULT_FILE}) to a long random text, or leave `--host` out to \
+                 listen on this machine only"
+            );
+        }
+        let port = args.port.or(file.port).unwrap_or(DEFAULT_PORT);
+        let defaults = Core::default();
+        let cores = std::thread::available_parallelism().map_or(2, |it| it.get() as u32);
+        let max_tasks = file.max_tasks.unwrap_or_else(|| (cores * 4).max(defaults.max_tasks));
+        if max_tasks == 0 {
+            bail!("`max_tasks = 0` in {DEFAULT_FILE} would let nothing run; give at least 1");
+        }
+        let database = args.database.clone().or(file.database);
+        if let Some(url) = &database
+            && !url.starts_with("postgres://")
+            && !url.starts_with("postgresql://")
+        {
+            bail!(
+                "the database URL must begin with postgres:// (without one, SQLite in the data directory is used)"
+            );
+        }
+        let seconds = |value: Option<u32>, default: Span| {
+            value.map_or(default, |it| Span::from_secs(i64::from(it)))
+        };
+        // Nobody waits for a lease of SQLite: a lock on the data directory keeps others out.
+        let lease = match database {
+            Some(_) => Span::from_secs(10),
+            None => Span::from_secs(60),
+        };
+        Ok(Self {
+            flows_dir: args.flows_dir.clone(),
+            data: args
+                .data
+                .clone()
+                .or(file.data)
+                .unwrap_or_else(|| DEFAULT_DATA.into()),
+            listen: SocketAddr::new(host, port),
+            database,
+            token,
+            instance: file.instance,
+            lease_ttl: seconds(file.lease_seconds.map(|it| it.max(3)), lease),
+            core: Core {
+                max_tasks,
+                pools: file
+                    .pools
+                    .into_iter()
+                    .map(|(name, slots)| (PoolName::new(name), slots))
+                    .collect(),
+                misfire_after: seconds(file.misfire_after_seconds, defaults.misfire_after),
+                lost_retries: file.lost_retries.unwrap_or(defaults.lost_retries),
+            },
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! `dalsegno up`: everything in one process.
+
+use crate::cli::UpArgs;
+use crate::config::Settings;
+use crate::{flows, lock, logs};
+use anyhow::Context;
+use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
+use dalsegno_executor::{LocalConfig, LocalExecutor};
+use dalsegno_scheduler::{Span, Timestamp};
+use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
+use dalsegno_web::WebState;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// How many of the next occurrences are printed at start.
+const NEXT_SHOWN: usize = 5;
+
+/// Requests that are being answered get this long when the daemon stops.
+const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let settings = Settings::gather(args)?;
+    let lock = lock::take(&settings.data)?;
+    logs::start(args);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(run(&settings));
+    drop(lock);
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn run(settings: &Settings) -> anyhow::Result<()> {
+    // First of all, so that whoever asks to stop early is heard.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = listen(settings.listen).await?;
+    let address = listener.local_addr()?;
+    std::fs::read_dir(&settings.flows_dir).with_context(|| {
+        format!(
+            "cannot read the flows folder {}; name the folder that holds your flow files: dalsegno up FOLDER",
+            settings.flows_dir.display()
+        )
+    })?;
+    let flows_dir = std::path::absolute(&settings.flows_dir)?;
+
+    let store = open(settings).await?;
+    let stop = CancellationToken::new();
+    let (reporter, reports) = Reporter::channel();
+    let executor = LocalExecutor::start(
+        LocalConfig {
+            data_dir: settings.data.clone(),
+            program: std::env::current_exe().context("cannot find this program's own file")?,
+            args: vec!["keeper".into()],
+            api_url: Some(format!("http://{address}/api/v1")),
+        },
+        reporter,
+    )
+    .await?;
+    let config = EngineConfig {
+        instance: match &settings.instance {
+            Some(name) => name.clone(),
+            None => lock::instance_name(&settings.data)?,
+        },
+        lease_ttl: settings.lease_ttl,
+        core: settings.core.clone(),
+    };
+    let (engine, engine_task) = dalsegno_engine::start(
+        store,
+        config,
+        executor.clone() as Arc<dyn Executor>,
+        reports,
+        stop.clone(),
+    );
+
+    let (stopping_in, stopping) = watch::channel(false);
+    let web = dalsegno_web::router(
+        WebState {
+            engine: engine.clone(),
+            logs: Arc::new(logs::AttemptLogs(executor.layout().clone())),
+            token: settings.token.clone(),
+            loopback: address.ip().is_loopback(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            stopping: stopping.clone(),
+        },
+        dalsegno_triggers::router(engine.clone()),
+    );
+    let mut drain = stopping.clone();
+    let server = tokio::spawn(
+        axum::serve(listener, web)
+            .with_graceful_shutdown(async move {
+                let _ = drain.wait_for(|stop| *stop).await;
+            })
+            .into_future(),
+    );
+
+    let started = tokio::select! {
+        started = begin(&engine, settings, &flows_dir, address) => started,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    if started.is_ok() {
+        if let Err(error) = flows::watch(engine.clone(), flows_dir, stop.clone()) {
+            warn!("{error:#}; restart the daemon after you change flow files");
+        }
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => info!("interrupted: stopping"),
+        }
+    }
+
+    // No new work; what was accepted is finished; running tasks go on under their keeper.
+    stopping_in.send_replace(true);
+    if tokio::time::timeout(DRAIN, server).await.is_err() {
+        warn!("some requests were still being answered");
+    }
+    stop.cancel();
+    if let Err(error) = engine_task.await {
+        warn!("the engine did not end in order: {error}");
+    }
+    executor.leave().await;
+    started
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address}; if another program uses the port, choose one with --port (0: any free one)"
+        )
+    })
+}
+
+async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    let store: Arc<dyn Store> = match &settings.database {
+        Some(url) => Arc::new(PostgresStore::open(url).await?),
+        None => {
+            let file = settings.data.join("dalsegno.db");
+            Arc::new(SqliteStore::open(&file, Durability::Full).await?)
+        }
+    };
+    store.migrate().await?;
+    Ok(store)
+}
+
+/// Waits until this instance decides, loads the flows, and says where things are.
+async fn begin(
+    engine: &EngineHandle,
+    settings: &Settings,
+    flows_dir: &Path,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    let synced = match engine.settled().await {
+        Role::Leader => Some(flows::sync(engine, flows_dir).await?),
+        Role::Broken { message } => anyhow::bail!("{message}"),
+        _ => None,
+    };
+    let mut said = format!("dalsegno {}\n", env!("CARGO_PKG_VERSION"));
+    let data = settings.data.display();
+    let database = match &settings.database {
+        Some(_) => "PostgreSQL".to_owned(),
+        None => format!("SQLite, {data}/dalsegno.db"),
+    };
+    let _ = writeln!(said, "  page   http://{address}/");
+    match &synced {
+        Some(synced) => {
+            let _ = writeln!(
+                said,
+                "  flows  {} from {}{}",
+                synced.valid,
+                settings.flows_dir.display(),
+                match synced.invalid.len() {
+                    0 => String::new(),
+                    bad => format!(", {bad} not valid"),
+                }
+            );
+        }
+        None => {
+            let _ = writeln!(said, "  role   another instance is in charge; this one serves pages");
+        }
+    }
+    let _ = writeln!(said, "  data   {database}");
+    let _ = write!(said, "{}", next(engine));
+    let _ = writeln!(said, "ready. Ctrl-C ends.");
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(said.as_bytes()).and_then(|()| out.flush());
+    for (_, message) in synced.iter().flat_map(|it| &it.invalid) {
+        eprintln!("{message}");
+    }
+    Ok(())
+}
+
+/// What runs next, by time.
+fn next(engine: &EngineHandle) -> String {
+    let (view, now) = (engine.view(), engine.now());
+    let mut said = String::new();
+    let expected = view.expected_all().filter(|it| it.reason.is_none());
+    for (place, row) in expected.take(NEXT_SHOWN).enumerate() {
+        let label = if place == 0 { "next" } else { "" };
+        let left = (row.due_at - now).max(Span::ZERO);
+        // Whole seconds are enough here.
+        let left = Span::from_secs((left.0 + 999_999) / 1_000_000);
+        let _ = writeln!(said, "  {label:<5}  {} in {left} ({})", row.flow, clock(row.due_at));
+    }
+    if said.is_empty() {
+        let _ = writeln!(said, "  next   nothing is scheduled; start a flow by hand: dalsegno run FLOW");
+    }
+    said
+}
+
+fn clock(at: Timestamp) -> String {
+    Timestamp(at.0 - at.0.rem_euclid(1_000_000)).to_string()
+}
