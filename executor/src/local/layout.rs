@@ -1,0 +1,131 @@
+//! Where the files of attempts lie in the data directory.
+
+use dalsegno_scheduler::{AttemptId, RunId, TaskId};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Which of the two logs of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Out,
+    Err,
+}
+
+/// Paths of everything an attempt reads and writes:
+///
+/// ```text
+/// <data>/logs/<run>/<task>.<attempt>.out       what it printed, while it runs and after; .err beside it
+/// <data>/outputs/<run>/<task>.<attempt>        $DALSEGNO_OUTPUT; removed when its content is durable
+/// <data>/checkpoints/<run>/<task>/             $DALSEGNO_CHECKPOINT_DIR, the same for all attempts of a task
+/// <data>/events/<run>.json                     $DALSEGNO_EVENT
+/// <data>/keeper/                               socket, lock, journal and log of the keeper
+/// ```
+///
+/// A task is written as `train`, `train.3`, `fit.3.0` or `loop@2`. A step's name is at most letters, digits,
+/// `-` and `_` when it comes from a flow; from elsewhere (a request for a log) any other byte becomes `%xx`, so
+/// no path leads out of the data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    data: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a data directory. Nothing is created.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data_dir.into(),
+        }
+    }
+
+    /// Exists from the moment the attempt is started.
+    pub fn log_path(&self, attempt: &AttemptId, stream: Stream) -> PathBuf {
+        let ending = match stream {
+            Stream::Out => "out",
+            Stream::Err => "err",
+        };
+        let name = format!("{}.{}.{ending}", task_name(&attempt.task), attempt.number);
+        self.of_run("logs", attempt.run).join(name)
+    }
+
+    /// Exists when the task has written it.
+    pub fn output_path(&self, attempt: &AttemptId) -> PathBuf {
+        let name = format!("{}.{}", task_name(&attempt.task), attempt.number);
+        self.of_run("outputs", attempt.run).join(name)
+    }
+
+    /// The folder in which a task keeps what its next attempt can go on from, also after a resume.
+    pub fn checkpoint_dir(&self, run: RunId, task: &TaskId) -> PathBuf {
+        self.of_run("checkpoints", run).join(task_name(task))
+    }
+
+    /// The event that started a run, as CloudEvents JSON.
+    pub fn event_path(&self, run: RunId) -> PathBuf {
+        self.data.join("events").join(format!("{run}.json"))
+    }
+
+    /// The keeper's own directory.
+    pub fn keeper_dir(&self) -> PathBuf {
+        self.data.join("keeper")
+    }
+
+    /// What the keeper itself has to say, for those who look after the daemon.
+    pub fn keeper_log_path(&self) -> PathBuf {
+        self.keeper_dir().join("keeper.log")
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data
+    }
+
+    fn of_run(&self, what: &str, run: RunId) -> PathBuf {
+        self.data.join(what).join(run.to_string())
+    }
+}
+
+fn task_name(task: &TaskId) -> String {
+    let mut name = String::with_capacity(task.step.as_str().len() + 4);
+    for byte in task.step.as_str().bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(byte.into()),
+            _ => write!(name, "%{byte:02x}").expect("strings take everything"),
+        }
+    }
+    for index in task.path.as_slice() {
+        write!(name, ".{index}").expect("strings take everything");
+    }
+    if task.iteration > 0 {
+        write!(name, "@{}", task.iteration).expect("strings take everything");
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_plain_and_never_lead_out_of_the_data_directory() {
+        let layout = Layout::new("/data");
+        let path = |attempt: &str| {
+            let attempt: AttemptId = attempt.parse().expect("valid");
+            layout.log_path(&attempt, Stream::Out).display().to_string()
+        };
+        assert_eq!(path("42/train/1"), "/data/logs/42/train.1.out");
+        assert_eq!(path("42/fit[3.0]/2"), "/data/logs/42/fit.3.0.2.out");
+        assert_eq!(path("42/loop[3]@7/2"), "/data/logs/42/loop.3@7.2.out");
+        assert_eq!(
+            path("42/../../etc/passwd/1"),
+            "/data/logs/42/%2e%2e%2f%2e%2e%2fetc%2fpasswd.1.out"
+        );
+        let task = TaskId {
+            step: "..".into(),
+            path: dalsegno_scheduler::Path::ROOT,
+            iteration: 0,
+        };
+        assert_eq!(
+            layout.checkpoint_dir(RunId(7), &task),
+            Path::new("/data/checkpoints/7/%2e%2e")
+        );
+    }
+}

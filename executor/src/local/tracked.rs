@@ -1,0 +1,190 @@
+//! The attempts a daemon waits for, and what becomes of the keeper's news of them.
+
+use super::layout::Layout;
+use super::outcome::outcome;
+use crate::keeper::protocol::{Event, Key, Order, Request};
+use dalsegno_engine::clock;
+use dalsegno_scheduler::{AttemptId, Outcome, Report, Span};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How long those that nobody wants any more have between the polite stop and the forced one.
+const UNWANTED_GRACE_MS: u64 = 10_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Tracked {
+    attempts: BTreeMap<AttemptId, Waiting>,
+    /// What [`Self::reconcile`] named and nobody has asked for yet; `None` before it.
+    expected: Option<BTreeSet<AttemptId>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// `None`: only watched, or only to be stopped.
+    order: Option<Arc<Order>>,
+    outputs: Vec<String>,
+    memory_bytes: Option<u64>,
+    stop_grace: Option<Span>,
+    is_reported: bool,
+}
+
+impl Tracked {
+    pub(crate) fn reconcile(&mut self, live: BTreeSet<AttemptId>, known: &[Key]) -> Vec<Request> {
+        self.expected = Some(live);
+        self.unwanted(known)
+    }
+
+    /// What to say to a keeper after connecting to it, other than the first time.
+    pub(crate) fn ask_again(&mut self, known: &[Key]) -> Vec<Request> {
+        let mut requests = self.unwanted(known);
+        for (id, waiting) in self.attempts.iter().filter(|(_, it)| !it.is_reported) {
+            let attempt: Key = id.to_string().into();
+            requests.push(match &waiting.order {
+                // If the keeper before it had begun with it, this one knows that it is lost.
+                Some(order) => Request::Submit(order.clone()),
+                None => Request::Watch {
+                    attempt: attempt.clone(),
+                },
+            });
+            if let Some(grace) = waiting.stop_grace {
+                requests.push(stop(attempt, grace));
+            }
+        }
+        requests
+    }
+
+    fn unwanted(&self, known: &[Key]) -> Vec<Request> {
+        let Some(expected) = &self.expected else {
+            return Vec::new();
+        };
+        let is_wanted = |key: &&Key| {
+            key.parse::<AttemptId>()
+                .is_ok_and(|it| expected.contains(&it) || self.attempts.contains_key(&it))
+        };
+        let unwanted: Vec<_> = known.iter().filter(|it| !is_wanted(it)).cloned().collect();
+        let stops = unwanted.iter().cloned().map(|attempt| Request::Stop {
+            attempt,
+            grace_ms: UNWANTED_GRACE_MS,
+        });
+        let mut requests: Vec<_> = stops.collect();
+        if !unwanted.is_empty() {
+            requests.push(Request::Forget { attempts: unwanted });
+        }
+        requests
+    }
+
+    pub(crate) fn submit(
+        &mut self,
+        attempt: AttemptId,
+        order: Order,
+        outputs: Vec<String>,
+    ) -> Request {
+        let order = Arc::new(order);
+        let waiting = Waiting {
+            memory_bytes: order.memory_bytes,
+            order: Some(order.clone()),
+            outputs,
+            stop_grace: None,
+            is_reported: false,
+        };
+        self.expect(attempt, waiting);
+        Request::Submit(order)
+    }
+
+    pub(crate) fn watch(
+        &mut self,
+        attempt: AttemptId,
+        outputs: Vec<String>,
+        memory_bytes: Option<u64>,
+    ) -> Request {
+        let key = attempt.to_string().into();
+        let waiting = Waiting {
+            order: None,
+            outputs,
+            memory_bytes,
+            stop_grace: None,
+            is_reported: false,
+        };
+        self.expect(attempt, waiting);
+        Request::Watch { attempt: key }
+    }
+
+    pub(crate) fn stop(&mut self, attempt: AttemptId, grace: Span) -> Request {
+        let key = attempt.to_string().into();
+        let waiting = self.attempts.entry(attempt).or_insert_with(|| Waiting {
+            order: None,
+            outputs: Vec::new(),
+            memory_bytes: None,
+            stop_grace: None,
+            is_reported: false,
+        });
+        waiting.stop_grace = Some(grace);
+        waiting.is_reported = false;
+        stop(key, grace)
+    }
+
+    pub(crate) fn forget(&mut self, attempts: &[AttemptId]) -> Request {
+        for attempt in attempts {
+            self.attempts.remove(attempt);
+            if let Some(expected) = &mut self.expected {
+                expected.remove(attempt);
+            }
+        }
+        Request::Forget {
+            attempts: attempts.iter().map(|it| it.to_string().into()).collect(),
+        }
+    }
+
+    fn expect(&mut self, attempt: AttemptId, waiting: Waiting) {
+        if let Some(expected) = &mut self.expected {
+            expected.remove(&attempt);
+        }
+        self.attempts.insert(attempt, waiting);
+    }
+
+    /// What the engine has to be told of an event. `None`: nobody waits for it.
+    pub(crate) fn hear(&mut self, event: Event, layout: &Layout) -> Option<(AttemptId, Report)> {
+        let (Event::Started { attempt, .. }
+        | Event::Ended { attempt, .. }
+        | Event::Missing { attempt }) = &event
+        else {
+            return None;
+        };
+        let id: AttemptId = attempt.parse().ok()?;
+        let waiting = self.attempts.get_mut(&id).filter(|it| !it.is_reported)?;
+        let (outcome, started_at, at) = match event {
+            Event::Started { pid, at, .. } => {
+                let external_id = format!("pid {pid}").into();
+                return Some((id, Report::Started { external_id, at }));
+            }
+            Event::Ended {
+                end,
+                started_at,
+                at,
+                ..
+            } => {
+                let output = layout.output_path(&id);
+                let outcome = outcome(end, waiting.memory_bytes, &output, &waiting.outputs);
+                (outcome, started_at, at)
+            }
+            _ if waiting.stop_grace.is_some() => (Outcome::Stopped, None, clock::now()),
+            _ => {
+                let message = "the keeper on this machine does not know it";
+                (Outcome::Lost(message.into()), None, clock::now())
+            }
+        };
+        waiting.is_reported = true;
+        waiting.order = None;
+        let report = Report::Ended {
+            outcome,
+            started_at,
+            at,
+        };
+        Some((id, report))
+    }
+}
+
+fn stop(attempt: Key, grace: Span) -> Request {
+    let grace_ms = u64::try_from(grace.as_micros() / 1_000).unwrap_or(0);
+    Request::Stop { attempt, grace_ms }
+}
