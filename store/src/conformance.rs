@@ -6,6 +6,7 @@ pub mod leases;
 pub mod pages;
 pub mod recovery;
 mod sample;
+pub mod statements;
 
 /// Makes one test of each behaviour. `$with` is an async function that takes a behaviour and runs it
 /// on a fresh store: `async fn with<F>(behaviour: impl FnOnce(Arc<dyn Store>) -> F) where F: Future`.

@@ -10,7 +10,11 @@ use crate::select::{Arg, Select};
 use crate::table::postgres::statement;
 use async_trait::async_trait;
 use dalsegno_scheduler::row::Changes;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{
+    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgPoolOptions, PgRow,
+    PgSeverity,
+};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 use std::fmt::Write as _;
 use std::str::FromStr as _;
@@ -31,7 +35,7 @@ const MIGRATION_LOCK: i64 = 0x6461_6c73_6567_6e6f;
 
 /// One row if the lease is held, none if not. The row lock keeps the next term waiting until this
 /// commit has ended.
-const HELD: &str = "\
+pub(crate) const HELD: &str = "\
     WITH held AS MATERIALIZED \
     (SELECT 1 FROM lease WHERE name = 'leader' AND holder = $1 AND term = $2 FOR SHARE)";
 
@@ -50,11 +54,15 @@ impl PostgresStore {
     /// # Errors
     /// When the URL cannot be read or the server refuses.
     pub async fn open(url: &str) -> Result<Self, Error> {
+        let unreadable = |error: String| Error::Open {
+            at: "the given URL".to_owned(),
+            message: format!("{error}; expected postgres://user:password@host:port/database"),
+        };
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(unreadable("this is not a PostgreSQL URL".to_owned()));
+        }
         let options = PgConnectOptions::from_str(url)
-            .map_err(|error| Error::Open {
-                at: "the given URL".to_owned(),
-                message: format!("{error}; expected postgres://user:password@host:port/database"),
-            })?
+            .map_err(|error| unreadable(error.to_string()))?
             .application_name("dalsegno")
             .options([("plan_cache_mode", "force_generic_plan")])
             .statement_cache_capacity(STATEMENTS_KEPT)
@@ -81,6 +89,21 @@ impl PostgresStore {
         }
     }
 
+    /// Refuses writes, as a standby or a full server would.
+    #[doc(hidden)]
+    pub async fn refuse_writes(&self, refuse: bool) -> Result<(), Error> {
+        let mut kept = self.writer.lock().await;
+        let mut connection = self.connection(&mut kept).await?;
+        sqlx::query(AssertSqlSafe(format!(
+            "SET default_transaction_read_only = {refuse}"
+        )))
+        .execute(&mut connection)
+        .await
+        .map_err(error)?;
+        *kept = Some(connection);
+        Ok(())
+    }
+
     /// The writer's connection, out of the store: it comes back only when its statement has ended well, so
     /// that none is ever used half way through an answer.
     async fn connection(&self, kept: &mut Option<PgConnection>) -> Result<PgConnection, Error> {
@@ -94,10 +117,19 @@ impl PostgresStore {
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
     match timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await {
         Ok(connected) => connected.map_err(|error| match error {
-            sqlx::Error::Database(error) => Error::Open {
-                at: place(options),
-                message: error.message().to_owned(),
-            },
+            sqlx::Error::Database(refused) => {
+                let message = refused.message().to_owned();
+                match self::error(sqlx::Error::Database(refused)) {
+                    // Starting, stopping or out of connections: that passes.
+                    Error::Unreachable(_) => {
+                        Error::Unreachable(format!("{}: {message}", place(options)))
+                    }
+                    _ => Error::Open {
+                        at: place(options),
+                        message,
+                    },
+                }
+            }
             error => Error::Unreachable(format!("{}: {error}", place(options))),
         }),
         Err(_) => Err(Error::Unreachable(format!(
@@ -218,7 +250,7 @@ impl Backend for PostgresStore {
                     Err(CommitError::LostLease)
                 }
             }
-            Ok(Err(sqlx::Error::Database(refused))) => {
+            Ok(Err(sqlx::Error::Database(refused))) if !ends_session(&*refused) => {
                 *kept = Some(connection);
                 drop(kept);
                 if refused.constraint() == Some("claim_pkey") {
@@ -241,6 +273,13 @@ impl Backend for PostgresStore {
             ))),
         }
     }
+}
+
+/// The server said goodbye with this error: its outcome is as unknown as that of a broken connection.
+fn ends_session(error: &dyn DatabaseError) -> bool {
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_none_or(|it| matches!(it.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 /// The whole commit as one statement, which is a transaction of its own and one round trip.

@@ -499,14 +499,16 @@ pub(crate) fn runs(
     Ok(select)
 }
 
-/// For each flow the runs above its `limit`-next newest, found by index.
+/// For each flow the runs above its `limit`-next newest, found by index. CROSS JOIN makes SQLite begin with
+/// the flows; PostgreSQL takes it as any join.
 pub(crate) fn recent_runs(limit: usize) -> Select {
     let columns = table::RUN.qualified_list();
     Select::new(
         &format!(
-            "SELECT {columns} FROM flow JOIN run ON run.flow = flow.name AND run.id > COALESCE(\
-             (SELECT older.id FROM run AS older WHERE older.flow = flow.name ORDER BY older.id DESC LIMIT 1 OFFSET ?), 0) \
-             ORDER BY run.flow, run.id DESC"
+            "SELECT {columns} FROM flow CROSS JOIN run WHERE run.flow = flow.name AND run.id > COALESCE(\
+             (SELECT older.id FROM run AS older WHERE older.flow = flow.name \
+             ORDER BY older.id DESC LIMIT 1 OFFSET ?), 0) \
+             ORDER BY flow.name, run.id DESC"
         ),
         [Arg::Int(limit as i64)],
     )

@@ -29,6 +29,8 @@ const READER_IDLE: Duration = Duration::from_secs(60);
 const CHECKPOINT_PAGES: &str = "4000";
 /// Statements kept prepared: one for each mix of tables that a commit changes.
 const STATEMENTS_KEPT: usize = 200;
+/// Rows a reader's thread may be ahead, so that recovery does not change threads every few rows.
+const ROWS_AHEAD: usize = 1_000;
 
 const BEGIN: &str = "\
     BEGIN IMMEDIATE; SELECT 1 FROM lease WHERE name = 'leader' AND holder = $1 AND term = $2";
@@ -89,7 +91,11 @@ impl SqliteStore {
             .min_connections(0)
             .idle_timeout(READER_IDLE)
             .test_before_acquire(false)
-            .connect_lazy_with(options.pragma("query_only", "on"));
+            .connect_lazy_with(
+                options
+                    .pragma("query_only", "on")
+                    .row_buffer_size(ROWS_AHEAD),
+            );
         Ok(Self {
             file: file.to_owned(),
             writer: Mutex::new(Writer {
@@ -318,6 +324,7 @@ const FULL: i32 = 13;
 const CANNOT_OPEN: i32 = 14;
 /// The shared-memory file could not grow: the disk is full.
 const SHM_SIZE: i32 = 4874;
+const NOT_A_DATABASE: i32 = 26;
 const PRIMARY_KEY: i32 = 1555;
 
 fn code(error: &sqlx::Error) -> Option<i32> {
@@ -352,7 +359,7 @@ fn open_error(file: &Path, error: sqlx::Error) -> Error {
             "{} cannot be written (read-only file system or missing permission): make it writable for this user, or choose another folder",
             folder.display()
         ),
-        Some(26) => {
+        Some(NOT_A_DATABASE) => {
             "this file is not a SQLite database: move it away, or choose another folder".to_owned()
         }
         _ => error.to_string(),

@@ -233,7 +233,6 @@ pub(crate) const JOURNAL: Table = Table {
 };
 
 /// All of them.
-#[cfg(test)]
 pub(crate) const ALL: &[&Table] = &[
     &CLAIM,
     &VERSION,

@@ -357,7 +357,7 @@ pub async fn half_matches_go_away_and_come_back(store: &dyn Store) {
     store.commit(&lease, &changes).await.expect("commits");
     assert_eq!(
         store.half_matches(&"report".into()).await.expect("answers"),
-        [newer.clone()]
+        std::slice::from_ref(&newer)
     );
 
     let unknown = Changes {

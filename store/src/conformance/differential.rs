@@ -62,7 +62,7 @@ pub async fn stores_agree(stores: &[Arc<dyn Store>], seed: u64, steps: usize) {
         let outcome = model.expect("there is a model");
         *seen.entry(outcome.kind).or_default() += 1;
         world.learn(&work, outcome);
-        if step % 16 == 15 {
+        if step % 32 == 31 {
             compare(stores, &world, seed, step).await;
         }
         if step >= steps && kinds.iter().all(|kind| seen.contains_key(kind)) {

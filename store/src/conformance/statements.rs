@@ -1,0 +1,85 @@
+//! Every statement the stores can send, so that a test can have both databases check it.
+
+use crate::page::{EventFilter, JournalFilter, OccurrenceFilter, RunFilter, TaskFilter};
+use crate::queries;
+use crate::select::Select;
+use crate::table::{self, Table, Write};
+use dalsegno_scheduler::row::{RunState, TaskState};
+use dalsegno_scheduler::{RunId, Timestamp};
+
+/// Statements as SQLite gets them.
+pub fn sqlite() -> Vec<String> {
+    written(table::sqlite::statement)
+}
+
+/// Statements as PostgreSQL gets them.
+pub fn postgres() -> Vec<String> {
+    written(|table, write, n| {
+        let held = crate::postgres::HELD;
+        format!(
+            "{held}, w AS ({}) SELECT 1 FROM held",
+            table::postgres::statement(table, write, n + 2)
+        )
+    })
+}
+
+fn written(statement: impl Fn(&'static Table, Write, usize) -> String) -> Vec<String> {
+    let upserts = table::ALL.iter().map(|it| statement(it, Write::Upsert, 1));
+    let deletes = [statement(&table::HALF_MATCH, Write::Delete, 1)];
+    upserts
+        .chain(deletes)
+        .chain(read().into_iter().map(|it| it.text))
+        .collect()
+}
+
+fn read() -> Vec<Select> {
+    let texts = |count: usize| (0..count).map(|_| "".into());
+    let cursor = Some(&"1".into());
+    let due = Some(&"1 x".into());
+    let task = Some(&"a[1]@2".into());
+    let flow = Some("a".into());
+    let runs = |filter: RunFilter| queries::runs(&filter, cursor, 10).expect("a good cursor");
+    let mut all = vec![
+        Select::new(queries::TAKE_LEASE, texts(3)),
+        Select::new(queries::RENEW_LEASE, texts(3)),
+        Select::new(queries::RELEASE_LEASE, texts(2)),
+        Select::new(queries::LEASE, []),
+        queries::claim("x"),
+        runs(RunFilter::default()),
+        runs(RunFilter {
+            flow: flow.clone(),
+            trigger: Some("t".into()),
+            states: vec![RunState::Failed],
+        }),
+        runs(RunFilter {
+            states: vec![RunState::Failed],
+            ..RunFilter::default()
+        }),
+        runs(RunFilter {
+            states: vec![RunState::Queued, RunState::Running],
+            ..RunFilter::default()
+        }),
+        queries::recent_runs(5),
+        queries::attempts(RunId(1), Some(&"a".parse().expect("a task"))),
+        queries::journal(&JournalFilter::All, 1, 10),
+        queries::journal(&JournalFilter::Run(RunId(1)), 1, 10),
+        queries::journal(&JournalFilter::Flow("a".into()), 1, 10),
+    ];
+    let some = TaskFilter {
+        step: Some("a".into()),
+        states: vec![TaskState::Ready],
+    };
+    all.push(queries::tasks(RunId(1), &some, task, 10).expect("a good cursor"));
+    let some = EventFilter {
+        source: Some("s".into()),
+        kind: Some("k".into()),
+    };
+    all.push(queries::events(&some, cursor, 10).expect("a good cursor"));
+    let some = OccurrenceFilter {
+        from: Some(Timestamp(0)),
+        to: Some(Timestamp(1)),
+    };
+    all.push(queries::occurrences(&"a".into(), &some, due, 10).expect("a good cursor"));
+    all.extend(queries::load());
+    all
+}
