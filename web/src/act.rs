@@ -1,0 +1,92 @@
+//! What people ask for, through the API or a page's form.
+
+use crate::problem::{Failure, Outcome};
+use crate::read;
+use crate::state::App;
+use dalsegno_engine::Code;
+use dalsegno_scheduler::{Answer, FlowName, Input, Reason, RunId, StartRequest, StepName};
+use serde_json::{Map, Value};
+
+/// What came of a wish to start a flow.
+pub(crate) enum Started {
+    /// `again`: an earlier request with the same key started it.
+    Run { run: RunId, again: bool },
+    /// It is on record, but the flow's strategy or a pause refused it.
+    Not { occurrence: String, reason: Reason },
+}
+
+/// Starts a run by hand.
+pub(crate) async fn start(
+    app: &App,
+    flow: &str,
+    params: Map<String, Value>,
+    key: Option<String>,
+    by: String,
+) -> Outcome<Started> {
+    read::flow(&app.engine().view(), flow)?;
+    let flow = FlowName::new(flow);
+    let request = StartRequest {
+        flow,
+        params,
+        key,
+        by,
+    };
+    match app.engine().ask(Input::Start(request)).await? {
+        Answer::Run {
+            run,
+            duplicate: again,
+        } => Ok(Started::Run { run, again }),
+        Answer::NotStarted { occurrence, reason } => Ok(Started::Not { occurrence, reason }),
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(crate) async fn pause(
+    app: &App,
+    flow: &str,
+    by: String,
+    reason: Option<String>,
+) -> Outcome<()> {
+    read::flow(&app.engine().view(), flow)?;
+    let flow = FlowName::new(flow);
+    app.engine().ask(Input::Pause { flow, by, reason }).await?;
+    Ok(())
+}
+
+pub(crate) async fn unpause(app: &App, flow: &str, by: String) -> Outcome<()> {
+    read::flow(&app.engine().view(), flow)?;
+    let flow = FlowName::new(flow);
+    app.engine().ask(Input::Unpause { flow, by }).await?;
+    Ok(())
+}
+
+pub(crate) async fn cancel(
+    app: &App,
+    run: &str,
+    by: String,
+    reason: Option<String>,
+) -> Outcome<RunId> {
+    let row = read::run(app.engine(), run).await?;
+    if row.state.is_terminal() {
+        let detail = format!("run {} is {} already", row.id, row.state);
+        return Err(Failure::new(Code::AlreadyFinished, detail));
+    }
+    let run = row.id;
+    app.engine().ask(Input::Cancel { run, by, reason }).await?;
+    Ok(run)
+}
+
+pub(crate) async fn resume(
+    app: &App,
+    run: &str,
+    from: Option<StepName>,
+    by: String,
+) -> Outcome<RunId> {
+    let row = read::run(app.engine(), run).await?;
+    app.engine().resume(row.id, from, by).await?;
+    Ok(row.id)
+}
+
+fn unexpected(answer: &Answer) -> Failure {
+    Failure::new(Code::Panic, format!("the engine answered {answer:?}"))
+}

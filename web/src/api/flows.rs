@@ -1,0 +1,337 @@
+//! Flows: what is declared, what comes next, start, pause.
+
+use crate::act::{self, Started};
+use crate::input::{Json, Query};
+use crate::json;
+use crate::problem::{Failure, Outcome};
+use crate::read;
+use crate::routes::Routes;
+use crate::state::App;
+use crate::words;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use dalsegno_engine::Code;
+use dalsegno_scheduler::row::{FlowRow, OccurrenceRow};
+use dalsegno_scheduler::{Flow, FlowName, Scheduler};
+use dalsegno_store::{Cursor, OccurrenceFilter};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .get("/api/v1/flows", list)
+        .get("/api/v1/flows/{name}", one)
+        .get("/api/v1/flows/{name}/occurrences", occurrences)
+        .get("/api/v1/flows/{name}/versions", versions)
+        .get("/api/v1/flows/{name}/why", why)
+        .post("/api/v1/flows/{name}/runs", start)
+        .post("/api/v1/flows/{name}/pause", pause)
+        .post("/api/v1/flows/{name}/unpause", unpause)
+        .get("/api/v1/occurrences", all_occurrences)
+        .get("/api/v1/next", next)
+}
+
+async fn list(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<Value>> {
+    query.only(&[])?;
+    let view = app.engine().view();
+    let items = view
+        .flows()
+        .map(|it| flow_json(&view, &it.row, it.flow.as_deref()))
+        .collect();
+    Ok(axum::Json(json::list(items, None)))
+}
+
+async fn one(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Outcome<axum::Json<Value>> {
+    query.only(&[])?;
+    let view = app.engine().view();
+    let (row, flow) = read::flow(&view, &name)?;
+    let mut value = flow_json(&view, &row, flow.as_deref());
+    if let Some(flow) = &flow {
+        describe(&mut value, flow);
+    }
+    let half_matches: Vec<Value> = view.half_matches(&name).map(json::row).collect();
+    value["half_matches"] = half_matches.into();
+    Ok(axum::Json(value))
+}
+
+fn flow_json(view: &Scheduler, row: &FlowRow, flow: Option<&Flow>) -> Value {
+    let mut value = json::row(row);
+    let spec = flow.map(Flow::spec);
+    value["state"] = json::flow_state(row).into();
+    value["description"] = json!(spec.and_then(|it| it.description.as_deref()));
+    value["owner"] = json!(spec.and_then(|it| it.owner.as_deref()));
+    value["tags"] = json!(spec.map_or(&[][..], |it| it.tags.as_slice()));
+    value["starts"] = json!(flow.map(words::starts));
+    let next = next_of(view, row);
+    value["next_at"] = json!(next.map(|it| it.due_at.to_string()));
+    value["unfinished_runs"] = json!(view.runs_of(row.name.as_str()).count());
+    value
+}
+
+/// The next occurrence of a flow that is on.
+pub(crate) fn next_of<'a>(view: &'a Scheduler, row: &FlowRow) -> Option<&'a OccurrenceRow> {
+    let off = row.removed || row.paused.is_some();
+    let coming = view.expected(row.name.as_str()).filter(|_| !off);
+    coming.min_by_key(|it| it.due_at)
+}
+
+/// What the active version declares.
+fn describe(value: &mut Value, flow: &Flow) {
+    let spec = flow.spec();
+    let steps = spec.steps.iter().map(|step| {
+        let scope = flow
+            .scope_at(step.scope)
+            .map(|(scope, ..)| scope.name.as_str());
+        json!({
+            "name": step.name, "after": step.after, "foreach": scope, "when": step.when,
+            "outputs": step.outputs, "retries": step.retry.times, "pools": step.pools,
+        })
+    });
+    let schedules = flow.schedules().map(|(spec, schedule)| {
+        json!({
+            "name": spec.name, "when": spec.when, "timezone": spec.timezone,
+            "text": schedule.describe(), "misfire": words::schedule_detail(spec),
+        })
+    });
+    let triggers = spec
+        .triggers
+        .iter()
+        .map(|it| json!({"name": it.name, "text": words::trigger(&it.on), "join_on": it.join_on}));
+    value["steps"] = steps.collect();
+    value["edges"] = json!(flow.step_edges());
+    value["schedules"] = schedules.collect();
+    value["triggers"] = triggers.collect();
+    value["params"] = json!(spec.params);
+    value["strategy"] = json!(spec.run.strategy);
+    value["priority"] = json!(spec.run.priority);
+    value["max_parallel_tasks"] = json!(spec.run.max_parallel_tasks);
+}
+
+async fn occurrences(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Outcome<axum::Json<Value>> {
+    query.only(&["from", "to", "limit", "cursor"])?;
+    read::flow(&app.engine().view(), &name)?;
+    let filter = OccurrenceFilter {
+        from: query.time("from")?,
+        to: query.time("to")?,
+    };
+    let cursor = query.get("cursor").map(Cursor::from);
+    let limit = query.limit()?;
+    let store = app.engine().store();
+    let flow = FlowName::new(&name);
+    let page = store
+        .occurrences(&flow, &filter, cursor.as_ref(), limit)
+        .await?;
+    let items = page.items.iter().map(json::row).collect();
+    Ok(axum::Json(json::list(items, page.next.map(|it| it.0))))
+}
+
+async fn versions(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Outcome<axum::Json<Value>> {
+    query.only(&[])?;
+    let (row, _) = read::flow(&app.engine().view(), &name)?;
+    let versions = app.engine().store().versions(&row.name).await?;
+    let items = versions.iter().map(|it| {
+        json!({
+            "flow": it.flow, "version": it.version, "created_at": it.created_at.to_string(),
+            "active": row.active_version.as_ref() == Some(&it.version), "source": it.source,
+        })
+    });
+    Ok(axum::Json(json::list(items.collect(), None)))
+}
+
+async fn why(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Outcome<axum::Json<Value>> {
+    query.only(&["at"])?;
+    let view = app.engine().view();
+    let (row, _) = read::flow(&view, &name)?;
+    let items = match query.time("at")? {
+        Some(at) => {
+            // What ought to have happened then: the last occurrence due at or before that moment.
+            let to = dalsegno_scheduler::Timestamp(at.0.saturating_add(1));
+            let filter = OccurrenceFilter {
+                from: None,
+                to: Some(to),
+            };
+            let store = app.engine().store();
+            let page = store.occurrences(&row.name, &filter, None, 1).await?;
+            page.items.iter().map(occurrence_why).collect()
+        }
+        None => {
+            let whys = view.why_flow(&name, app.engine().now()).unwrap_or_default();
+            whys.iter().map(explanation).collect()
+        }
+    };
+    Ok(axum::Json(json::list(items, None)))
+}
+
+fn occurrence_why(it: &OccurrenceRow) -> Value {
+    let text = match (&it.run, &it.reason) {
+        (Some(run), None) => format!("{}: run {run}", it.state),
+        (Some(run), Some(reason)) => format!("{}: run {run}; {reason}", it.state),
+        (None, Some(reason)) => format!("{}: {reason}", it.state),
+        (None, None) => it.state.to_string(),
+    };
+    json!({
+        "subject": format!("{} due {}", it.trigger, it.due_at),
+        "text": text,
+        "reason": it.reason.as_ref().map(json::row),
+        "run": it.run.map(|it| it.to_string()),
+        "occurrence": it.key, "until": null, "cure": null,
+    })
+}
+
+/// An explanation as JSON.
+pub(super) fn explanation(it: &dalsegno_scheduler::Explanation) -> Value {
+    json!({
+        "subject": it.subject, "text": it.text, "reason": it.reason.as_ref().map(json::row),
+        "until": it.until.map(|it| it.to_string()), "cure": it.cure,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StartBody {
+    #[serde(default)]
+    params: Map<String, Value>,
+    by: Option<String>,
+}
+
+async fn start(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<StartBody>,
+) -> Outcome<Response> {
+    let key = idempotency_key(&headers)?;
+    let by = body.by.unwrap_or_else(|| "api".into());
+    match act::start(&app, &name, body.params, key, by).await? {
+        Started::Run { run, again } => {
+            let row = read::run(app.engine(), &run.to_string()).await?;
+            let place = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
+            let run = axum::Json(json::row(&*row));
+            let mut response = (StatusCode::CREATED, place, run).into_response();
+            if again {
+                let replayed = HeaderValue::from_static("true");
+                response
+                    .headers_mut()
+                    .insert("idempotent-replayed", replayed);
+            }
+            Ok(response)
+        }
+        Started::Not { occurrence, reason } => Ok(axum::Json(json!({
+            "started": false, "occurrence": occurrence, "reason": json::row(&reason),
+        }))
+        .into_response()),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Outcome<Option<String>> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let text = value
+        .to_str()
+        .ok()
+        .filter(|it| (1..=256).contains(&it.len()));
+    let bad = || {
+        let detail = "the header `Idempotency-Key` must be 1 to 256 printable ASCII characters";
+        Failure::new(Code::BadRequest, detail)
+    };
+    text.map(|it| Some(it.to_owned())).ok_or_else(bad)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReasonBody {
+    pub(super) reason: Option<String>,
+    pub(super) by: Option<String>,
+}
+
+async fn pause(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Json(body): Json<ReasonBody>,
+) -> Outcome<axum::Json<Value>> {
+    let by = body.by.unwrap_or_else(|| "api".into());
+    act::pause(&app, &name, by, body.reason).await?;
+    shown(&app, &name)
+}
+
+async fn unpause(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Json(body): Json<ReasonBody>,
+) -> Outcome<axum::Json<Value>> {
+    act::unpause(&app, &name, body.by.unwrap_or_else(|| "api".into())).await?;
+    shown(&app, &name)
+}
+
+fn shown(app: &App, name: &str) -> Outcome<axum::Json<Value>> {
+    let view = app.engine().view();
+    let (row, flow) = read::flow(&view, name)?;
+    Ok(axum::Json(flow_json(&view, &row, flow.as_deref())))
+}
+
+/// Occurrences of all flows in a span of time, latest due first.
+async fn all_occurrences(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<Value>> {
+    query.only(&["from", "to", "limit"])?;
+    let limit = query.limit()?;
+    let filter = OccurrenceFilter {
+        from: query.time("from")?,
+        to: query.time("to")?,
+    };
+    let names: Vec<FlowName> = app
+        .engine()
+        .view()
+        .flows()
+        .map(|it| it.row.name.clone())
+        .collect();
+    let mut found = Vec::new();
+    for name in names {
+        let page = app
+            .engine()
+            .store()
+            .occurrences(&name, &filter, None, limit)
+            .await?;
+        found.extend(page.items);
+    }
+    found.sort_by(|a, b| (b.due_at, &b.flow, &b.key).cmp(&(a.due_at, &a.flow, &a.key)));
+    found.truncate(limit);
+    Ok(axum::Json(json::list(
+        found.iter().map(json::row).collect(),
+        None,
+    )))
+}
+
+/// What runs next, over all flows that are on.
+async fn next(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<Value>> {
+    query.only(&["limit"])?;
+    let limit = query.limit()?;
+    let view = app.engine().view();
+    let items = upcoming(&view).take(limit).map(json::row).collect();
+    Ok(axum::Json(json::list(items, None)))
+}
+
+/// Expected occurrences of flows that are on, by due time.
+pub(crate) fn upcoming(view: &Scheduler) -> impl Iterator<Item = &OccurrenceRow> {
+    view.expected_all().filter(|it| {
+        let flow = view.flow(it.flow.as_str()).map(|it| &it.row);
+        flow.is_some_and(|it| !it.removed && it.paused.is_none())
+    })
+}

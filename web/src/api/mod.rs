@@ -1,0 +1,22 @@
+//! `/api/v1`: the same reads as the pages, as JSON; and everything that changes something.
+
+mod events;
+pub(crate) mod flows;
+mod live;
+pub(crate) mod logs;
+mod openapi;
+mod ops;
+pub(crate) mod runs;
+
+use crate::routes::Routes;
+
+/// All routes of the API, with the probes and `/metrics`.
+pub(crate) fn routes(routes: Routes) -> Routes {
+    let routes = flows::routes(routes);
+    let routes = runs::routes(routes);
+    let routes = logs::routes(routes);
+    let routes = events::routes(routes);
+    let routes = live::routes(routes);
+    let routes = openapi::routes(routes);
+    ops::routes(routes)
+}

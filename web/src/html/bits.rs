@@ -1,0 +1,145 @@
+//! Small pieces that every page uses.
+
+use crate::text::{clock, escape, relative};
+use dalsegno_scheduler::{RunId, Span, Timestamp};
+use std::fmt;
+
+/// Markup that is safe to show as it is: every value in it was escaped when it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Html(pub(crate) String);
+
+impl fmt::Display for Html {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl askama::filters::HtmlSafe for Html {}
+
+impl Html {
+    /// Plain text.
+    pub(crate) fn text(text: impl fmt::Display) -> Self {
+        Self(escape(&text.to_string()))
+    }
+    pub(crate) fn link(href: &str, text: impl fmt::Display) -> Self {
+        let text = escape(&text.to_string());
+        Self(format!(r#"<a href="{}">{text}</a>"#, escape(href)))
+    }
+    pub(crate) fn then(self, more: &Self) -> Self {
+        Self(self.0 + &more.0)
+    }
+}
+
+/// A state: icon, colour and word.
+pub(crate) fn state(word: &str) -> Html {
+    sized_state(word, "state")
+}
+
+/// A state as the head of a page shows it.
+pub(crate) fn big_state(word: &str) -> Html {
+    sized_state(word, "state big")
+}
+
+fn sized_state(word: &str, class: &str) -> Html {
+    let told = word.replace('_', " ");
+    Html(format!(
+        r##"<span class="{class} s-{word}"><svg viewBox="0 0 24 24" aria-hidden="true"><use href="#i-{word}"/></svg>{told}</span>"##
+    ))
+}
+
+pub(crate) fn badge(state: &str, text: &str, title: &str) -> Html {
+    let (text, title) = (escape(text), escape(title));
+    Html(format!(
+        r#"<span class="badge s-{state}" title="{title}">{text}</span>"#
+    ))
+}
+
+/// An instant told from now; the exact time on pointing at it. Scripts keep it ticking.
+pub(crate) fn told(at: Timestamp, now: Timestamp) -> Html {
+    Html(format!(
+        r#"<time datetime="{at}" title="{} UTC" data-rel>{}</time>"#,
+        clock(at),
+        relative(at, now)
+    ))
+}
+
+/// An instant as a date and time.
+pub(crate) fn exact(at: Timestamp) -> Html {
+    Html(format!(r#"<time datetime="{at}">{}</time>"#, clock(at)))
+}
+
+/// Both.
+pub(crate) fn exact_and_told(at: Timestamp, now: Timestamp) -> Html {
+    let told = told(at, now);
+    Html(format!(r#"{} <span class="soft">{told}</span>"#, exact(at)))
+}
+
+/// How long something took, or has taken so far (which ticks).
+pub(crate) fn took(from: Timestamp, until: Option<Timestamp>, now: Timestamp) -> Html {
+    match until {
+        Some(until) => Html::text(until - from),
+        None => {
+            let Span(us) = now - from;
+            let so_far = Span::from_secs(us.max(0) / 1_000_000);
+            Html(format!(
+                r#"<time datetime="{from}" data-since>{so_far}</time>"#
+            ))
+        }
+    }
+}
+
+pub(crate) fn run_link(run: RunId) -> Html {
+    Html::link(&format!("/runs/{run}"), format_args!("run {run}"))
+}
+
+/// A name and what it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    pub(crate) name: String,
+    pub(crate) value: Html,
+}
+
+pub(crate) fn fact(name: &str, value: Html) -> Fact {
+    Fact {
+        name: name.to_owned(),
+        value,
+    }
+}
+
+/// A choice of what a list shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    pub(crate) label: String,
+    pub(crate) href: String,
+    pub(crate) here: bool,
+}
+
+/// What went wrong with a form that was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Notice {
+    pub(crate) title: String,
+    pub(crate) text: String,
+}
+
+/// One line of a *why* panel.
+#[derive(Clone, Debug)]
+pub(crate) struct Why {
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    pub(crate) until: Option<Html>,
+    pub(crate) cure: Option<String>,
+}
+
+/// One line of a list of runs.
+#[derive(Clone, Debug)]
+pub(crate) struct RunLine {
+    pub(crate) id: RunId,
+    pub(crate) href: String,
+    pub(crate) flow: String,
+    pub(crate) flow_href: String,
+    pub(crate) state: Html,
+    pub(crate) trigger: String,
+    pub(crate) created: Html,
+    pub(crate) waited: Html,
+    pub(crate) ran: Html,
+    pub(crate) reason: String,
+}

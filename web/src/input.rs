@@ -1,0 +1,168 @@
+//! What comes in with a request: query, JSON body, form; each error names what is wrong.
+
+use crate::problem::{Failure, Outcome};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::IntoResponse;
+use dalsegno_engine::{Code, Problem};
+use dalsegno_scheduler::Timestamp;
+use serde::de::DeserializeOwned;
+use std::str::FromStr;
+
+/// The largest body that is read, in bytes.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// How many items a list gives when the request does not say, and at most.
+pub(crate) const PAGE_DEFAULT: usize = 50;
+pub(crate) const PAGE_MAX: usize = 1_000;
+
+/// The query of an address.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Outcome<Self> {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let pairs = pairs.map_err(|error| Failure::new(Code::BadRequest, error.body_text()))?;
+        Ok(Self(pairs.0))
+    }
+}
+
+impl Query {
+    /// Refuses names that are not among these, so that a typing error is not silently ignored.
+    pub(crate) fn only(&self, names: &[&str]) -> Outcome<()> {
+        for (name, _) in &self.0 {
+            if !names.contains(&name.as_str()) {
+                let near = closest(name, names.iter().copied());
+                let near = near
+                    .map(|it| format!("; did you mean `{it}`?"))
+                    .unwrap_or_default();
+                let known = match names {
+                    [] => "this address takes none".to_owned(),
+                    names => format!("known ones are {}", names.join(", ")),
+                };
+                let detail = format!("there is no query parameter `{name}`{near} ({known})");
+                return Err(Failure::new(Code::BadRequest, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// A value; an empty one counts as left out.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(it, _)| it == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|it| !it.is_empty())
+    }
+
+    /// A value of some type; `expected` says in words what it should be.
+    pub(crate) fn parse<T: FromStr>(&self, name: &str, expected: &str) -> Outcome<Option<T>> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|_| {
+            let detail =
+                format!("query parameter `{name}` is `{text}`, and {expected} is expected");
+            Failure::new(Code::BadRequest, detail)
+        })
+    }
+
+    pub(crate) fn time(&self, name: &str) -> Outcome<Option<Timestamp>> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let at = Timestamp::parse_rfc3339(text).ok_or_else(|| {
+            let detail = format!(
+                "query parameter `{name}` is `{text}`, and an instant such as 2026-11-22T06:00:00Z is expected (encode `+` as %2B)"
+            );
+            Failure::new(Code::BadRequest, detail)
+        })?;
+        Ok(Some(at))
+    }
+
+    /// How many items are wanted: 1 to [`PAGE_MAX`].
+    pub(crate) fn limit(&self) -> Outcome<usize> {
+        let expected = "a whole number from 1 to 1000";
+        match self.parse::<usize>("limit", expected)? {
+            None => Ok(PAGE_DEFAULT),
+            Some(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
+            Some(limit) => Err(Failure::new(
+                Code::BadRequest,
+                format!("query parameter `limit` is {limit}, and {expected} is expected"),
+            )),
+        }
+    }
+}
+
+/// A JSON body; an empty one counts as `{}`.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, _: &S) -> Outcome<Self> {
+        let bytes = read_body(request).await?;
+        let bytes = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
+        let value = serde_json::from_slice(bytes).map_err(|error| {
+            let mut text = error.to_string();
+            if let Some(at) = text.rfind(" at line ") {
+                text.truncate(at);
+            }
+            let problem = Problem::new(Code::InvalidJson, text);
+            problem
+                .with("line", error.line())
+                .with("column", error.column())
+        })?;
+        Ok(Self(value))
+    }
+}
+
+/// The fields of a form.
+pub(crate) struct Form(pub(crate) Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Outcome<Self> {
+        let form = axum::Form::<Vec<(String, String)>>::from_request(request, state).await;
+        let form = form.map_err(|error| match error.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Problem::new(
+                Code::BadRequest,
+                "a form is expected: application/x-www-form-urlencoded",
+            ),
+        })?;
+        Ok(Self(form.0))
+    }
+}
+
+impl Form {
+    /// A field; blank counts as left out.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        let found = self.0.iter().find(|(it, _)| it == name);
+        found
+            .map(|(_, value)| value.trim().to_owned())
+            .filter(|it| !it.is_empty())
+    }
+}
+
+async fn read_body(request: Request) -> Outcome<axum::body::Bytes> {
+    axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)
+        .await
+        .map_err(|_| too_large().into())
+}
+
+fn too_large() -> Problem {
+    let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+    Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", BODY_BYTES_MAX)
+}
+
+/// The known name that is meant by a misspelt one.
+pub(crate) fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|it| (strsim::osa_distance(name, it), it))
+        .filter(|(distance, it)| *distance <= (it.len().max(name.len()) / 3).max(1))
+        .min()
+        .map(|(_, it)| it)
+}

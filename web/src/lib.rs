@@ -1,0 +1,28 @@
+//! The HTTP API and the pages.
+//!
+//! Pages and API read through the same functions. Pages are rendered on the server and work without
+//! scripts; scripts only keep them fresh.
+
+mod act;
+mod api;
+mod assets;
+pub mod dag;
+pub mod gantt;
+mod guard;
+mod html;
+mod input;
+mod json;
+mod live;
+mod logs;
+mod metrics;
+mod pages;
+mod problem;
+mod read;
+mod router;
+mod routes;
+mod state;
+mod text;
+mod words;
+
+pub use router::router;
+pub use state::{LogFiles, Stream, WebState};

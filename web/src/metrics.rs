@@ -1,0 +1,190 @@
+//! `/metrics` in the text format of Prometheus, 0.0.4.
+
+use dalsegno_engine::{EngineHandle, Role};
+use dalsegno_scheduler::Limit;
+use dalsegno_scheduler::row::{RunState, TaskState};
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// All figures now.
+pub(crate) fn render(engine: &EngineHandle, version: &str) -> String {
+    let mut page = Page::default();
+    let counters = engine.counters();
+    page.gauge(
+        "dalsegno_build_info",
+        "Always 1; the label tells the version.",
+    );
+    page.sample("dalsegno_build_info", &[("version", version)], 1);
+    page.gauge("dalsegno_leader", "1 when this instance decides.");
+    page.sample(
+        "dalsegno_leader",
+        &[],
+        u8::from(engine.role() == Role::Leader),
+    );
+
+    let load = |it: &AtomicU64| it.load(Ordering::Relaxed);
+    for (name, help, value) in [
+        (
+            "commits",
+            "Transactions that made decisions durable.",
+            &counters.commits,
+        ),
+        (
+            "commit_errors",
+            "Transactions that failed or whose outcome is unknown.",
+            &counters.commit_errors,
+        ),
+        (
+            "inputs",
+            "Inputs decided, refused ones included.",
+            &counters.inputs,
+        ),
+        ("rejected_inputs", "Inputs refused.", &counters.rejected),
+        (
+            "stale_reports",
+            "Reports of attempts that were not the live one.",
+            &counters.stale_reports,
+        ),
+        (
+            "runs_started",
+            "Runs that left the queue.",
+            &counters.runs_started,
+        ),
+        ("runs_finished", "Runs that ended.", &counters.runs_finished),
+        (
+            "tasks_finished",
+            "Tasks that ended.",
+            &counters.tasks_finished,
+        ),
+        (
+            "attempts_submitted",
+            "Attempts handed to an executor.",
+            &counters.attempts_submitted,
+        ),
+    ] {
+        let name = format!("dalsegno_{name}_total");
+        page.counter(&name, help);
+        page.sample(&name, &[], load(value));
+    }
+    let name = "dalsegno_commit_seconds_total";
+    page.counter(name, "Time spent in transactions.");
+    page.sample(name, &[], load(&counters.commit_us) as f64 / 1e6);
+
+    live(&mut page, engine);
+    page.0
+}
+
+/// Gauges of the live state.
+fn live(page: &mut Page, engine: &EngineHandle) {
+    let view = engine.view();
+    let mut runs: BTreeMap<RunState, u64> = BTreeMap::new();
+    let mut tasks: BTreeMap<TaskState, u64> = BTreeMap::new();
+    for run in view.runs() {
+        *runs.entry(run.state).or_default() += 1;
+        for task in view.tasks(run.id) {
+            *tasks.entry(task.state).or_default() += 1;
+        }
+    }
+    page.gauge("dalsegno_runs", "Unfinished runs by state.");
+    for state in RunState::ALL.iter().filter(|it| !it.is_terminal()) {
+        let count = runs.get(state).copied().unwrap_or(0);
+        page.sample("dalsegno_runs", &[("state", state.as_str())], count);
+    }
+    page.gauge(
+        "dalsegno_tasks",
+        "Unfinished tasks of unfinished runs by state.",
+    );
+    for state in TaskState::ALL.iter().filter(|it| !it.is_terminal()) {
+        let count = tasks.get(state).copied().unwrap_or(0);
+        page.sample("dalsegno_tasks", &[("state", state.as_str())], count);
+    }
+    let mut states: BTreeMap<&str, u64> =
+        BTreeMap::from([("active", 0), ("paused", 0), ("invalid", 0), ("removed", 0)]);
+    for flow in view.flows() {
+        *states
+            .entry(crate::json::flow_state(&flow.row))
+            .or_default() += 1;
+    }
+    page.gauge("dalsegno_flows", "Flows by state.");
+    for (state, count) in states {
+        page.sample("dalsegno_flows", &[("state", state)], count);
+    }
+
+    // Limits of single runs come and go; they would make a series each.
+    let limits: Vec<_> = view
+        .limits()
+        .into_iter()
+        .filter_map(|it| match &it.limit {
+            Limit::Tasks => Some(("tasks".to_owned(), it)),
+            Limit::Pool(pool) => Some((format!("pool:{pool}"), it)),
+            _ => None,
+        })
+        .collect();
+    page.gauge("dalsegno_limit_capacity", "Slots of each limit.");
+    for (name, limit) in &limits {
+        page.sample(
+            "dalsegno_limit_capacity",
+            &[("limit", name)],
+            limit.capacity,
+        );
+    }
+    page.gauge("dalsegno_limit_used", "Slots in use.");
+    for (name, limit) in &limits {
+        page.sample("dalsegno_limit_used", &[("limit", name)], limit.used);
+    }
+    page.gauge(
+        "dalsegno_limit_waiting",
+        "Runs and tasks that wait for slots.",
+    );
+    for (name, limit) in &limits {
+        page.sample("dalsegno_limit_waiting", &[("limit", name)], limit.waiting);
+    }
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn counter(&mut self, name: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} counter");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} gauge");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{}\"", escape(value)))
+            .collect();
+        let _ = match labels.is_empty() {
+            true => writeln!(self.0, "{name} {value}"),
+            false => writeln!(self.0, "{name}{{{}}} {value}", labels.join(",")),
+        };
+    }
+}
+
+fn escape(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_cannot_break_a_line() {
+        let mut page = Page::default();
+        page.gauge("a", "What it is.");
+        page.sample("a", &[("b", "x\"y\\z\n"), ("c", "d")], 1.5);
+        assert_eq!(
+            page.0,
+            "# HELP a What it is.\n# TYPE a gauge\na{b=\"x\\\"y\\\\z\\n\",c=\"d\"} 1.5\n"
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! The page of one flow.
+
+use super::lines::{due, flow_href, run_line, state_filters, why_line};
+use super::{Page, frame, is_fragment, shown};
+use crate::api::runs::run_states;
+use crate::dag::{Card, Look, Paint, draw};
+use crate::html::{
+    FlowPage, Html, NextLine, Notice, OccurrenceLine, ScheduleLine, TriggerLine, VersionLine,
+    exact, exact_and_told, field, run_link, state, told,
+};
+use crate::input::Query;
+use crate::problem::Outcome;
+use crate::read;
+use crate::routes::Routes;
+use crate::state::App;
+use crate::text::{escape, url_encode};
+use crate::words;
+use askama::Template;
+use axum::extract::{Path, State};
+use dalsegno_scheduler::row::{FlowRow, HalfMatchRow, OccurrenceRow};
+use dalsegno_scheduler::spec::{Command, TriggerSpec};
+use dalsegno_scheduler::{Flow, Scheduler, Timestamp};
+use dalsegno_store::{Cursor, OccurrenceFilter, RunFilter};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.get("/flows/{name}", flow)
+}
+
+/// How many lines each list of the page has.
+const LINES: usize = 20;
+const NEXT_LINES: usize = 5;
+
+async fn flow(State(app): State<Arc<App>>, Path(name): Path<String>, query: Query) -> Page {
+    let page = build(&app, &name, &query, None, &[]).await?;
+    shown(match is_fragment(&query) {
+        true => page.as_live().render(),
+        false => page.render(),
+    })
+}
+
+/// The page; after a form that was refused with a notice and what was given.
+pub(super) async fn build(
+    app: &App,
+    name: &str,
+    query: &Query,
+    notice: Option<Notice>,
+    given: &[(String, String)],
+) -> Outcome<FlowPage> {
+    let (view, now) = (app.engine().view(), app.engine().now());
+    let (row, flow) = read::flow(&view, name)?;
+    let flow = flow.as_ref();
+    let href = flow_href(&row.name);
+    let versions = app.engine().store().versions(&row.name).await?;
+    let is_active = |version: &_| row.active_version.as_ref() == Some(version);
+    let source = versions.iter().find(|it| is_active(&it.version));
+    let source = source.map(|it| it.source.clone()).unwrap_or_default();
+    let (occurrences, occurrences_next) = occurrences(app, &row, query, now).await?;
+
+    let states = query.get("state");
+    let filter = RunFilter {
+        flow: Some(row.name.clone()),
+        states: run_states(states)?,
+        ..RunFilter::default()
+    };
+    let cursor = query.get("cursor").map(Cursor::from);
+    let runs = app
+        .engine()
+        .store()
+        .runs(&filter, cursor.as_ref(), LINES)
+        .await?;
+    let narrowed = states
+        .map(|it| format!("state={}&", url_encode(it)))
+        .unwrap_or_default();
+    let older = |it: Cursor| format!("{href}?{narrowed}cursor={}", url_encode(&it.0));
+
+    let graph = match (flow, &row.active_version) {
+        (Some(flow), Some(version)) => {
+            let graph = app.lay_out(Arc::clone(flow), version).await;
+            let card = |card: &Card| card_look(flow, card);
+            let frame = |name: &str| frame_look(flow, name);
+            Some(Html(draw(
+                &graph.layout,
+                &Paint {
+                    card: &card,
+                    frame: &frame,
+                },
+            )))
+        }
+        _ => None,
+    };
+    let whys = view.why_flow(name, now).unwrap_or_default();
+    Ok(FlowPage {
+        frame: frame(app, "flows", &format!("?flow={}", url_encode(name))),
+        notice,
+        name: row.name.to_string(),
+        description: flow.and_then(|it| it.spec().description.clone()),
+        file: row.file.clone(),
+        invalid: row.invalid.clone(),
+        removed: row.removed,
+        paused: row.paused.as_ref().map(|it| {
+            let reason = it
+                .reason
+                .as_ref()
+                .map(|it| format!(": {it}"))
+                .unwrap_or_default();
+            format!("by {} {}{reason}", it.by, crate::text::relative(it.at, now))
+        }),
+        whys: whys.into_iter().map(|it| why_line(it, now)).collect(),
+        graph,
+        graph_note: flow.map(|it| note(it)).unwrap_or_default(),
+        schedules: flow.map(|it| schedules(it)).unwrap_or_default(),
+        triggers: flow.map(|it| triggers(&view, it, now)).unwrap_or_default(),
+        next: next(&view, &row, now),
+        occurrences,
+        occurrences_next,
+        filters: state_filters(&href, states),
+        runs: runs.items.iter().map(|it| run_line(it, now)).collect(),
+        runs_next: runs.next.map(older),
+        startable: flow.is_some() && !row.removed,
+        form_key: uuid::Uuid::new_v4().to_string(),
+        fields: flow.map(|it| fields(it, given)).unwrap_or_default(),
+        versions: versions
+            .iter()
+            .map(|it| VersionLine {
+                hash: it.version.to_string(),
+                created: exact_and_told(it.created_at, now),
+                active: is_active(&it.version),
+            })
+            .collect(),
+        source,
+        href,
+    })
+}
+
+fn note(flow: &Flow) -> String {
+    let steps = flow.spec().steps.len();
+    let s = if steps == 1 { "" } else { "s" };
+    let run = &flow.spec().run;
+    let strategy = crate::text::strategy(run.strategy);
+    match run.max_parallel_tasks {
+        Some(most) => format!("{steps} step{s} · {strategy} · at most {most} tasks at once"),
+        None => format!("{steps} step{s} · {strategy}"),
+    }
+}
+
+/// What a step does, as the flow page tells it.
+fn card_look(flow: &Flow, card: &Card) -> Look {
+    let line = match card.steps.as_slice() {
+        [one] => flow.step(one.as_str()).map(|step| {
+            let command = match &step.run {
+                Command::Shell(text) => text.trim().lines().next().unwrap_or("").to_owned(),
+                Command::Argv(words) => words.join(" "),
+            };
+            let each = if card.each { "each: " } else { "" };
+            let when = if step.when.is_some() { "if: " } else { "" };
+            format!("{each}{when}{command}")
+        }),
+        many => Some(format!("{} steps side by side", many.len())),
+    };
+    Look {
+        state: "none",
+        line: line.unwrap_or_default(),
+        ..Look::default()
+    }
+}
+
+fn frame_look(flow: &Flow, name: &str) -> Look {
+    let most = flow.scope(name).and_then(|(scope, ..)| scope.max_parallel);
+    let most = most.map(|it| format!(", {it} at once")).unwrap_or_default();
+    Look {
+        state: "none",
+        line: format!("once per item{most}"),
+        ..Look::default()
+    }
+}
+
+fn schedules(flow: &Flow) -> Vec<ScheduleLine> {
+    let lines = flow.schedules().map(|(spec, schedule)| ScheduleLine {
+        words: schedule.describe().to_owned(),
+        detail: words::schedule_detail(spec),
+    });
+    lines.collect()
+}
+
+fn triggers(view: &Scheduler, flow: &Flow, now: Timestamp) -> Vec<TriggerLine> {
+    let lines = flow.spec().triggers.iter().map(|trigger| {
+        let within = trigger.within.map(|it| format!("together within {it}"));
+        TriggerLine {
+            text: words::trigger(&trigger.on),
+            detail: within.unwrap_or_default(),
+            sets: sets(view, flow, trigger, now),
+        }
+    });
+    lines.collect()
+}
+
+/// Half-matched sets: what has arrived and what is missing.
+fn sets(view: &Scheduler, flow: &Flow, trigger: &TriggerSpec, now: Timestamp) -> Vec<Html> {
+    let mut sets: BTreeMap<&str, Vec<&HalfMatchRow>> = BTreeMap::new();
+    for it in view
+        .half_matches(flow.name().as_str())
+        .filter(|it| it.trigger == trigger.name)
+    {
+        sets.entry(&it.join_key).or_default().push(it);
+    }
+    let leaves = trigger.on.leaves();
+    let told_set = |(key, filled): (&str, Vec<&HalfMatchRow>)| {
+        let has = |leaf: usize| filled.iter().any(|it| usize::from(it.leaf) == leaf);
+        let missing = leaves.iter().enumerate().filter(|(leaf, _)| !has(*leaf));
+        let missing: Vec<String> = missing.map(|(_, it)| words::leaf(it)).collect();
+        let arrived = filled.iter().map(|it| {
+            let what = leaves
+                .get(usize::from(it.leaf))
+                .map(|it| words::leaf(it))
+                .unwrap_or_default();
+            format!(
+                "{} arrived {}",
+                escape(&what),
+                told(it.event.received_at, now)
+            )
+        });
+        let arrived: Vec<String> = arrived.collect();
+        let expires = filled.iter().filter_map(|it| it.expires_at).min();
+        let expires = expires
+            .map(|it| format!(" · expires {}", told(it, now)))
+            .unwrap_or_default();
+        Html(format!(
+            "<b>waiting for {}</b> ({}; {}){expires}",
+            escape(&missing.join(" and ")),
+            escape(key),
+            arrived.join(", ")
+        ))
+    };
+    sets.into_iter().map(told_set).collect()
+}
+
+fn next(view: &Scheduler, row: &FlowRow, now: Timestamp) -> Vec<NextLine> {
+    let mut coming: Vec<&OccurrenceRow> = view.expected(row.name.as_str()).collect();
+    coming.sort_by_key(|it| it.due_at);
+    let line = |it: &OccurrenceRow| NextLine {
+        when: due(it, now),
+        what: match &it.reason {
+            Some(reason) => Html::text(format_args!("{}: {reason}", it.trigger)),
+            None => Html::text(&it.trigger),
+        },
+    };
+    coming.into_iter().take(NEXT_LINES).map(line).collect()
+}
+
+/// The ledger: what was due until now.
+async fn occurrences(
+    app: &App,
+    row: &FlowRow,
+    query: &Query,
+    now: Timestamp,
+) -> Outcome<(Vec<OccurrenceLine>, Option<String>)> {
+    let filter = OccurrenceFilter {
+        from: None,
+        to: Some(now),
+    };
+    let cursor = query.get("ledger").map(Cursor::from);
+    let store = app.engine().store();
+    let page = store
+        .occurrences(&row.name, &filter, cursor.as_ref(), 12)
+        .await?;
+    let line = |it: &OccurrenceRow| OccurrenceLine {
+        due: exact(it.due_at),
+        by: it.trigger.to_string(),
+        state: state(it.state.as_str()),
+        why: match (it.run, &it.reason) {
+            (Some(run), None) => run_link(run),
+            (Some(run), Some(reason)) => {
+                run_link(run).then(&Html::text(format_args!(" · {reason}")))
+            }
+            (None, Some(reason)) => Html::text(reason),
+            (None, None) => Html::default(),
+        },
+    };
+    let href = flow_href(&row.name);
+    let next = page
+        .next
+        .map(|it| format!("{href}?ledger={}", url_encode(&it.0)));
+    Ok((page.items.iter().map(line).collect(), next))
+}
+
+fn fields(flow: &Flow, given: &[(String, String)]) -> Vec<Html> {
+    let fields = flow.spec().params.iter().map(|param| {
+        let name = crate::html::field_name(&param.name);
+        let value = given
+            .iter()
+            .find(|(it, _)| *it == name)
+            .map(|(_, value)| value.as_str());
+        field(param, value)
+    });
+    fields.collect()
+}

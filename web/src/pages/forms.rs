@@ -1,0 +1,165 @@
+//! Forms: what a button does. Each answers with the page that shows what came of it.
+
+use super::flow;
+use super::run;
+use super::shown;
+use crate::act::{self, Started};
+use crate::html::{Notice, field_name};
+use crate::input::{Form, Query};
+use crate::problem::{Failure, Outcome, status};
+use crate::read;
+use crate::routes::Routes;
+use crate::state::App;
+use crate::text::url_encode;
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use dalsegno_engine::{Code, Problem};
+use dalsegno_scheduler::StepName;
+use dalsegno_scheduler::spec::{ParamKind, ParamSpec};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .post("/flows/{name}/runs", start)
+        .post("/flows/{name}/pause", pause)
+        .post("/flows/{name}/unpause", unpause)
+        .post("/runs/{id}/cancel", cancel)
+        .post("/runs/{id}/resume", resume)
+}
+
+/// Who acts when a button is pressed.
+const BY: &str = "page";
+
+async fn start(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    form: Form,
+) -> Outcome<Response> {
+    let started = match params(&app, &name, &form) {
+        Ok(params) => act::start(&app, &name, params, form.get("key"), BY.into()).await,
+        Err(failure) => Err(failure),
+    };
+    let (status, notice) = match started {
+        Ok(Started::Run { run, .. }) => return Ok(see(&format!("/runs/{run}"))),
+        Ok(Started::Not { reason, .. }) => (
+            StatusCode::CONFLICT,
+            notice("No run was started", reason.to_string()),
+        ),
+        Err(failure) => (status(&failure.0), refused(&failure.0)),
+    };
+    flow_again(&app, &name, status, notice, &form).await
+}
+
+/// The form's fields as typed values; what is left blank takes its default.
+fn params(app: &App, name: &str, form: &Form) -> Outcome<Map<String, Value>> {
+    let (_, flow) = read::flow(&app.engine().view(), name)?;
+    let mut params = Map::new();
+    for param in flow.iter().flat_map(|it| &it.spec().params) {
+        if let Some(text) = form.get(&field_name(&param.name)) {
+            params.insert(param.name.clone(), typed(param, text)?);
+        }
+    }
+    Ok(params)
+}
+
+fn typed(param: &ParamSpec, text: String) -> Outcome<Value> {
+    let parsed = match param.kind {
+        ParamKind::String | ParamKind::Date | ParamKind::Datetime => return Ok(text.into()),
+        ParamKind::Json => serde_json::from_str(&text).ok(),
+        ParamKind::Bool => text.parse().ok().map(Value::Bool),
+        ParamKind::Int => text.parse::<i64>().ok().map(Value::from),
+        ParamKind::Float => text.parse::<f64>().ok().map(Value::from),
+    };
+    parsed.ok_or_else(|| {
+        let name = &param.name;
+        Failure::new(
+            Code::BadParams,
+            format!("parameter `{name}`: `{text}` does not fit its type"),
+        )
+    })
+}
+
+async fn pause(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    form: Form,
+) -> Outcome<Response> {
+    let done = act::pause(&app, &name, BY.into(), form.get("reason")).await;
+    flow_after(&app, &name, done, &form).await
+}
+
+async fn unpause(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    form: Form,
+) -> Outcome<Response> {
+    let done = act::unpause(&app, &name, BY.into()).await;
+    flow_after(&app, &name, done, &form).await
+}
+
+async fn flow_after(app: &App, name: &str, done: Outcome<()>, form: &Form) -> Outcome<Response> {
+    match done {
+        Ok(()) => Ok(see(&format!("/flows/{}", url_encode(name)))),
+        Err(Failure(problem)) => {
+            flow_again(app, name, status(&problem), refused(&problem), form).await
+        }
+    }
+}
+
+async fn flow_again(
+    app: &App,
+    name: &str,
+    status: StatusCode,
+    notice: Notice,
+    form: &Form,
+) -> Outcome<Response> {
+    let page = flow::build(app, name, &Query::default(), Some(notice), &form.0).await?;
+    Ok((status, shown(page.render())?).into_response())
+}
+
+async fn cancel(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Outcome<Response> {
+    let done = act::cancel(&app, &id, BY.into(), form.get("reason")).await;
+    run_after(&app, &id, done.map(|_| ())).await
+}
+
+async fn resume(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Outcome<Response> {
+    let from = form.get("from").map(StepName::new);
+    let done = act::resume(&app, &id, from, BY.into()).await;
+    run_after(&app, &id, done.map(|_| ())).await
+}
+
+async fn run_after(app: &App, id: &str, done: Outcome<()>) -> Outcome<Response> {
+    match done {
+        Ok(()) => Ok(see(&format!("/runs/{}", url_encode(id)))),
+        Err(Failure(problem)) => {
+            let notice = Some(refused(&problem));
+            let page = run::build(app, id, &Query::default(), notice).await?;
+            Ok((status(&problem), shown(page.render())?).into_response())
+        }
+    }
+}
+
+fn refused(problem: &Problem) -> Notice {
+    notice(problem.title, problem.detail.clone())
+}
+
+fn notice(title: &str, text: String) -> Notice {
+    let title = title.to_owned();
+    Notice { title, text }
+}
+
+/// 303: the browser asks for the page anew, and reloading it does not send the form again.
+fn see(href: &str) -> Response {
+    Redirect::to(href).into_response()
+}

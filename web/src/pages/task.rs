@@ -1,0 +1,141 @@
+//! One task opened on the page of its run: attempts, outputs, logs.
+
+use super::tasks::Tasks;
+use crate::api::logs::is_open;
+use crate::html::{AttemptLine, Html, Log, Pair, TaskPanel, exact, state, took};
+use crate::input::Query;
+use crate::logs;
+use crate::problem::Outcome;
+use crate::read;
+use crate::state::{App, Stream};
+use crate::text::url_encode;
+use dalsegno_scheduler::row::{AttemptRow, RunRow, RunState, TaskRow, TaskState};
+use dalsegno_scheduler::{AttemptId, Timestamp};
+use std::sync::Arc;
+
+/// How much of a log the page shows before it is asked for all.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// The panel of the task that `?task=` names. Without it, a failed run opens what failed first.
+pub(super) async fn panel(
+    app: &App,
+    run: &RunRow,
+    tasks: &Tasks,
+    query: &Query,
+    now: Timestamp,
+) -> Outcome<Option<TaskPanel>> {
+    let task = match query.get("task") {
+        Some("none") => return Ok(None),
+        Some(name) => read::task(app.engine(), run, name).await?,
+        None if matches!(run.state, RunState::Failed | RunState::TimedOut) => {
+            let failed = tasks.rows.iter().filter(|it| it.state == TaskState::Failed);
+            match failed.min_by_key(|it| it.finished_at) {
+                Some(task) => Arc::clone(task),
+                None => return Ok(None),
+            }
+        }
+        None => return Ok(None),
+    };
+    let expected = "an attempt's number, from 1";
+    let attempt = query
+        .parse::<u32>("attempt", expected)?
+        .unwrap_or(task.attempt);
+    let ended = read::attempts(app.engine(), &task).await?;
+    let mut attempts: Vec<AttemptLine> = ended
+        .iter()
+        .map(|it| ended_line(&task, it, attempt))
+        .collect();
+    if task.state.is_live() {
+        attempts.push(live_line(&task, attempt, now));
+    }
+    let (logs, log_note) = logs_of(app, &task, attempt).await;
+    let outputs = task.outputs.iter().flat_map(|it| it.iter());
+    Ok(Some(TaskPanel {
+        name: task.task.to_string(),
+        state: state(task.state.as_str()),
+        close: format!("/runs/{}?task=none", run.id),
+        why: task.reason.as_ref().map(ToString::to_string),
+        attempts,
+        outputs: outputs
+            .map(|(name, value)| Pair {
+                name: name.clone(),
+                value: crate::text::shorten(&value.to_string(), 2_000),
+            })
+            .collect(),
+        logs,
+        log_note,
+    }))
+}
+
+fn attempt_href(task: &TaskRow, number: u32) -> String {
+    let name = url_encode(&task.task.to_string());
+    format!("/runs/{}?task={name}&attempt={number}#task", task.run)
+}
+
+fn ended_line(task: &TaskRow, it: &AttemptRow, here: u32) -> AttemptLine {
+    let began = it.started_at.unwrap_or(it.submitted_at);
+    let (at, ran) = (exact(began), it.finished_at - began);
+    AttemptLine {
+        number: it.id.number,
+        href: attempt_href(task, it.id.number),
+        here: it.id.number == here,
+        state: state(it.state.as_str()),
+        times: Html(format!("{at} · {ran}")),
+        why: it.reason.as_ref().map(ToString::to_string),
+    }
+}
+
+fn live_line(task: &TaskRow, here: u32, now: Timestamp) -> AttemptLine {
+    let began = task.started_at.or(task.submitted_at).unwrap_or(now);
+    let (at, so_far) = (exact(began), took(began, None, now));
+    AttemptLine {
+        number: task.attempt,
+        href: attempt_href(task, task.attempt),
+        here: task.attempt == here,
+        state: state(task.state.as_str()),
+        times: Html(format!("{at} · {so_far}")),
+        why: task.external_id.as_ref().map(|it| format!("process {it}")),
+    }
+}
+
+/// The ends of both streams; an empty one is left out.
+async fn logs_of(app: &App, task: &TaskRow, number: u32) -> (Vec<Log>, Option<String>) {
+    if number == 0 {
+        return (
+            Vec::new(),
+            Some("The first attempt has not begun, so there is no log.".into()),
+        );
+    }
+    let follow = is_open(task, number);
+    let attempt = AttemptId {
+        run: task.run,
+        task: task.task.clone(),
+        number,
+    };
+    let name = url_encode(&task.task.to_string());
+    let mut logs = Vec::new();
+    for stream in Stream::ALL {
+        let path = app.web.logs.path(&attempt, stream);
+        let tail = match logs::tail(&path, TAIL_BYTES).await {
+            Ok(tail) => tail.unwrap_or_default(),
+            Err(error) => return (logs, Some(format!("The log cannot be read: {error}"))),
+        };
+        let (word, run) = (stream.as_str(), task.run);
+        let key = format!("/api/v1/runs/{run}/tasks/{name}/logs?attempt={number}&stream={word}");
+        if follow || !tail.text.is_empty() {
+            logs.push(Log {
+                title: word,
+                text: tail.text,
+                cut: tail.cut,
+                whole: key.clone(),
+                key,
+                offset: tail.end,
+                follow,
+            });
+        }
+    }
+    let note = logs
+        .is_empty()
+        .then(|| format!("Attempt {number} wrote nothing."));
+    (logs, note)
+}

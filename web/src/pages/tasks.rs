@@ -1,0 +1,508 @@
+//! The tasks of a run as its page shows them: on the graph, on the time line, in the list.
+
+use crate::api::runs::task_states;
+use crate::dag::{Card, Look};
+use crate::gantt::{self, Bar, Chart, Row};
+use crate::html::{Filter, Html, TaskLine, state, took};
+use crate::input::Query;
+use crate::problem::Outcome;
+use crate::read;
+use crate::state::App;
+use crate::text::{relative, url_encode};
+use dalsegno_scheduler::row::{AttemptRow, RunRow, ScopeRow, TaskRow, TaskState};
+use dalsegno_scheduler::{Flow, Span, StepName, TaskId, Timestamp};
+use dalsegno_store::TaskFilter;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How many tasks the list and the time line show; filters find the others.
+const TASKS_MAX: usize = 200;
+
+/// Runs with more tasks show attempts of opened tasks only.
+const ATTEMPTS_OF_MAX: u64 = 1_000;
+
+pub(super) struct Tasks {
+    /// Those that fit the filter, in the order of the flow.
+    pub(super) rows: Vec<Arc<TaskRow>>,
+    counts: BTreeMap<StepName, BTreeMap<TaskState, u64>>,
+    /// The only task of each step that has one.
+    single: BTreeMap<StepName, Arc<TaskRow>>,
+    /// How many tasks a step will have, as far as its foreach is open.
+    expected: BTreeMap<StepName, u64>,
+    scopes: Vec<Arc<ScopeRow>>,
+    attempts: BTreeMap<TaskId, Vec<AttemptRow>>,
+    step: Option<StepName>,
+    states: Option<String>,
+}
+
+impl Tasks {
+    pub(super) async fn read(
+        app: &App,
+        run: &RunRow,
+        flow: Option<&Flow>,
+        query: &Query,
+    ) -> Outcome<Self> {
+        let engine = app.engine();
+        let view = engine.view();
+        let live = view.run(run.id).is_some();
+        let mut counts: BTreeMap<StepName, BTreeMap<TaskState, u64>> = BTreeMap::new();
+        let scopes: Vec<Arc<ScopeRow>>;
+        if live {
+            for task in view.tasks(run.id) {
+                let of_step = counts.entry(task.task.step.clone()).or_default();
+                *of_step.entry(task.state).or_default() += 1;
+            }
+            scopes = view.scopes(run.id).cloned().collect();
+        } else {
+            for it in engine.store().task_counts(run.id).await? {
+                *counts
+                    .entry(it.step)
+                    .or_default()
+                    .entry(it.state)
+                    .or_default() += it.tasks;
+            }
+            scopes = engine.store().scopes(run.id).await?;
+        }
+        let filter = TaskFilter {
+            step: query.get("step").map(StepName::new),
+            states: task_states(query.get("state"))?,
+        };
+        let order = |step: &StepName| flow.and_then(|it| it.step_node(step.as_str()));
+        let mut rows = read::tasks(engine, run, &filter, TASKS_MAX).await?;
+        rows.sort_by(|a, b| (order(&a.task.step), &a.task).cmp(&(order(&b.task.step), &b.task)));
+
+        let mut single = BTreeMap::new();
+        let all = match filter == TaskFilter::default() {
+            true => rows.clone(),
+            false => read::tasks(engine, run, &TaskFilter::default(), TASKS_MAX).await?,
+        };
+        for task in all {
+            let of_step = counts.get(&task.task.step);
+            if of_step.is_some_and(|it| it.values().sum::<u64>() == 1) {
+                single.insert(task.task.step.clone(), task);
+            }
+        }
+        let total: u64 = counts.values().flat_map(BTreeMap::values).sum();
+        let mut attempts: BTreeMap<TaskId, Vec<AttemptRow>> = BTreeMap::new();
+        if total <= ATTEMPTS_OF_MAX {
+            for it in engine.store().attempts(run.id, None).await? {
+                attempts.entry(it.id.task.clone()).or_default().push(it);
+            }
+        }
+        let expected = flow.map(|it| expected(it, &scopes)).unwrap_or_default();
+        Ok(Self {
+            rows,
+            counts,
+            single,
+            expected,
+            scopes,
+            attempts,
+            step: filter.step,
+            states: query.get("state").map(str::to_owned),
+        })
+    }
+
+    fn total(&self) -> u64 {
+        self.counts.values().flat_map(BTreeMap::values).sum()
+    }
+
+    /// `7 succeeded, 1 running`.
+    pub(super) fn told(&self) -> String {
+        let mut sums: BTreeMap<TaskState, u64> = BTreeMap::new();
+        for (state, count) in self.counts.values().flatten() {
+            *sums.entry(*state).or_default() += count;
+        }
+        let parts = sums
+            .iter()
+            .map(|(state, count)| format!("{count} {}", word(*state)));
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
+    pub(super) fn note(&self) -> String {
+        let (shown, total) = (self.rows.len() as u64, self.total());
+        match &self.step {
+            Some(step) => format!("{shown} of {step}"),
+            None if shown < total => format!("{shown} of {total}"),
+            None => String::new(),
+        }
+    }
+
+    pub(super) const fn is_filtered(&self) -> bool {
+        self.step.is_some() || self.states.is_some()
+    }
+
+    pub(super) fn filters(&self, run: &RunRow) -> Vec<Filter> {
+        let here =
+            |states: &str| self.states.as_deref().unwrap_or("") == states && self.step.is_none();
+        let groups = [
+            ("all", "", TaskState::ALL),
+            (
+                "waiting",
+                "ready,backing_off",
+                &[TaskState::Ready, TaskState::BackingOff][..],
+            ),
+            (
+                "running",
+                "submitting,running,stopping",
+                &[
+                    TaskState::Submitting,
+                    TaskState::Running,
+                    TaskState::Stopping,
+                ][..],
+            ),
+            (
+                "failed",
+                "failed,caught",
+                &[TaskState::Failed, TaskState::Caught][..],
+            ),
+            ("succeeded", "succeeded", &[TaskState::Succeeded][..]),
+            (
+                "skipped",
+                "skipped,cancelled",
+                &[TaskState::Skipped, TaskState::Cancelled][..],
+            ),
+        ];
+        let mut filters = Vec::new();
+        for (label, words, states) in groups {
+            let counts = self.counts.values().flatten();
+            let count: u64 = counts
+                .filter(|(it, _)| states.contains(it))
+                .map(|(_, n)| n)
+                .sum();
+            if count > 0 || words.is_empty() || here(words) {
+                let href = match words {
+                    "" => format!("/runs/{}?task=none#run-tasks", run.id),
+                    words => format!("/runs/{}?task=none&state={words}#run-tasks", run.id),
+                };
+                let label = format!("{label} {count}");
+                filters.push(Filter {
+                    label,
+                    href,
+                    here: here(words),
+                });
+            }
+        }
+        filters
+    }
+
+    pub(super) fn lines(
+        &self,
+        run: &RunRow,
+        selected: Option<&str>,
+        now: Timestamp,
+    ) -> Vec<TaskLine> {
+        let line = |task: &Arc<TaskRow>| {
+            let name = task.task.to_string();
+            TaskLine {
+                href: task_href(run, &task.task),
+                state: state(task.state.as_str()),
+                attempt: match task.attempt {
+                    0 => "–".into(),
+                    number => number.to_string(),
+                },
+                waited: match (task.state, task.submitted_at) {
+                    (TaskState::Ready, _) => took(task.ready_at, None, now),
+                    (_, Some(at)) if at >= task.ready_at => took(task.ready_at, Some(at), now),
+                    _ => Html::text("–"),
+                },
+                ran: match task.started_at {
+                    Some(from) => took(from, until(task), now),
+                    None => Html::text("–"),
+                },
+                why: task
+                    .reason
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                selected: selected == Some(name.as_str()),
+                name,
+            }
+        };
+        self.rows.iter().map(line).collect()
+    }
+
+    /// How a card of the graph looks: one task by itself, several as a sum.
+    pub(super) fn card_look(&self, card: &Card, selected: Option<&str>, now: Timestamp) -> Look {
+        let run_of = |task: &TaskRow| {
+            format!(
+                "/runs/{}?task={}#task",
+                task.run,
+                url_encode(&task.task.to_string())
+            )
+        };
+        if let ([step], false) = (card.steps.as_slice(), card.each)
+            && let Some(task) = self.single.get(step)
+        {
+            return Look {
+                state: task.state.as_str(),
+                line: task_told(task, now),
+                link: Some(run_of(task)),
+                parts: Vec::new(),
+                selected: selected == Some(task.task.to_string().as_str()),
+            };
+        }
+        let mut sums: BTreeMap<TaskState, u64> = BTreeMap::new();
+        for (state, count) in card
+            .steps
+            .iter()
+            .filter_map(|it| self.counts.get(it))
+            .flatten()
+        {
+            *sums.entry(*state).or_default() += count;
+        }
+        let born: u64 = sums.values().sum();
+        let expected: u64 = card
+            .steps
+            .iter()
+            .filter_map(|it| self.expected.get(it))
+            .sum();
+        let total = born.max(expected);
+        let state = sum_state(&sums, total);
+        let step = url_encode(card.steps[0].as_str());
+        let link = self
+            .rows
+            .first()
+            .filter(|_| born > 0 && card.steps.len() == 1);
+        Look {
+            state,
+            line: sum_told(&sums, total),
+            link: link.map(|it| format!("/runs/{}?task=none&step={step}#run-tasks", it.run)),
+            parts: parts(&sums, total),
+            selected: self.step.as_ref().is_some_and(|it| card.steps.contains(it)),
+        }
+    }
+
+    /// How the frame of a foreach block looks.
+    pub(super) fn frame_look(&self, name: &str) -> Look {
+        use dalsegno_scheduler::row::ScopeState;
+        let openings = || self.scopes.iter().filter(|it| it.scope.as_str() == name);
+        let items: usize = openings().map(|it| it.items.len()).sum();
+        let has = |state| openings().any(|it| it.state == state);
+        let state = match () {
+            () if has(ScopeState::Failed) => "failed",
+            () if has(ScopeState::Open) => "open",
+            () if has(ScopeState::Closed) => "closed",
+            () if has(ScopeState::Skipped) => "skipped",
+            () => "none",
+        };
+        let line = match (state, items) {
+            ("none", _) => "once per item".into(),
+            ("skipped", _) => "skipped".into(),
+            (_, 1) => "1 item".into(),
+            (_, items) => format!("{items} items"),
+        };
+        Look {
+            state,
+            line,
+            ..Look::default()
+        }
+    }
+
+    /// The time line of the shown tasks.
+    pub(super) fn gantt(&self, run: &RunRow, now: Timestamp) -> String {
+        let row = |task: &Arc<TaskRow>| Row {
+            label: task.task.to_string(),
+            link: Some(task_href(run, &task.task)),
+            step: task.task.step.to_string(),
+            state: task.state.as_str(),
+            bars: bars(
+                task,
+                self.attempts.get(&task.task).map_or(&[][..], Vec::as_slice),
+                now,
+            ),
+        };
+        let rows: Vec<Row> = self.rows.iter().map(row).collect();
+        let bars = || rows.iter().flat_map(|it| &it.bars);
+        let begin = |bar: &Bar| bar.queued_at.or(bar.submitted_at).or(bar.started_at);
+        let Some(from) = bars().filter_map(begin).min() else {
+            return String::new();
+        };
+        let over = run.state.is_terminal();
+        let last = bars().map(|it| it.until).max().unwrap_or(now);
+        // Room at the right, so that what runs does not touch the edge.
+        let to = if over {
+            last
+        } else {
+            now + Span((now - from).0 / 30)
+        };
+        gantt::draw(&Chart {
+            from,
+            to: to.max(from + Span::from_millis(10)),
+            now: (!over).then_some(now),
+            deadline: run.deadline,
+            rows,
+        })
+    }
+}
+
+pub(super) fn task_href(run: &RunRow, task: &TaskId) -> String {
+    format!(
+        "/runs/{}?task={}#task",
+        run.id,
+        url_encode(&task.to_string())
+    )
+}
+
+/// Until when the newest attempt ran; `None` while it runs.
+fn until(task: &TaskRow) -> Option<Timestamp> {
+    match task.state {
+        TaskState::Running | TaskState::Stopping | TaskState::Submitting => None,
+        _ => task.finished_at.or(task.started_at),
+    }
+}
+
+fn word(state: TaskState) -> String {
+    state.as_str().replace('_', " ")
+}
+
+/// The second line of a card.
+fn task_told(task: &TaskRow, now: Timestamp) -> String {
+    let mut parts = vec![word(task.state)];
+    if task.attempt > 1 {
+        parts.push(format!("attempt {}", task.attempt));
+    }
+    match (task.state, task.started_at, task.retry_at) {
+        (TaskState::BackingOff, _, Some(at)) => parts.push(format!("again {}", relative(at, now))),
+        (TaskState::Ready, ..) => parts.push((now - task.ready_at).to_string()),
+        (_, Some(from), _) => parts.push((until(task).unwrap_or(now) - from).to_string()),
+        _ => {}
+    }
+    parts.join(" · ")
+}
+
+fn sum_told(sums: &BTreeMap<TaskState, u64>, total: u64) -> String {
+    if total == 0 {
+        return "not yet".into();
+    }
+    let count = |states: &[TaskState]| -> u64 { states.iter().filter_map(|it| sums.get(it)).sum() };
+    let done = count(&[TaskState::Succeeded, TaskState::Caught]);
+    let mut line = format!("{done} of {total}");
+    let failed = count(&[TaskState::Failed]);
+    let live = count(&[
+        TaskState::Running,
+        TaskState::Submitting,
+        TaskState::Stopping,
+    ]);
+    let skipped = count(&[TaskState::Skipped]);
+    for (n, word) in [(failed, "failed"), (live, "running"), (skipped, "skipped")] {
+        if n > 0 {
+            line = format!("{line} · {n} {word}");
+        }
+    }
+    line
+}
+
+/// The state that a person should see first.
+fn sum_state(sums: &BTreeMap<TaskState, u64>, total: u64) -> &'static str {
+    use TaskState::{
+        BackingOff, Cancelled, Caught, Failed, Ready, Running, Skipped, Stopping, Submitting,
+        Succeeded,
+    };
+    if sums.is_empty() {
+        return "none";
+    }
+    for state in [Running, Submitting, Stopping, BackingOff, Ready] {
+        if sums.contains_key(&state) {
+            return if matches!(state, Submitting) {
+                "running"
+            } else {
+                state.as_str()
+            };
+        }
+    }
+    for state in [Failed, Cancelled, Caught] {
+        if sums.contains_key(&state) {
+            return state.as_str();
+        }
+    }
+    match sums.values().sum::<u64>() < total {
+        true => "running",
+        false if sums.keys().all(|it| *it == Skipped) => "skipped",
+        false => Succeeded.as_str(),
+    }
+}
+
+fn parts(sums: &BTreeMap<TaskState, u64>, total: u64) -> Vec<(&'static str, u32)> {
+    let share = |count: u64| u32::try_from(count * 1000 / total.max(1)).unwrap_or(1000);
+    let order = [
+        TaskState::Succeeded,
+        TaskState::Caught,
+        TaskState::Failed,
+        TaskState::Cancelled,
+        TaskState::Skipped,
+        TaskState::BackingOff,
+        TaskState::Stopping,
+        TaskState::Running,
+        TaskState::Submitting,
+    ];
+    let part = |state: TaskState| {
+        sums.get(&state)
+            .map(|count| (state.as_str(), share(*count)))
+    };
+    order.into_iter().filter_map(part).collect()
+}
+
+/// How many tasks each step of a foreach will have, by the items of its open scopes.
+fn expected(flow: &Flow, scopes: &[Arc<ScopeRow>]) -> BTreeMap<StepName, u64> {
+    let mut expected = BTreeMap::new();
+    for step in &flow.spec().steps {
+        if let Some((scope, ..)) = flow.scope_at(step.scope) {
+            let openings = scopes.iter().filter(|it| it.scope == scope.name);
+            let items: usize = openings.map(|it| it.items.len()).sum();
+            expected.insert(step.name.clone(), items as u64);
+        }
+    }
+    expected
+}
+
+/// Attempts that ended, then the live one or the wait for it.
+fn bars(task: &TaskRow, ended: &[AttemptRow], now: Timestamp) -> Vec<Bar> {
+    let newest = ended.last().map_or(0, |it| it.id.number);
+    let wait_of = |number: u32, submitted: Timestamp, before: Option<Timestamp>| {
+        let fits = number == task.attempt.max(1)
+            && task.ready_at <= submitted
+            && before.is_none_or(|it| it <= task.ready_at);
+        fits.then_some(task.ready_at)
+    };
+    let mut bars = Vec::new();
+    let mut before = None;
+    for it in ended {
+        bars.push(Bar {
+            number: it.id.number,
+            queued_at: wait_of(it.id.number, it.submitted_at, before),
+            submitted_at: Some(it.submitted_at),
+            started_at: it.started_at,
+            until: it.finished_at,
+            state: it.state.as_str(),
+        });
+        before = Some(it.finished_at);
+    }
+    match (task.state, task.submitted_at) {
+        (TaskState::Ready, _) => bars.push(Bar {
+            number: 0,
+            queued_at: Some(task.ready_at),
+            submitted_at: None,
+            started_at: None,
+            until: now,
+            state: "ready",
+        }),
+        (state, Some(submitted)) if task.attempt > newest => bars.push(Bar {
+            number: task.attempt,
+            queued_at: wait_of(task.attempt, submitted, before),
+            submitted_at: Some(submitted),
+            started_at: task.started_at,
+            until: if state.is_live() {
+                now
+            } else {
+                task.finished_at.unwrap_or(now)
+            },
+            state: if state == TaskState::Submitting {
+                "running"
+            } else {
+                state.as_str()
+            },
+        }),
+        _ => {}
+    }
+    bars
+}
