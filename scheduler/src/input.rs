@@ -54,6 +54,22 @@ pub enum Input {
     Tick,
 }
 
+impl Input {
+    /// The dedupe key that this input claims; a second input with the same key is answered with the
+    /// first one's result.
+    pub fn claim(&self) -> Option<String> {
+        match self {
+            Self::Start(StartRequest {
+                flow,
+                key: Some(key),
+                ..
+            }) => Some(format!("start:{flow} {key}")),
+            Self::Event(event) => Some(format!("event:{} {}", event.source, event.id)),
+            _ => None,
+        }
+    }
+}
+
 /// Someone wants a run now.
 #[derive(Clone, Debug)]
 pub struct StartRequest {
@@ -148,17 +164,21 @@ pub enum Answer {
         version: Version,
         created: bool,
     },
+    /// `duplicate`: an earlier request with the same key started it.
     Run {
         run: RunId,
+        duplicate: bool,
     },
     /// The request is on record, but no run came of it.
     NotStarted {
         occurrence: String,
         reason: Reason,
     },
+    /// `runs`: those it started. `duplicate`: it was accepted before.
     Event {
         seq: u64,
         runs: Vec<RunId>,
+        duplicate: bool,
     },
 }
 

@@ -38,7 +38,11 @@ impl Draft {
             result: format!("event:{seq}"),
         });
         let runs = (before + 1..=self.s.last_run).map(RunId).collect();
-        Ok(Answer::Event { seq, runs })
+        Ok(Answer::Event {
+            seq,
+            runs,
+            duplicate: false,
+        })
     }
 
     /// Records an event and lets every trigger that listens to it see it.

@@ -56,7 +56,10 @@ impl Draft {
         for scope in &snapshot.scopes {
             self.take_back_scope(&flow, id, scope, &again);
         }
-        Ok(Answer::Run { run: id })
+        Ok(Answer::Run {
+            run: id,
+            duplicate: false,
+        })
     }
 
     fn take_back_task(

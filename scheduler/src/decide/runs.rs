@@ -48,6 +48,7 @@ impl Draft {
             Some(key) => format!("manual:{key}"),
             None => format!("manual:{}", self.s.last_run + 1),
         };
+        let claim = crate::input::Input::Start(request.clone()).claim();
         let result = self.arrive(Arrival {
             flow: request.flow.clone(),
             key: key.clone(),
@@ -57,9 +58,9 @@ impl Draft {
             params: request.params,
             events: Vec::new(),
         });
-        if let Some(claimed) = &request.key {
+        if let Some(claim) = claim {
             self.changes.claims.push(Claim {
-                key: format!("start:{} {claimed}", request.flow),
+                key: claim,
                 result: match &result {
                     Ok(run) => format!("run:{run}"),
                     Err(_) => format!("occurrence:{} {key}", request.flow),
@@ -67,7 +68,10 @@ impl Draft {
             });
         }
         Ok(match result {
-            Ok(run) => Answer::Run { run },
+            Ok(run) => Answer::Run {
+                run,
+                duplicate: false,
+            },
             Err(reason) => Answer::NotStarted {
                 occurrence: key,
                 reason,
