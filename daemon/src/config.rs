@@ -80,8 +80,8 @@ impl Settings {
     /// Puts file, environment and command line together.
     pub(crate) fn gather(args: &UpArgs) -> anyhow::Result<Self> {
         let file = read(args.config.as_deref())?;
-        let env_token = std::env::var("DALSEGNO_TOKEN").ok();
-        let token = env_token.or_else(|| file.token.clone()).filter(|it| !it.is_empty());
+        let token = args.token.clone().or_else(|| file.token.clone());
+        let token = token.filter(|it| !it.is_empty());
         let host = match &args.host {
             Some(host) => host.parse().with_context(|| {
                 format!("`--host {host}` is not an IP address such as 127.0.0.1 or 0.0.0.0")

@@ -10,13 +10,16 @@ use tracing_subscriber::EnvFilter;
 
 /// Sends logs to standard error, so that standard output stays for what a person asked for.
 pub(crate) fn start(args: &UpArgs) {
-    let filter = EnvFilter::try_from_env("DALSEGNO_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(args.log_level.as_str()));
+    let level = args.log_level.as_deref().unwrap_or("info");
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|error| {
+        eprintln!("the log level `{level}` is not usable ({error}); info is used");
+        EnvFilter::new("info")
+    });
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         .with_writer(std::io::stderr);
-    match args.log_format {
+    match args.log_format.unwrap_or(LogFormat::Text) {
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => logs.json().init(),
     }
@@ -28,8 +31,8 @@ pub(crate) struct AttemptLogs(pub(crate) Layout);
 impl LogFiles for AttemptLogs {
     fn path(&self, attempt: &AttemptId, stream: Stream) -> PathBuf {
         let stream = match stream {
-            Stream::Stdout => dalsegno_executor::Stream::Stdout,
-            Stream::Stderr => dalsegno_executor::Stream::Stderr,
+            Stream::Stdout => dalsegno_executor::Stream::Out,
+            Stream::Stderr => dalsegno_executor::Stream::Err,
         };
         self.0.log_path(attempt, stream)
     }
