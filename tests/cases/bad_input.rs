@@ -25,8 +25,7 @@ fn check_ends_with_1_and_names_file_line_and_cure() {
         ),
     ]);
     let said = house.dalsegno(&["check", "flows"]);
-    assert_eq!(said.code, 1, "{said}");
-    said.failed_with(&["bad.yaml", "5", "aftr", "after"]);
+    said.failed(1, &["bad.yaml", "5", "aftr", "after"]);
 }
 
 #[test]
@@ -58,7 +57,7 @@ fn hostile_files_are_refused_quickly_and_in_words() {
         ("empty.yaml", ""),
     ] {
         let house = House::with(&[(name, text)]);
-        house.dalsegno(&["check", "flows"]).failed_with(&[name]);
+        house.dalsegno(&["check", "flows"]).failed(1, &[name]);
     }
 }
 
@@ -69,17 +68,17 @@ fn binary_and_unreadable_files_are_refused_by_name() {
         .expect("the house can be written to");
     house
         .dalsegno(&["check", "flows"])
-        .failed_with(&["noise.yaml"]);
+        .failed(1, &["noise.yaml"]);
     // A folder by a flow file's name cannot be read as a file, not even by root.
     let house = House::with(&[]);
     std::os::unix::fs::symlink("nowhere", house.path("flows/gone.yaml"))
         .expect("the house can be written to");
     house
         .dalsegno(&["check", "flows"])
-        .failed_with(&["gone.yaml"]);
+        .failed(1, &["gone.yaml"]);
     house
         .dalsegno(&["check", "no-such-file.yaml"])
-        .failed_with(&["no-such-file.yaml"]);
+        .failed(1, &["no-such-file.yaml"]);
 }
 
 #[test]
@@ -191,7 +190,7 @@ fn a_file_that_is_no_database_is_refused() {
         .expect("the house can be written to");
     house
         .run(&house.up_command())
-        .failed_with(&[&database.to_string_lossy()]);
+        .failed(6, &[&database.to_string_lossy()]);
 }
 
 #[test]
@@ -207,9 +206,7 @@ fn a_database_newer_than_the_binary_is_left_as_it_is() {
         .status()
         .expect("Python starts");
     assert!(status.success(), "the database can be marked as newer");
-    house
-        .run(&house.up_command())
-        .failed_with(&["9999", "newer"]);
+    house.run(&house.up_command()).failed(6, &["9999", "newer"]);
 }
 
 /// The SQLite file in the data folder, by what it begins with.

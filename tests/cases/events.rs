@@ -149,7 +149,7 @@ fn emit_and_list_events_on_the_command_line() {
     assert_eq!(events["items"][0]["type"], "orders.corrected", "{events}");
     daemon
         .cli(&["events", "emit", "orders.corrected", "--data", "{not json"])
-        .failed_with(&["JSON"]);
+        .failed(2, &["JSON"]);
 }
 
 #[test]

@@ -39,8 +39,7 @@ fn run_wait_on_a_run_that_fails_ends_with_1_and_says_which_step() {
     let house = House::with(&[("fails.yaml", FAILS)]);
     let daemon = house.up();
     let said = daemon.cli(&["run", "fails", "--wait"]);
-    assert_eq!(said.code, 1, "{said}");
-    said.failed_with(&["failed", "no"]);
+    said.failed(1, &["failed", "no"]);
 }
 
 #[test]
@@ -60,13 +59,13 @@ fn a_wrong_parameter_is_refused_by_name() {
     let daemon = house.up();
     daemon
         .cli(&["run", "greet", "-p", "times=many"])
-        .failed_with(&["times"]);
+        .failed(4, &["times"]);
     daemon
         .cli(&["run", "greet", "-p", "times=4"])
-        .failed_with(&["times", "3"]);
+        .failed(4, &["times", "3"]);
     daemon
         .cli(&["run", "greet", "-p", "nmae=x"])
-        .failed_with(&["nmae"]);
+        .failed(4, &["nmae"]);
     let problem = daemon
         .api()
         .try_start("greet", &json!({"times": "many"}), None)
@@ -83,7 +82,7 @@ fn a_wrong_parameter_is_refused_by_name() {
 fn an_unknown_flow_is_refused_with_a_suggestion() {
     let house = House::with(&[("greet.yaml", GREET)]);
     let daemon = house.up();
-    daemon.cli(&["run", "gret"]).failed_with(&["gret", "greet"]);
+    daemon.cli(&["run", "gret"]).failed(3, &["gret", "greet"]);
     daemon
         .api()
         .try_start("gret", &json!({}), None)
@@ -96,7 +95,7 @@ fn an_unknown_run_is_refused() {
     let house = House::with(&[("greet.yaml", GREET)]);
     let daemon = house.up();
     for command in ["show", "logs", "why", "cancel", "resume"] {
-        daemon.cli(&[command, "4711"]).failed_with(&["4711"]);
+        daemon.cli(&[command, "4711"]).failed(3, &["4711"]);
     }
     daemon.api().get("/api/v1/runs/4711").problem(404);
 }

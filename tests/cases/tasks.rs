@@ -129,7 +129,7 @@ steps:
     let id = daemon.api().start("halves", &json!({}));
     assert_eq!(daemon.api().wait_for_run(&id)["state"], "failed");
     std::fs::write(house.path("mended"), "").expect("the house can be written to");
-    daemon.cli(&["resume", &id]).succeeded();
+    daemon.cli(&["resume", "--yes", &id]).succeeded();
     daemon.api().wait_until("the resumed run", || {
         (daemon.api().run(&id)["state"] == "succeeded").then_some(())
     });

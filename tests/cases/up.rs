@@ -60,7 +60,7 @@ fn a_second_up_on_the_same_folder_is_refused() {
     let daemon = house.up();
     let second = house.run(&house.up_command());
     let data = house.data();
-    second.failed_with(&[&data.to_string_lossy()]);
+    second.failed(6, &[&data.to_string_lossy()]);
     daemon.api().get("/readyz").expect(200);
 }
 
@@ -71,7 +71,7 @@ fn a_port_in_use_is_named_with_the_cure() {
     let port = taken.local_addr().expect("it is bound").port().to_string();
     house
         .run(&house.up_command_on(&port))
-        .failed_with(&[&port, "--port"]);
+        .failed(6, &[&port, "--port"]);
     house.is_empty_soon();
 }
 
@@ -84,7 +84,7 @@ fn a_data_folder_that_cannot_be_made_is_named() {
     let flows = house.flows().to_string_lossy().into_owned();
     house
         .dalsegno(&["up", "--port", "0", "--data", &data, &flows])
-        .failed_with(&[&data]);
+        .failed(6, &[&data]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_read_only_data_folder_is_named() {
     // /proc takes no new files from anyone.
     house
         .dalsegno(&["up", "--port", "0", "--data", "/proc/self", &flows])
-        .failed_with(&["/proc/self"]);
+        .failed(6, &["/proc/self"]);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_folder_of_flows_that_does_not_exist_is_named() {
     let data = house.data().to_string_lossy().into_owned();
     house
         .dalsegno(&["up", "--port", "0", "--data", &data, "no-such-folder"])
-        .failed_with(&["no-such-folder"]);
+        .failed(6, &["no-such-folder"]);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_command_without_a_daemon_says_how_to_start_one() {
     let server = format!("http://{free}");
     house
         .dalsegno(&["runs", "--server", &server])
-        .failed_with(&[&server, "dalsegno up"]);
+        .failed(5, &[&server, "dalsegno up"]);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn listening_for_other_machines_without_a_token_is_refused() {
     up.args(["--host", "0.0.0.0"]);
     house
         .run(&up)
-        .failed_with(&["0.0.0.0", "token", "DALSEGNO_TOKEN"]);
+        .failed(6, &["0.0.0.0", "token", "DALSEGNO_TOKEN"]);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn with_a_token_only_those_who_send_it_are_served() {
     assert_eq!(problem["code"], "unauthorized");
     daemon
         .cli(&["runs"])
-        .failed_with(&["token", "DALSEGNO_TOKEN"]);
+        .failed(4, &["token", "DALSEGNO_TOKEN"]);
     let mut runs = daemon.command(&["runs"]);
     runs.env("DALSEGNO_TOKEN", "open sesame");
     house.run(&runs).succeeded();
@@ -150,7 +150,7 @@ fn a_mistake_in_the_configuration_is_named() {
     house.configure("max_taks = 3\n");
     house
         .run(&house.up_command())
-        .failed_with(&["dalsegno.toml", "max_taks"]);
+        .failed(6, &["dalsegno.toml", "max_taks"]);
 }
 
 #[test]
@@ -173,6 +173,6 @@ fn a_database_that_does_not_answer_is_named_without_its_password() {
         .local_addr()
         .expect("it is bound");
     house.configure(&format!("database = \"postgres://me:hush@{free}/none\"\n"));
-    let said = house.run(&house.up_command()).failed_with(&["PostgreSQL"]);
+    let said = house.run(&house.up_command()).failed(6, &["PostgreSQL"]);
     assert!(!said.all().contains("hush"), "{said}");
 }

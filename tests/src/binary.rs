@@ -35,16 +35,13 @@ impl Said {
         self
     }
 
-    /// Checks that it ended as an error a user can act on: not with success, not by a signal, not by a panic.
+    /// Checks that it ended as an error a user can act on: with this exit code, not by a panic.
     ///
     /// # Panics
     /// When it did not, or when one of `words` is not in what it said.
     #[track_caller]
-    pub fn failed_with(self, words: &[&str]) -> Self {
-        assert!(
-            (1..100).contains(&self.code),
-            "expected an orderly failure: {self}"
-        );
+    pub fn failed(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, code, "{self}");
         assert!(
             !self.all().contains("panicked"),
             "a panic is no error message: {self}"
