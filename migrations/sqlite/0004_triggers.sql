@@ -20,7 +20,7 @@ CREATE TABLE occurrence (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX occurrence_due ON occurrence (flow, due_at, key);
-CREATE INDEX occurrence_expected ON occurrence (due_at) WHERE state = 'expected';
+CREATE INDEX occurrence_expected ON occurrence (flow, key) WHERE state = 'expected';
 
 -- CloudEvents; `data` is JSON.
 CREATE TABLE event (

@@ -531,12 +531,18 @@ pub(crate) fn tasks(
     );
     if let Some(cursor) = cursor {
         let after: TaskId = cursor.0.parse().map_err(|_| cursor.bad())?;
-        let args = [
-            after.step.as_str().into(),
-            sortable(&after.path).as_str().into(),
-            Arg::Int(after.iteration.into()),
-        ];
-        select.push("AND (step, path, iteration) > (?, ?, ?)", args);
+        let path = sortable(&after.path).as_str().into();
+        let iteration = Arg::Int(after.iteration.into());
+        // Within one step SQLite finds the place by index only if the step is left out.
+        if filter.step.as_ref() == Some(&after.step) {
+            select.push("AND (path, iteration) > (?, ?)", [path, iteration]);
+        } else {
+            let step = after.step.as_str().into();
+            select.push(
+                "AND (step, path, iteration) > (?, ?, ?)",
+                [step, path, iteration],
+            );
+        }
     }
     select.push("ORDER BY step, path, iteration LIMIT ?", [one_more(limit)]);
     Ok(select)
@@ -605,12 +611,12 @@ pub(crate) fn occurrences(
     if let Some(from) = filter.from {
         select.push("AND due_at >= ?", [from.0.into()]);
     }
-    if let Some(to) = filter.to {
-        select.push("AND due_at < ?", [to.0.into()]);
-    }
+    // What comes after a cursor is due before `to` anyway, and one bound is found by index, not two.
     if let Some(cursor) = cursor {
         let (due_at, key) = cursor.number_and_text()?;
         select.push("AND (due_at, key) < (?, ?)", [due_at.into(), key.into()]);
+    } else if let Some(to) = filter.to {
+        select.push("AND due_at < ?", [to.0.into()]);
     }
     select.push("ORDER BY due_at DESC, key DESC LIMIT ?", [one_more(limit)]);
     Ok(select)

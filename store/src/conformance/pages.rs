@@ -183,6 +183,16 @@ pub async fn tasks_come_in_order_of_their_paths(store: &dyn Store) {
         .await
         .expect("answers");
     assert_eq!(page.items.len(), 6);
+    let first = store
+        .tasks(RunId(1), &failed, None, 4)
+        .await
+        .expect("answers");
+    let rest = store
+        .tasks(RunId(1), &failed, first.next.as_ref(), 4)
+        .await
+        .expect("answers");
+    let rest: Vec<String> = rest.items.iter().map(|it| it.task.to_string()).collect();
+    assert_eq!(rest, ["fit[8]", "fit[10]"]);
     let counts = store.task_counts(RunId(1)).await.expect("answers");
     let counts: Vec<String> = counts
         .iter()

@@ -70,6 +70,7 @@ fn read() -> Vec<Select> {
         states: vec![TaskState::Ready],
     };
     all.push(queries::tasks(RunId(1), &some, task, 10).expect("a good cursor"));
+    all.push(queries::tasks(RunId(1), &TaskFilter::default(), task, 10).expect("a good cursor"));
     let some = EventFilter {
         source: Some("s".into()),
         kind: Some("k".into()),
@@ -80,6 +81,7 @@ fn read() -> Vec<Select> {
         to: Some(Timestamp(1)),
     };
     all.push(queries::occurrences(&"a".into(), &some, due, 10).expect("a good cursor"));
+    all.push(queries::occurrences(&"a".into(), &some, None, 10).expect("no cursor"));
     all.extend(queries::load());
     all
 }

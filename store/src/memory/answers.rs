@@ -303,7 +303,7 @@ impl Store for MemoryStore {
             .filter(|it| {
                 it.flow == *flow
                     && filter.from.is_none_or(|from| it.due_at >= from)
-                    && filter.to.is_none_or(|to| it.due_at < to)
+                    && (before.is_some() || filter.to.is_none_or(|to| it.due_at < to))
                     && before.is_none_or(|before| (it.due_at.0, it.key.as_str()) < before)
             })
             .collect();
