@@ -7,7 +7,7 @@ use crate::error::{CommitError, Error, Full};
 use crate::lease::Lease;
 use crate::migrations;
 use crate::select::{Arg, Select};
-use crate::table::sqlite::statement;
+use crate::table::sqlite::{begin, statement};
 use async_trait::async_trait;
 use dalsegno_scheduler::row::Changes;
 use sqlx::sqlite::{
@@ -31,9 +31,6 @@ const CHECKPOINT_PAGES: &str = "4000";
 const STATEMENTS_KEPT: usize = 200;
 /// Rows a reader's thread may be ahead, so that recovery does not change threads every few rows.
 const ROWS_AHEAD: usize = 1_000;
-
-const BEGIN: &str = "\
-    BEGIN IMMEDIATE; SELECT 1 FROM lease WHERE name = 'leader' AND holder = $1 AND term = $2";
 
 /// When a commit counts as durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,42 +151,35 @@ impl SqliteStore {
         }
     }
 
+    /// All in one message to SQLite's thread. False if the lease is lost; then nothing was written.
     async fn write_all(
         &self,
         writer: &mut Writer,
         lease: &Lease,
         parts: Vec<Part>,
-    ) -> Result<(), Failure> {
-        let held = sqlx::query(BEGIN)
-            .bind(&lease.holder)
-            .bind(lease.term)
-            .fetch_all(&mut writer.connection)
-            .await
-            .map_err(Failure::Begin)?;
-        if held.is_empty() {
-            return Err(Failure::LostLease);
-        }
-        let mut sql = String::with_capacity(2_048);
+    ) -> Result<bool, sqlx::Error> {
+        let mut sql = begin();
         let mut args = SqliteArguments::default();
+        let mut add = |arg: Arg| {
+            match arg {
+                Arg::Int(int) => sqlx::Arguments::add(&mut args, int),
+                Arg::Text(text) => sqlx::Arguments::add(&mut args, text),
+            }
+            .map_err(sqlx::Error::Encode)
+        };
+        add(Arg::Text(lease.holder.clone()))?;
+        add(Arg::Int(lease.term))?;
         for (place, part) in parts.into_iter().enumerate() {
-            sql.push_str(&statement(part.table, part.write, place + 1));
+            sql.push_str(&statement(part.table, part.write, place + 3));
             sql.push_str("; ");
-            sqlx::Arguments::add(&mut args, part.rows)
-                .map_err(|error| Failure::Write(sqlx::Error::Encode(error)))?;
+            add(Arg::Text(part.rows))?;
         }
         sql.push_str("COMMIT");
-        sqlx::query_with(AssertSqlSafe(sql), args)
-            .execute(&mut writer.connection)
-            .await
-            .map_err(Failure::Write)?;
-        Ok(())
+        let held = sqlx::query_with(AssertSqlSafe(sql), args)
+            .fetch_all(&mut writer.connection)
+            .await?;
+        Ok(!held.is_empty())
     }
-}
-
-enum Failure {
-    LostLease,
-    Begin(sqlx::Error),
-    Write(sqlx::Error),
 }
 
 impl Writer {
@@ -285,34 +275,37 @@ impl Backend for SqliteStore {
         let parts = parts(changes, Shape::Arrays)?;
         let mut writer = self.writer().await;
         writer.dirty = true;
-        let failure = match self.write_all(&mut writer, lease, parts).await {
-            Ok(()) => {
+        let error = match self.write_all(&mut writer, lease, parts).await {
+            Ok(held) => {
                 writer.dirty = false;
-                return Ok(());
+                return if held {
+                    Ok(())
+                } else {
+                    Err(CommitError::LostLease)
+                };
             }
-            Err(failure) => failure,
+            Err(error) => error,
         };
         writer.roll_back().await;
         drop(writer);
-        match failure {
-            Failure::LostLease => Err(CommitError::LostLease),
-            Failure::Begin(error) => Err(error_of_commit(self.error(error))),
-            Failure::Write(error) if is_claim(&error) => {
-                let answers = self.read(claims_of(changes)).await?;
-                let claims = answers
-                    .iter()
-                    .flatten()
-                    .map(decode::claim)
-                    .collect::<Result<_, _>>()?;
-                Err(CommitError::Duplicate(claims))
+        if is_claim(&error) {
+            let answers = self.read(claims_of(changes)).await?;
+            let claims = answers
+                .iter()
+                .flatten()
+                .map(decode::claim)
+                .collect::<Result<_, _>>()?;
+            return Err(CommitError::Duplicate(claims));
+        }
+        match code(&error) {
+            None => Err(CommitError::Unknown(error.to_string())),
+            Some(code) if code & 0xff == IO_ERROR && code != SHM_SIZE => {
+                Err(CommitError::Unknown(error.to_string()))
             }
-            Failure::Write(error) => match code(&error) {
-                Some(code) if code & 0xff == IO_ERROR && code != SHM_SIZE => {
-                    Err(CommitError::Unknown(error.to_string()))
-                }
-                None => Err(CommitError::Unknown(error.to_string())),
-                Some(_) => Err(error_of_commit(self.error(error))),
-            },
+            Some(_) => Err(match self.error(error) {
+                Error::Full(full) => CommitError::Full(full),
+                error => CommitError::Db(error),
+            }),
         }
     }
 }
@@ -336,13 +329,6 @@ fn is_claim(error: &sqlx::Error) -> bool {
         && error
             .as_database_error()
             .is_some_and(|it| it.message().contains("claim.key"))
-}
-
-fn error_of_commit(error: Error) -> CommitError {
-    match error {
-        Error::Full(full) => CommitError::Full(full),
-        error => CommitError::Db(error),
-    }
 }
 
 fn open_error(file: &Path, error: sqlx::Error) -> Error {

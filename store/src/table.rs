@@ -301,21 +301,25 @@ pub(crate) enum Write {
 pub(crate) mod sqlite {
     use super::{Table, Write};
 
-    /// The statement that writes to `table`, its rows being argument `$n`.
+    /// The lease, if holder `$1` has it in term `$2`: one row or none.
+    const HELD: &str = "lease.name = 'leader' AND lease.holder = $1 AND lease.term = $2";
+
+    /// Begins a transaction; then a row if the lease is held, none if not.
+    pub(crate) fn begin() -> String {
+        format!("BEGIN IMMEDIATE; SELECT 1 FROM lease WHERE {HELD}; ")
+    }
+
+    /// The statement that writes to `table`, its rows being argument `$n`. It writes nothing if the lease
+    /// is lost, so that a whole commit is one message to SQLite's thread.
     pub(crate) fn statement(table: &Table, write: Write, n: usize) -> String {
+        let source = format!("lease CROSS JOIN json_each(${n}) WHERE {HELD}");
         match write {
-            Write::Upsert => {
-                // WHERE keeps SQLite's parser from taking ON for a join's.
-                table.upsert(
-                    &values(table.columns.len()),
-                    &format!("json_each(${n}) WHERE true"),
-                )
-            }
+            Write::Upsert => table.upsert(&values(table.columns.len()), &source),
             Write::Delete => {
                 let key = super::names(table.key_columns(), "");
                 let values = values(table.key);
                 format!(
-                    "DELETE FROM {} WHERE ({key}) IN (SELECT {values} FROM json_each(${n}))",
+                    "DELETE FROM {} WHERE ({key}) IN (SELECT {values} FROM {source})",
                     table.name
                 )
             }

@@ -9,7 +9,7 @@ use dalsegno_scheduler::{RunId, Timestamp};
 
 /// Statements as SQLite gets them.
 pub fn sqlite() -> Vec<String> {
-    written(table::sqlite::statement)
+    written(|table, write, n| table::sqlite::statement(table, write, n + 2))
 }
 
 /// Statements as PostgreSQL gets them.
