@@ -140,16 +140,9 @@ fn output_names(s: &Scheduler, flow: &Flow, place: Place, step: &StepSpec) -> Ve
 fn collect(s: &Scheduler, flow: &Flow, key: TaskKey, output: &str) -> Value {
     let node = flow.node(key.node);
     if key.path.depth() == node.depth {
-        // The last iteration counts.
-        let last = TaskKey {
-            iteration: u32::MAX,
-            ..key
-        };
         return s
-            .tasks
-            .range(key..=last)
-            .next_back()
-            .and_then(|(_, row)| row.outputs.as_ref()?.get(output).cloned())
+            .last_iteration(key)
+            .and_then(|row| row.outputs.as_ref()?.get(output).cloned())
             .unwrap_or_default();
     }
     // The scope that adds the next index.

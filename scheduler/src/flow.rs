@@ -178,7 +178,7 @@ impl Flow {
     }
 
     /// The step and everything that follows from it.
-    pub(crate) fn from_here(&self, step: NodeId) -> BTreeSet<NodeId> {
+    pub(crate) fn following(&self, step: NodeId) -> BTreeSet<NodeId> {
         let mut graph = DiGraph::<(), (), u32>::default();
         let ids: Vec<_> = self.nodes.iter().map(|_| graph.add_node(())).collect();
         for node in &self.nodes {

@@ -154,12 +154,8 @@ impl Scheduler {
         let mut sent = Vec::new();
         for key in tasks {
             let row = self.tasks[&key].clone();
-            let next = TaskKey {
-                iteration: key.iteration + 1,
-                ..key
-            };
-            // An earlier iteration handed its token to the next one.
-            if self.tasks.contains_key(&next) {
+            // This iteration handed its token to the next one.
+            if crate::decide::goes_on(&flow, key, &row) {
                 continue;
             }
             sent.extend(crate::decide::tokens_of(&flow, key, &row));

@@ -300,7 +300,8 @@ impl Scheduler {
                 self.ready.insert((rank, Candidate::Task(key)));
             }
             (true, false) => {
-                self.unqueue(Candidate::Task(key), old.map(|it| self.task_rank(key, it)))
+                let rank = old.map(|it| self.task_rank(key, it));
+                freed.extend(self.unqueue(Candidate::Task(key), rank));
             }
             _ => {}
         }
@@ -361,13 +362,14 @@ impl Scheduler {
                 self.timers.insert((at, Timer::RunDeadline(id)));
             }
         }
-        let rank = Rank::new(row.queued_at, row.priority);
+        // A run that is resumed goes before those that came after it.
+        let rank = Rank::new(row.created_at, row.priority);
         let was_queued = old.is_some_and(|it| it.row.state == RunState::Queued);
         match (was_queued, new_state == RunState::Queued) {
             (false, true) => {
                 self.ready.insert((rank, Candidate::Run(id)));
             }
-            (true, false) => self.unqueue(Candidate::Run(id), Some(rank)),
+            (true, false) => freed.extend(self.unqueue(Candidate::Run(id), Some(rank))),
             _ => {}
         }
         freed
@@ -414,6 +416,21 @@ impl Scheduler {
         }
     }
 
+    /// Takes the timers of a flow's expected occurrences away before its jitter may change.
+    pub(crate) fn forget_due(&mut self, flow: &FlowName) {
+        let first = (flow.clone(), String::new());
+        let rows: Vec<Arc<OccurrenceRow>> = self
+            .occurrences
+            .range(first..)
+            .take_while(|((of, _), _)| of == flow)
+            .map(|(_, row)| row.clone())
+            .collect();
+        for row in rows {
+            let timer = Timer::Occurrence(row.flow.clone(), row.key.clone());
+            self.timers.remove(&(self.fires_at(&row), timer));
+        }
+    }
+
     /// When an expected occurrence is decided: its due time and its share of the jitter.
     pub(crate) fn fires_at(&self, row: &OccurrenceRow) -> Timestamp {
         let jitter = self
@@ -451,13 +468,17 @@ impl Scheduler {
         Rank::new(row.ready_at, priority)
     }
 
-    /// Takes a candidate out of the queue, wherever it waits.
-    pub(crate) fn unqueue(&mut self, candidate: Candidate, rank: Option<Rank>) {
+    /// Takes a candidate out of the queue, wherever it waits. Gives the limit it waited for: those
+    /// behind it may fit where it did not.
+    pub(crate) fn unqueue(&mut self, candidate: Candidate, rank: Option<Rank>) -> Option<Limit> {
         if let Some((limit, rank)) = self.parked_at.remove(&candidate) {
-            self.parked.remove(&(limit, rank, candidate));
-        } else if let Some(rank) = rank {
+            self.parked.remove(&(limit.clone(), rank, candidate));
+            return Some(limit);
+        }
+        if let Some(rank) = rank {
             self.ready.remove(&(rank, candidate));
         }
+        None
     }
 
     pub(crate) fn park(&mut self, candidate: Candidate, rank: Rank, limit: Limit) {
@@ -492,6 +513,20 @@ impl Scheduler {
             iteration: 0,
         };
         self.tasks.range(at(node.0)..at(node.0 + 1))
+    }
+
+    /// The last iteration that counts: after a resume a step may have gone on to itself less often,
+    /// and then rows of later iterations remain that nothing reaches any more.
+    pub(crate) fn last_iteration(&self, first: TaskKey) -> Option<&Arc<TaskRow>> {
+        let last = TaskKey {
+            iteration: u32::MAX,
+            ..first
+        };
+        let reached = |row: &&Arc<TaskRow>| {
+            row.task.iteration == 0 || !matches!(row.state, TaskState::Waiting | TaskState::Skipped)
+        };
+        let rows = self.tasks.range(first..=last).map(|(_, row)| row);
+        rows.rev().find(reached)
     }
 
     pub(crate) fn run_scopes(&self, run: RunId) -> impl Iterator<Item = (&Place, &Arc<ScopeRow>)> {

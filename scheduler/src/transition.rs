@@ -45,11 +45,12 @@ impl TaskState {
 
 impl OccurrenceState {
     /// Whether an occurrence in this state may become `to`. A run that is replaced while it waits is
-    /// coalesced into its successor.
+    /// coalesced into its successor; what was skipped because its flow went is expected again when
+    /// the flow comes back in time.
     pub const fn may_become(self, to: Self) -> bool {
         use OccurrenceState::{Coalesced, Expected, Missed, Ran, Skipped};
         match (self, to) {
-            (Expected, _) | (Ran, Coalesced) => true,
+            (Expected, _) | (Ran, Coalesced) | (Skipped, Expected) => true,
             (Ran | Coalesced | Skipped | Missed, _) => false,
         }
     }

@@ -54,6 +54,7 @@ impl Draft {
         }
         let old = before.as_deref().and_then(|it| it.flow.clone());
         self.s.unsubscribe(&name);
+        self.s.forget_due(&name);
         self.put_flow(FlowState {
             row: FlowRow {
                 name: name.clone(),
@@ -151,12 +152,15 @@ impl Draft {
     /// Every pool exists and is large enough, or nothing of the flow could ever start.
     fn check_pools(&self, flow: &Flow) -> Result<(), Rejected> {
         let spec = flow.spec();
-        let wanted = spec
-            .run
-            .pools
-            .iter()
-            .chain(spec.steps.iter().flat_map(|it| &it.pools));
-        for (pool, &slots) in wanted {
+        let of_run = &spec.run.pools;
+        // A task holds its slots besides those of its run.
+        let of_steps = spec.steps.iter().flat_map(|it| &it.pools);
+        let of_steps = of_steps.map(|(pool, &slots)| {
+            let more = of_run.get(pool).copied().unwrap_or(0);
+            (pool, slots.saturating_add(more))
+        });
+        let of_run = of_run.iter().map(|(pool, &slots)| (pool, slots));
+        for (pool, slots) in of_run.chain(of_steps) {
             let has = match self.s.config.pools.get(pool) {
                 None => "is not configured".to_owned(),
                 Some(&size) if size < slots => format!("has {size}"),

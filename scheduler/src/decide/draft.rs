@@ -103,6 +103,8 @@ impl Draft {
             Input::Unpause { flow, by } => self.unpause(&flow, &by)?,
             Input::Tick => Answer::Done,
         };
+        // What the input ended is over before anything that is due finds it still there.
+        self.move_tokens();
         self.fire_timers();
         self.settle();
         Ok(answer)
@@ -275,16 +277,6 @@ impl Draft {
         let key = (row.flow.clone(), row.key.clone());
         self.touch(Touched::Occurrence(key.0.clone(), key.1.clone()));
         self.latest.occurrences.insert(key, row);
-    }
-
-    /// An occurrence that this draft wrote or that is still expected.
-    pub(super) fn occurrence(&self, flow: &FlowName, key: &str) -> Option<Arc<OccurrenceRow>> {
-        let key = (flow.clone(), key.to_owned());
-        self.latest
-            .occurrences
-            .get(&key)
-            .or_else(|| self.s.occurrences.get(&key))
-            .cloned()
     }
 
     fn touch(&mut self, what: Touched) {

@@ -59,8 +59,17 @@ impl Draft {
             received_at: self.now,
         });
         self.changes.events.push(event.clone());
+        // An event is used up by a trigger that it completes; the trigger's other leaves only note it.
+        let mut fired: Option<(FlowName, u16, MatchRow)> = None;
         for (flow, trigger, leaf) in self.listeners(&event) {
-            self.offer(&flow, usize::from(trigger), leaf, &event);
+            let before = fired
+                .as_ref()
+                .filter(|it| (&it.0, it.1) == (&flow, trigger))
+                .map(|it| it.2.clone());
+            let done = self.offer(&flow, usize::from(trigger), leaf, &event, before);
+            if let Some(done) = done {
+                fired = Some((flow, trigger, done));
+            }
         }
         event.seq
     }
@@ -79,7 +88,16 @@ impl Draft {
             .collect()
     }
 
-    fn offer(&mut self, name: &FlowName, trigger: usize, leaf: u16, event: &Arc<EventRow>) {
+    /// Lets one leaf see an event; gives what came of it when it completed the trigger.
+    /// `fired`: what came of it at an earlier leaf of the same trigger.
+    fn offer(
+        &mut self,
+        name: &FlowName,
+        trigger: usize,
+        leaf: u16,
+        event: &Arc<EventRow>,
+        fired: Option<MatchRow>,
+    ) -> Option<MatchRow> {
         let state = self.s.flows.get(name).expect("a subscriber exists").clone();
         let flow = state.flow.clone().expect("a subscriber has a version");
         let spec = &flow.spec().triggers[trigger];
@@ -94,25 +112,31 @@ impl Draft {
             run: None,
             updated_at: self.now,
         };
-        if let Err(reason) = passes(leaf_spec, event) {
-            return self.put_match(MatchRow {
-                reason: Some(reason),
-                ..place
-            });
-        }
-        let join_key = match join_key(spec, leaf_spec, event) {
+        let join_key = passes(leaf_spec, event).and_then(|()| join_key(spec, leaf_spec, event));
+        let join_key = match join_key {
             Ok(key) => key,
             Err(reason) => {
-                return self.put_match(MatchRow {
+                self.put_match(MatchRow {
                     reason: Some(reason),
                     ..place
                 });
+                return None;
             }
         };
+        if let Some(fired) = fired {
+            self.put_match(MatchRow { leaf, ..fired });
+            return None;
+        }
         let mut filled = self.set(name, &spec.name, &join_key);
         let older = filled.insert(leaf, event.clone());
         if is_satisfied(&spec.on, &filled) {
-            return self.fire(&flow, spec, &join_key, &filled);
+            let (outcome, reason, run) = self.fire(&flow, spec, &join_key, &filled);
+            return Some(MatchRow {
+                outcome,
+                reason,
+                run,
+                ..place
+            });
         }
         if let Some(older) = older {
             self.put_match(MatchRow {
@@ -141,6 +165,7 @@ impl Draft {
             }),
             ..place
         });
+        None
     }
 
     /// A trigger is complete: a run, or the reason why not.
@@ -150,7 +175,7 @@ impl Draft {
         spec: &TriggerSpec,
         join_key: &str,
         filled: &BTreeMap<u16, Arc<EventRow>>,
-    ) {
+    ) -> (MatchOutcome, Option<Reason>, Option<RunId>) {
         let name = flow.name();
         self.clear_set(name, &spec.name, join_key);
         let events: Vec<Arc<EventRow>> = filled.values().cloned().collect();
@@ -180,22 +205,23 @@ impl Draft {
                 Err(reason) => Err(reason),
             },
         };
+        let (outcome, reason, run) = match result {
+            Ok(run) => (MatchOutcome::Fired, None, Some(run)),
+            Err(reason) => (MatchOutcome::Refused, Some(reason), None),
+        };
         for (leaf, event) in filled {
-            let (outcome, reason, run) = match &result {
-                Ok(run) => (MatchOutcome::Fired, None, Some(*run)),
-                Err(reason) => (MatchOutcome::Refused, Some(reason.clone()), None),
-            };
             self.put_match(MatchRow {
                 event: event.seq,
                 flow: name.clone(),
                 trigger: spec.name.clone(),
                 leaf: *leaf,
                 outcome,
-                reason,
+                reason: reason.clone(),
                 run,
                 updated_at: self.now,
             });
         }
+        (outcome, reason, run)
     }
 
     /// A half-matched set was not complete in time.
@@ -436,12 +462,13 @@ fn is_satisfied(expr: &TriggerExpr, filled: &BTreeMap<u16, Arc<EventRow>>) -> bo
                 filled.contains_key(&(*next - 1))
             }
             // All parts are walked, so that the leaves keep their numbers.
-            TriggerExpr::AllOf(parts) => parts
-                .iter()
-                .fold(true, |all, part| walk(part, next, filled) && all),
-            TriggerExpr::AnyOf(parts) => parts
-                .iter()
-                .fold(false, |any, part| walk(part, next, filled) || any),
+            TriggerExpr::AllOf(parts) | TriggerExpr::AnyOf(parts) => {
+                let walked: Vec<bool> = parts.iter().map(|it| walk(it, next, filled)).collect();
+                match expr {
+                    TriggerExpr::AnyOf(_) => walked.contains(&true),
+                    _ => !walked.contains(&false),
+                }
+            }
         }
     }
     walk(expr, &mut 0, filled)

@@ -36,8 +36,8 @@ impl Draft {
                 .as_ref()
                 .and_then(|it| state::schedule(it, &row.trigger))
                 .is_some_and(|(spec, schedule)| {
-                    row.reason.is_some()
-                        || next(spec, schedule, row.due_at - TICK) == Some(row.due_at)
+                    let after = self.now.min(row.due_at - TICK);
+                    row.reason.is_some() || next(spec, schedule, after) == Some(row.due_at)
                 });
             if wanted {
                 if row.reason.is_none() {

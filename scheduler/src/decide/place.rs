@@ -29,9 +29,9 @@ impl Draft {
     /// stopped by another limit leaves its slots here unused, so this limit is looked at again.
     fn wake(&mut self, limit: &Limit) {
         let mut free = self.s.capacity(limit).saturating_sub(self.s.in_use(limit));
-        while let Some((rank, candidate)) = self.s.head(limit) {
+        while let Some((rank, candidate)) = self.first_for(limit) {
             let wanted = self.wanted(candidate, limit);
-            if wanted > free || self.blocked(candidate).is_some() {
+            if wanted > free {
                 return;
             }
             free -= wanted;
@@ -42,6 +42,18 @@ impl Draft {
                 free += wanted;
             }
         }
+    }
+
+    /// Who gets the next slots of a limit: the head of its queue, or the failed run for which a
+    /// `strict_sequential` head waits.
+    fn first_for(&self, limit: &Limit) -> Option<(Rank, Candidate)> {
+        let (rank, head) = self.s.head(limit)?;
+        let Some(Reason::BlockedByFailure { run }) = self.blocked(head) else {
+            return Some((rank, head));
+        };
+        let resumed = Candidate::Run(run);
+        let (at, rank) = self.s.parked_at.get(&resumed)?;
+        (at == limit).then_some((*rank, resumed))
     }
 
     fn wanted(&self, candidate: Candidate, limit: &Limit) -> u32 {
@@ -67,7 +79,10 @@ impl Draft {
         for (limit, wanted) in &limits {
             let (capacity, used) = (self.s.capacity(limit), self.s.in_use(limit));
             // Someone with an older claim waits here for more slots than are free.
-            let behind = self.s.head(limit).is_some_and(|(head, _)| head < rank);
+            let behind = self
+                .s
+                .head(limit)
+                .is_some_and(|(head, waiting)| head < rank && self.blocked(waiting).is_none());
             if used + wanted > capacity || behind {
                 let reason = Reason::LimitFull {
                     limit: limit.clone(),

@@ -32,7 +32,7 @@ impl Draft {
                         flow: run.flow.clone(),
                         step: name.clone(),
                     })?;
-                flow.from_here(first)
+                flow.following(first)
             }
         };
         self.put_run(Run {

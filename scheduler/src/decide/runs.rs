@@ -46,7 +46,8 @@ impl Draft {
         .map_err(Rejected::BadParams)?;
         let key = match &request.key {
             Some(key) => format!("manual:{key}"),
-            None => format!("manual:{}", self.s.last_run + 1),
+            // Each decision that is on record has a journal entry, so no two share a number.
+            None => format!("manual:#{}", self.s.last_journal + 1),
         };
         let claim = crate::input::Input::Start(request.clone()).claim();
         let result = self.arrive(Arrival {
@@ -139,14 +140,18 @@ impl Draft {
             }
         })?;
         let policy = &flow.spec().run;
-        let unfinished = self.s.unfinished(&arrival.flow);
+        let mut unfinished = self.s.unfinished(&arrival.flow);
+        // Those that ended just now are still in memory.
+        unfinished.retain(|it| !self.run(*it).row.state.is_terminal());
+        if policy.strategy == Strategy::FirstOnly
+            && let Some(&running) = unfinished.first()
+        {
+            let strategy = "first_only".to_owned();
+            return Err(Reason::StrategyRefused { strategy, running });
+        }
+        // The number is taken before others are replaced: their ends may start runs of other flows.
+        self.s.last_run = id.0;
         match policy.strategy {
-            Strategy::FirstOnly => {
-                if let Some(&running) = unfinished.first() {
-                    let strategy = "first_only".to_owned();
-                    return Err(Reason::StrategyRefused { strategy, running });
-                }
-            }
             Strategy::LastOnly => {
                 for run in unfinished {
                     self.replace(run, id, &arrival.key);
@@ -159,9 +164,11 @@ impl Draft {
                     }
                 }
             }
-            Strategy::Sequential | Strategy::StrictSequential | Strategy::Parallel(_) => {}
+            Strategy::FirstOnly
+            | Strategy::Sequential
+            | Strategy::StrictSequential
+            | Strategy::Parallel(_) => {}
         }
-        self.s.last_run = id.0;
         let version = row
             .active_version
             .expect("a flow with a graph has a version");
@@ -197,10 +204,8 @@ impl Draft {
     /// A newer run takes the place of this one.
     fn replace(&mut self, run: RunId, by: RunId, occurrence: &str) {
         let row = self.run(run).row.clone();
-        if row.state == RunState::Queued
-            && let Some(old) = self.occurrence(&row.flow, &row.occurrence)
-        {
-            self.coalesce(OccurrenceRow::clone(&old), occurrence);
+        if row.state == RunState::Queued && row.generation == 1 {
+            self.coalesce(occurrence_of(&row), occurrence);
         }
         match row.state {
             RunState::Queued => self.end_run(
@@ -398,5 +403,25 @@ impl Draft {
             time: Some(self.now),
             data,
         });
+    }
+}
+
+/// The occurrence that a run stands for: decided ones are not in memory.
+fn occurrence_of(run: &RunRow) -> OccurrenceRow {
+    let scheduled = run.occurrence.starts_with("cron:");
+    OccurrenceRow {
+        flow: run.flow.clone(),
+        key: run.occurrence.clone(),
+        trigger: run.trigger.clone(),
+        due_at: if scheduled {
+            run.interval.end
+        } else {
+            run.created_at
+        },
+        interval: run.interval,
+        state: OccurrenceState::Ran,
+        reason: None,
+        run: Some(run.id),
+        updated_at: run.created_at,
     }
 }

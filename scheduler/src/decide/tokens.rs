@@ -143,11 +143,8 @@ impl Draft {
 
     /// A finished task hands on its tokens; one that switched to itself goes on with its next iteration.
     pub(super) fn pass_on(&mut self, flow: &Arc<Flow>, key: TaskKey, task: &TaskRow) {
-        let node = flow.node(key.node);
-        let name = &node.name;
         let (mut key, mut task) = (key, Arc::new(task.clone()));
-        while node.kind_is_switch(flow) && task.state == TaskState::Succeeded && chose(&task, name)
-        {
+        while goes_on(flow, key, &task) {
             key.iteration += 1;
             match self.s.tasks.get(&key).filter(|it| it.state.is_terminal()) {
                 Some(done) => task = done.clone(),
@@ -222,13 +219,14 @@ impl Draft {
                     .and_then(|it| flow.step_node(it.as_str()));
                 let splits = parent
                     .and_then(|node| {
-                        let of = |key: &&TaskKey| key.path == place.path;
-                        self.s
-                            .node_tasks(place.run, node)
-                            .filter(|(key, _)| of(key))
-                            .last()
+                        self.s.last_iteration(TaskKey {
+                            run: place.run,
+                            node,
+                            path: place.path,
+                            iteration: 0,
+                        })
                     })
-                    .and_then(|(_, task)| task.splits)
+                    .and_then(|task| task.splits)
                     .ok_or("the step before it reported no number of items")?;
                 (0..splits).map(Value::from).collect()
             }
@@ -358,6 +356,12 @@ pub(crate) fn add_token(s: &mut Scheduler, place: Place, token: Token) -> Option
     }
     s.arrivals.remove(&place);
     Some(arrivals)
+}
+
+/// Whether a finished task has switched to itself, so that its next iteration follows.
+pub(crate) fn goes_on(flow: &Flow, key: TaskKey, task: &TaskRow) -> bool {
+    let node = flow.node(key.node);
+    node.kind_is_switch(flow) && task.state == TaskState::Succeeded && chose(task, &node.name)
 }
 
 /// What a finished task (the last iteration of its step) hands to its successors.

@@ -1,0 +1,18 @@
+//! Short stories of the core: a few inputs, and the journal that they leave.
+//!
+//! Each line is one changed row (`+3s task.ready 1/a`) or one command (`+3s > submit 1/a/1`).
+
+mod cancelling;
+mod events;
+mod failures;
+mod foreach;
+mod graphs;
+mod limits;
+mod resumes;
+mod schedules;
+mod strategies;
+mod submissions;
+mod switches;
+mod timeouts;
+mod why;
+mod world;
