@@ -1,0 +1,257 @@
+//! One flow file: text to a checked flow.
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::expression::{self, Where};
+use crate::graph::Places;
+use crate::names::{self, Kind};
+use crate::params::{self, Params};
+use crate::policy::{self, Defaults};
+use crate::reader::{Cx, Value};
+use crate::source::Source;
+use crate::steps::{self, Steps};
+use crate::yaml::{self, Data, Node};
+use crate::{later, schedules, triggers};
+use dalsegno_scheduler::spec::{FlowSpec, RunPolicy};
+use dalsegno_scheduler::{Flow, FlowName, Version};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The largest flow file, in bytes: a flow of 10,000 steps fits.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+pub(crate) const KEYS: [&str; 14] = [
+    "flow",
+    "description",
+    "owner",
+    "tags",
+    "params",
+    "schedule",
+    "triggers",
+    "run",
+    "executor",
+    "env",
+    "defaults",
+    "steps",
+    "sla",
+    "alerts",
+];
+
+/// A flow file that can be used.
+#[derive(Clone, Debug)]
+pub struct FlowFile {
+    pub flow: Arc<Flow>,
+    /// The first 16 hex digits of the SHA-256 of the file's text.
+    pub version: Version,
+    /// The file's text.
+    pub source: String,
+    /// Findings that do not stand in the way.
+    pub warnings: Diagnostics,
+    /// Where the flow's name stands, for findings about several files.
+    pub(crate) name_at: Range<usize>,
+}
+
+/// Reads the text of a flow file; `name` is what findings call it.
+///
+/// ```
+/// let file = dalsegno_flowfile::parse("hello.yaml", "flow: hello\nsteps: { greet: { run: echo hello } }")?;
+/// assert_eq!(file.flow.name().as_str(), "hello");
+/// # Ok::<(), dalsegno_flowfile::Diagnostics>(())
+/// ```
+///
+/// # Errors
+/// When anything in it is wrong or not supported yet: all findings, warnings included.
+pub fn parse(name: &str, text: &str) -> Result<FlowFile, Diagnostics> {
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(too_large(name, text.len() as u64).into());
+    }
+    let source = Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut found = Vec::new();
+    let root = match yaml::read(&source, &mut found) {
+        Ok(root) => root,
+        Err(fatal) => {
+            found.push(fatal);
+            return Err(found.into());
+        }
+    };
+    let cx = Cx::new(&source, found);
+    let read = read_root(&cx, &root);
+    let found = Diagnostics::from(cx.found());
+    match read {
+        Some((flow, name_at)) if !found.has_errors() => Ok(FlowFile {
+            flow: Arc::new(flow),
+            version: version(text),
+            source: text.to_owned(),
+            warnings: found,
+            name_at,
+        }),
+        _ => Err(found),
+    }
+}
+
+pub(crate) fn too_large(name: &str, bytes: u64) -> Diagnostic {
+    let message = format!("the file has {bytes} bytes, and at most {FILE_BYTES_MAX} are read");
+    let help =
+        "keep data in files of its own and let a step read them; repeat a step with `foreach`";
+    Diagnostic::of_file(name, "flow.too_large", message, help)
+}
+
+fn version(text: &str) -> Version {
+    let digest = Sha256::digest(text.as_bytes());
+    let mut hex = String::with_capacity(16);
+    for byte in &digest[..8] {
+        write!(hex, "{byte:02x}").expect("a string takes all that is written to it");
+    }
+    Version::new(hex)
+}
+
+/// Reads all parts, so that all errors are found; `None` if there is no flow in the file.
+fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Flow, Range<usize>)> {
+    const HELP: &str = "begin with `flow: NAME`, and write its steps below `steps:`";
+    let root = Value { cx, name: "", node };
+    match node.data {
+        Data::Map(_) => {}
+        Data::Null => {
+            cx.push(cx.at(&(0..0), "flow.empty", "the file is empty").help(HELP));
+            return None;
+        }
+        _ => {
+            let message = format!("a flow file is a mapping, and this is {}", node.describe());
+            cx.push(cx.at(&node.span, "flow.wrong_type", message).help(HELP));
+            return None;
+        }
+    }
+    if root
+        .fields_quietly()?
+        .iter()
+        .all(|it| it.key != "flow" && it.key != "steps")
+    {
+        let message = "this is not a flow file: the key `flow` is missing";
+        let help = "begin with `flow: NAME`; if the file is something else, move it elsewhere, or let its name begin with `_`";
+        cx.push(cx.at(&node.span, "flow.missing_key", message).help(help));
+        return None;
+    }
+    let fields = root.fields(&KEYS, HELP)?;
+    let name = fields.required("flow", "write the name of the flow: `flow: my_flow`");
+    let name_text = name.and_then(|it| it.text());
+    if let (Some(name), Some(text)) = (name, name_text) {
+        names::check(cx, Kind::Flow, text, name.span());
+    }
+    let text = |key| fields.get(key).and_then(|it| it.text()).map(str::to_owned);
+    later::executor(&fields);
+    later::sla(&fields);
+    later::alerts(&fields);
+
+    let params = fields
+        .section("params")
+        .map_or_else(Params::default, params::read);
+    let schedules = fields
+        .section("schedule")
+        .map_or_else(Vec::new, |it| schedules::read(it, &params));
+    let triggers = fields.section("triggers").map_or_else(Vec::new, |it| {
+        triggers::read(it, &params, name_text.unwrap_or_default())
+    });
+    let defaults = fields
+        .section("defaults")
+        .map_or_else(Defaults::default, policy::defaults);
+    let steps = match fields.section("steps") {
+        Some(it) => steps::read(it, &defaults),
+        None => {
+            let at = fields
+                .entry("steps")
+                .map_or_else(|| node.span.clone(), |it| it.key_span.clone());
+            fields.missing(
+                &at,
+                "steps",
+                "write at least one step below it: `NAME: { run: COMMAND }`",
+            );
+            Steps::default()
+        }
+    };
+    let Steps {
+        scopes,
+        steps,
+        outline,
+    } = steps;
+    let (schedules, schedule_places): (Vec<_>, Vec<_>) = schedules.into_iter().unzip();
+    let (triggers, trigger_places): (Vec<_>, Vec<_>) = triggers.into_iter().unzip();
+    let spec = FlowSpec {
+        name: FlowName::new(name_text.unwrap_or_default()),
+        description: text("description"),
+        owner: text("owner"),
+        tags: fields.section("tags").map_or_else(Vec::new, tags),
+        params: params.specs.clone(),
+        schedules,
+        triggers,
+        run: fields
+            .section("run")
+            .map_or_else(RunPolicy::default, policy::run),
+        env: fields
+            .section("env")
+            .map_or_else(Default::default, |it| steps::env(it, Where::FlowEnv)),
+        scopes,
+        steps,
+    };
+    required_params(cx, &params, &spec, &schedule_places, &trigger_places);
+    expression::check(cx, &params.specs, &outline);
+    let places = Places {
+        outline: &outline,
+        steps: fields
+            .entry("steps")
+            .map_or_else(|| node.span.clone(), |it| it.key_span.clone()),
+        schedules: &schedule_places,
+    };
+    match Flow::new(spec) {
+        Ok(flow) => name.map(|it| (flow, it.span().clone())),
+        Err(errors) => {
+            errors.iter().for_each(|it| places.report(cx, it));
+            None
+        }
+    }
+}
+
+fn tags(value: Value<'_>) -> Vec<String> {
+    let words = value.one_or_list().into_iter().filter_map(|it| {
+        let word = it.written().filter(|it| !it.trim().is_empty());
+        if word.is_none() {
+            it.wrong("a list of words", "write `tags: [ml, tier-1]`");
+        }
+        word
+    });
+    words.collect()
+}
+
+/// A run that no person starts needs a value for every parameter.
+fn required_params(
+    cx: &Cx<'_>,
+    params: &Params,
+    spec: &FlowSpec,
+    schedule_places: &[schedules::SchedulePlace],
+    trigger_places: &[Range<usize>],
+) {
+    for (param, span) in params.specs.iter().zip(&params.spans) {
+        if param.default.is_some() {
+            continue;
+        }
+        let schedules = spec.schedules.iter().zip(schedule_places);
+        let schedule = schedules
+            .filter(|(it, _)| !schedules::gives(it, &param.name))
+            .map(|(_, it)| &it.whole);
+        let triggers = spec.triggers.iter().zip(trigger_places);
+        let trigger = triggers
+            .filter(|(it, _)| !triggers::gives(&it.on, &param.name))
+            .map(|(_, it)| it);
+        if let Some(at) = schedule.chain(trigger).next() {
+            let message = format!(
+                "the parameter `{}` has no default, and not every start gives it",
+                param.name
+            );
+            let missing = cx
+                .at(span, "flow.missing_param", message)
+                .label("has no default");
+            let help = "add a `default`, or map it under `params` of each schedule and trigger";
+            cx.push(missing.also(at.clone(), "does not give it").help(help));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What the core finds wrong with a flow, at the places where it is written.
+
+use crate::diagnostic::Diagnostic;
+use crate::outline::Outline;
+use crate::reader::{Cx, did_you_mean};
+use crate::schedules::SchedulePlace;
+use dalsegno_scheduler::schedule::ScheduleError;
+use dalsegno_scheduler::{FlowError, NESTING_MAX, NODES_MAX, StepName};
+use std::ops::Range;
+
+/// Places of a file that the core's errors are about.
+pub(crate) struct Places<'a> {
+    pub(crate) outline: &'a Outline,
+    pub(crate) steps: Range<usize>,
+    pub(crate) schedules: &'a [SchedulePlace],
+}
+
+impl Places<'_> {
+    pub(crate) fn report(&self, cx: &Cx<'_>, error: &FlowError) {
+        if let Some(diagnostic) = self.diagnostic(cx, error) {
+            cx.push(diagnostic);
+        }
+    }
+
+    /// `None` for what was reported while the file was read.
+    fn diagnostic(&self, cx: &Cx<'_>, error: &FlowError) -> Option<Diagnostic> {
+        Some(match error {
+            FlowError::NoSteps | FlowError::Duplicate(_) | FlowError::EmptyScope(_) => return None,
+            FlowError::TooManySteps(_) => cx
+                .at(&self.steps, "flow.too_large", error.to_string())
+                .help(format!(
+                    "make several flows of it, or one step with `foreach`; {NODES_MAX} is the limit"
+                )),
+            FlowError::TooDeep(name) => cx
+                .at(&self.name(name), "flow.too_large", error.to_string())
+                .help(format!(
+                    "join two foreach into one over pairs; {NESTING_MAX} is the limit"
+                )),
+            FlowError::UnknownStep { step, after, .. } => {
+                let help = did_you_mean(after.as_str(), &self.siblings(step));
+                let message = format!("`{step}` comes after `{after}`, which does not exist");
+                cx.at(&self.after(step, after), "flow.unknown_step", message)
+                    .help(help)
+            }
+            FlowError::OtherScope { step, after } => {
+                let message =
+                    format!("`{step}` cannot come after `{after}`, which is in another block");
+                cx.at(&self.after(step, after), "flow.unknown_step", message)
+                    .help(self.other_scope(step, after))
+            }
+            FlowError::Cycle { cycle } => self.cycle(cx, cycle),
+            FlowError::Schedule { index, error } => {
+                let place = self.schedules.get(*index)?;
+                schedule(cx, place, error)
+            }
+        })
+    }
+
+    fn name(&self, name: &StepName) -> Range<usize> {
+        let item = self.outline.find(name.as_str());
+        item.map_or_else(
+            || self.steps.clone(),
+            |it| self.outline.items[it].name_span.clone(),
+        )
+    }
+
+    /// Where `step` names `after`.
+    fn after(&self, step: &StepName, after: &StepName) -> Range<usize> {
+        self.after_exactly(step, after)
+            .unwrap_or_else(|| self.name(step))
+    }
+
+    fn after_exactly(&self, step: &StepName, after: &StepName) -> Option<Range<usize>> {
+        let item = &self.outline.items[self.outline.find(step.as_str())?];
+        let named = item.after.iter().find(|(it, _)| it == after.as_str())?;
+        Some(named.1.clone())
+    }
+
+    fn siblings(&self, step: &StepName) -> Vec<&str> {
+        let parent = self
+            .outline
+            .find(step.as_str())
+            .and_then(|it| self.outline.items[it].parent);
+        let siblings = self
+            .outline
+            .items
+            .iter()
+            .filter(|it| it.parent == parent && it.name != step.as_str());
+        siblings.map(|it| it.name.as_str()).collect()
+    }
+
+    fn other_scope(&self, step: &StepName, after: &StepName) -> String {
+        let (Some(user), Some(target)) = (
+            self.outline.find(step.as_str()),
+            self.outline.find(after.as_str()),
+        ) else {
+            return "name a step or block beside it".into();
+        };
+        let joins = self.outline.joins(target, user);
+        match self.outline.runs_before(target, user) {
+            Ok(()) => format!("remove it: the block around `{step}` waits for it already"),
+            Err(Some(needed)) if joins == step.as_str() => {
+                format!("write `{needed}`, the block that holds it")
+            }
+            Err(Some(needed)) => {
+                format!("write `after: {needed}` at `{joins}`, the block around `{step}`")
+            }
+            Err(None) => {
+                "remove it: what is inside of a block cannot wait for the block or what follows it"
+                    .into()
+            }
+        }
+    }
+
+    fn cycle(&self, cx: &Cx<'_>, cycle: &[StepName]) -> Diagnostic {
+        let path: Vec<&str> = cycle.iter().map(StepName::as_str).collect();
+        let path = match path.len() {
+            0..=12 => path.join(" -> "),
+            many => format!(
+                "{} -> … ({} more) -> {}",
+                path[..10].join(" -> "),
+                many - 11,
+                path[many - 1]
+            ),
+        };
+        let message = format!("steps wait for each other: {path}");
+        let mut places = cycle.windows(2).filter_map(|pair| {
+            let at = self.after_exactly(&pair[1], &pair[0])?;
+            Some((at, format!("`{}` waits for `{}`", pair[1], pair[0])))
+        });
+        let help = "remove one of these names from `after`";
+        let Some((first, label)) = places.next() else {
+            return cx
+                .at(&self.name(&cycle[0]), "flow.cycle", message)
+                .help(help);
+        };
+        let diagnostic = cx.at(&first, "flow.cycle", message).label(label).help(help);
+        places
+            .take(9)
+            .fold(diagnostic, |it, (at, label)| it.also(at, label))
+    }
+}
+
+fn schedule(cx: &Cx<'_>, place: &SchedulePlace, error: &ScheduleError) -> Diagnostic {
+    match error {
+        ScheduleError::Field {
+            text,
+            field,
+            found,
+            expected,
+            cure,
+        } => {
+            let message = format!(
+                "cron \"{}\": the {field} `{found}` is not valid",
+                crate::yaml::shorten(text)
+            );
+            let at = within(cx, &place.when, found);
+            cx.at(&at, "flow.schedule", message)
+                .label(format!("expected {expected}"))
+                .help(cure.as_str())
+        }
+        ScheduleError::Cron {
+            text,
+            problem,
+            cure,
+        } => {
+            let message = format!("cron \"{}\": {problem}", crate::yaml::shorten(text));
+            cx.at(&place.when, "flow.schedule", message)
+                .help(cure.as_str())
+        }
+        ScheduleError::TooLong { length, max } => {
+            let message =
+                format!("the cron text has {length} characters, and at most {max} are read");
+            cx.at(&place.when, "flow.schedule", message)
+                .help("write several schedules instead of one long list")
+        }
+        ScheduleError::Period {
+            period,
+            expected,
+            cure,
+        } => {
+            let message = format!("every {period} is not a usable period, expected {expected}");
+            cx.at(&place.when, "flow.schedule", message).help(*cure)
+        }
+        ScheduleError::TimeZone { name, suggestion } => {
+            let help = match suggestion {
+                Some(zone) => format!("did you mean `{zone}`?"),
+                None => {
+                    "write a name of the IANA database, such as `Europe/Berlin` or `UTC`".into()
+                }
+            };
+            cx.at(
+                &place.timezone,
+                "flow.time_zone",
+                format!("unknown time zone `{name}`"),
+            )
+            .help(help)
+        }
+    }
+}
+
+/// The place of a field of a cron text, if it stands there once as a word of its own.
+fn within(cx: &Cx<'_>, at: &Range<usize>, found: &str) -> Range<usize> {
+    let text = cx.source.slice(at.clone());
+    let mut places = text.match_indices(found).filter(|(place, _)| {
+        let edge = |it: Option<char>| it.is_none_or(|it| !it.is_ascii_alphanumeric());
+        edge(text[..*place].chars().next_back()) && edge(text[place + found.len()..].chars().next())
+    });
+    match (found.is_empty(), places.next(), places.next()) {
+        (false, Some((place, _)), None) => at.start + place..at.start + place + found.len(),
+        _ => at.clone(),
+    }
+}

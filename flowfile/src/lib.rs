@@ -1,0 +1,29 @@
+//! Flow files: YAML text to checked flows, with findings that name the place and the cure.
+//!
+//! [`parse`] reads one text, [`read`] one file, [`read_dir`] a folder. The format is described in
+//! `docs/flow-files.md`, and for editors by [`json_schema`].
+
+mod diagnostic;
+mod expression;
+mod file;
+mod folder;
+mod graph;
+mod later;
+mod names;
+mod outline;
+mod params;
+mod policy;
+mod reader;
+mod scalar;
+mod schedules;
+mod schema;
+mod source;
+mod steps;
+mod triggers;
+mod units;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use file::{FILE_BYTES_MAX, FlowFile, parse};
+pub use folder::{read, read_dir};
+pub use schema::json_schema;

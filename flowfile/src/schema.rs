@@ -1,0 +1,618 @@
+//! The JSON Schema of the format, for editors: completion, hover texts and red lines while writing.
+//!
+//! These types only describe; what reads a file is stricter and says more. A test holds the keys of
+//! both together.
+#![expect(
+    dead_code,
+    reason = "the types are never values: the schema is made from their shape"
+)]
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The JSON Schema (draft 2020-12) of a flow file.
+///
+/// What it accepts may still be refused by [`crate::parse`], which also checks names, expressions
+/// and the graph; what it refuses is always refused there.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<FlowFile>();
+    schema.insert("title".into(), "Dalsegno flow file".into());
+    schema.to_value()
+}
+
+/// One file, one flow.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct FlowFile {
+    /// The flow's name, unique among all files.
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9_.-]+$"))]
+    flow: String,
+    /// What the flow is for, in a sentence.
+    description: Option<String>,
+    /// Who answers for it.
+    owner: Option<String>,
+    /// Words to find it by.
+    tags: Option<OneOrMany<Scalar>>,
+    /// Typed inputs of a run. Steps find each as an environment variable in upper case.
+    params: Option<BTreeMap<String, Param>>,
+    /// When it runs by the clock: one schedule or a list.
+    schedule: Option<OneOrMany<Schedule>>,
+    /// Which events start it: one trigger or a list; each starts runs of its own.
+    triggers: Option<OneOrMany<Trigger>>,
+    /// How its runs relate to each other and to shared limits.
+    run: Option<RunPolicy>,
+    /// Where steps run. Only `local` works yet.
+    executor: Option<Executor>,
+    /// Environment variables of all steps; a step's own win.
+    env: Option<BTreeMap<String, Anything>>,
+    /// What steps take over if they do not say it themselves.
+    defaults: Option<Defaults>,
+    /// The steps by name.
+    steps: BTreeMap<String, Step>,
+    /// Not supported yet: promises about time.
+    #[schemars(extend("deprecated" = true))]
+    sla: Option<Vec<Sla>>,
+    /// Not supported yet: messages to people.
+    #[schemars(extend("deprecated" = true))]
+    alerts: Option<Vec<Alert>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Scalar {
+    Text(String),
+    Number(f64),
+    Truth(bool),
+}
+
+/// A typed input of a run.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Param {
+    /// `date` is 2026-11-22, `datetime` RFC 3339, `json` any value.
+    #[schemars(rename = "type")]
+    kind: ParamKind,
+    /// The value if none is given; may be an expression such as "${{ interval.start }}". Without a default, a value must be given.
+    default: Option<Anything>,
+    /// The least value of an int or float.
+    min: Option<f64>,
+    /// The greatest value of an int or float.
+    max: Option<f64>,
+    /// The only values allowed.
+    choices: Option<Vec<Anything>>,
+    /// A sentence beside the field of the form.
+    description: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum ParamKind {
+    String,
+    Int,
+    Float,
+    Bool,
+    Date,
+    Datetime,
+    Json,
+}
+
+/// When the flow is due.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Schedule {
+    /// A name that stays the same when the times change.
+    name: Option<String>,
+    /// Five fields (minute hour day month weekday), six as in EventBridge or Quartz, or a name such as @daily.
+    cron: Option<String>,
+    /// A period, counted from midnight UTC; instead of `cron`.
+    every: Option<Duration>,
+    /// IANA name of the zone in which `cron` is read. Default: UTC.
+    timezone: Option<String>,
+    /// What happens when clocks change.
+    dst: Option<Dst>,
+    /// Each run starts up to this much later. Default: 0s.
+    jitter: Option<Duration>,
+    /// What becomes of times that nobody could keep.
+    misfire: Option<Misfire>,
+    /// Parameters of the runs it starts.
+    params: Option<BTreeMap<String, Anything>>,
+    /// No run before this date or instant.
+    start: Option<String>,
+    /// No run at or after this date or instant.
+    end: Option<String>,
+    /// Not supported yet: days on which it rests.
+    #[schemars(extend("deprecated" = true))]
+    calendar: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Dst {
+    /// A time that does not exist in spring: `shift` it to the end of the gap (default), or `skip` it.
+    gap: Option<Gap>,
+    /// A time that comes twice in autumn: the `first` (default), the `second`, or `both`.
+    overlap: Option<Overlap>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Gap {
+    Shift,
+    Skip,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Overlap {
+    First,
+    Second,
+    Both,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Misfire {
+    /// After Dalsegno was down. Default: latest.
+    down: Option<CatchUp>,
+    /// After the flow was paused. Default: skip.
+    paused: Option<CatchUp>,
+    /// With `all`: at most so many, the newest. Default: 24.
+    max: Option<u32>,
+    /// Older ones are missed for good. Default: 7d.
+    window: Option<Duration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum CatchUp {
+    Skip,
+    Latest,
+    All,
+}
+
+/// What starts a run: `flow`, `event`, `any_of` or `all_of`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Trigger {
+    /// A name that stays the same when the trigger changes.
+    name: Option<String>,
+    /// One of these is enough.
+    any_of: Option<Vec<NestedTrigger>>,
+    /// All of these are needed.
+    all_of: Option<Vec<NestedTrigger>>,
+    /// The end of a run of this flow.
+    flow: Option<String>,
+    /// An event of this CloudEvents type.
+    event: Option<String>,
+    /// Which ends of `flow` count. Default: succeeded.
+    on: Option<FlowEnd>,
+    /// A condition (CEL) on `event`; where it is false, the event does not count.
+    #[schemars(rename = "where")]
+    filter: Option<Condition>,
+    /// Parameters taken from the event.
+    params: Option<BTreeMap<String, Anything>>,
+    /// The key by which this event is joined with others: CEL over `event`.
+    join: Option<Condition>,
+    /// Which events of an `all_of` belong together: `interval` (default), `none`, or one CEL expression for all.
+    join_on: Option<String>,
+    /// A half-matched set older than this expires. Default: never.
+    within: Option<Duration>,
+    /// Not supported yet: the arrival of an object.
+    #[schemars(extend("deprecated" = true))]
+    s3: Option<String>,
+    /// Not supported yet: a data set that was written.
+    #[schemars(extend("deprecated" = true))]
+    dataset: Option<Dataset>,
+    /// Not supported yet: a time of day.
+    #[schemars(extend("deprecated" = true))]
+    after: Option<String>,
+    /// `each` (default): every event starts a run. Others are not supported yet.
+    consume: Option<Consume>,
+    /// Not supported yet: waiting until events grow quiet.
+    #[schemars(extend("deprecated" = true))]
+    debounce: Option<Debounce>,
+    /// Not supported yet: what happens when events do not come in time.
+    #[schemars(extend("deprecated" = true))]
+    on_deadline: Option<Deadline>,
+}
+
+/// A part of an `any_of` or `all_of`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct NestedTrigger {
+    /// One of these is enough.
+    any_of: Option<Vec<Self>>,
+    /// All of these are needed.
+    all_of: Option<Vec<Self>>,
+    /// The end of a run of this flow.
+    flow: Option<String>,
+    /// An event of this CloudEvents type.
+    event: Option<String>,
+    /// Which ends of `flow` count. Default: succeeded.
+    on: Option<FlowEnd>,
+    /// A condition (CEL) on `event`; where it is false, the event does not count.
+    #[schemars(rename = "where")]
+    filter: Option<Condition>,
+    /// Parameters taken from the event.
+    params: Option<BTreeMap<String, Anything>>,
+    /// The key by which this event is joined with others: CEL over `event`.
+    join: Option<Condition>,
+    /// Not supported yet: the arrival of an object.
+    #[schemars(extend("deprecated" = true))]
+    s3: Option<String>,
+    /// Not supported yet: a data set that was written.
+    #[schemars(extend("deprecated" = true))]
+    dataset: Option<Dataset>,
+    /// Not supported yet: a time of day.
+    #[schemars(extend("deprecated" = true))]
+    after: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum FlowEnd {
+    Succeeded,
+    /// Failed or timed out.
+    Failed,
+    /// Any end, cancelled too.
+    Finished,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Dataset {
+    namespace: String,
+    name: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Consume {
+    Word(ConsumeWord),
+    Batch(ConsumeBatch),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum ConsumeWord {
+    Each,
+    Latest,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ConsumeBatch {
+    batch: Batch,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Batch {
+    max: Option<u32>,
+    window: Option<Duration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Debounce {
+    quiet: Option<Duration>,
+    max_wait: Option<Duration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Deadline {
+    at: String,
+    #[schemars(rename = "do")]
+    what: Option<DeadlineAction>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum DeadlineAction {
+    Run,
+    Skip,
+    Alert,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RunPolicy {
+    /// What happens when a run is due while another is live. Default: sequential.
+    strategy: Option<Strategy>,
+    /// Higher goes first; a minute of waiting is worth one point. Default: 0.
+    priority: Option<i32>,
+    /// Slots held from the run's start to its end.
+    pools: Option<BTreeMap<String, Slots>>,
+    /// From the run's start. Default: none.
+    timeout: Option<Duration>,
+    /// Tasks of one run at the same time. Default: no limit.
+    max_parallel_tasks: Option<Slots>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Strategy {
+    Word(StrategyWord),
+    Parallel(Parallel),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum StrategyWord {
+    /// One at a time, in order.
+    Sequential,
+    /// One at a time; a failed run stops the line.
+    StrictSequential,
+    /// While one is live, newcomers are skipped.
+    FirstOnly,
+    /// A newcomer cancels the live one.
+    LastOnly,
+    /// The live one goes on; of those that wait only the newest stays.
+    SerialLatestOnly,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Parallel {
+    /// So many runs at once.
+    parallel: Slots,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Executor {
+    Local,
+    /// Not supported yet.
+    Batch,
+    /// Not supported yet.
+    StepFunctions,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Defaults {
+    /// Retries of each step.
+    retry: Option<RetryOrTimes>,
+    /// Of each attempt.
+    timeout: Option<Duration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RetryOrTimes {
+    Times(Retries),
+    Retry(Retry),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Retry {
+    /// Retries, not attempts: 3 means up to 4 attempts.
+    times: Option<Retries>,
+    /// A wait that is always the same, in minutes; instead of `backoff`.
+    minutes_between_retries: Option<f64>,
+    /// A wait that grows.
+    backoff: Option<Backoff>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Backoff {
+    /// The first wait. Default: 1s.
+    initial: Option<Duration>,
+    /// The longest wait. Default: 300s.
+    max: Option<Duration>,
+    /// Each wait is so many times the one before. Default: 2.
+    multiplier: Option<f64>,
+    /// Each wait is up to this share longer or shorter. Default: 0.1.
+    jitter: Option<f64>,
+}
+
+/// A step (`run`), or a block of steps (`foreach` and `steps`).
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Step {
+    /// The command: a text for /bin/sh, or a list of program and arguments.
+    run: Option<Command>,
+    /// What must have ended before: a step or block, or a list of them. Default: nothing.
+    after: Option<OneOrMany<String>>,
+    /// A condition (CEL); false: the step is skipped, with what needs it.
+    when: Option<Condition>,
+    /// One task per item: a list, or an expression that gives one.
+    foreach: Option<Foreach>,
+    /// Items of the foreach at the same time. Default: no limit.
+    max_parallel: Option<Slots>,
+    /// Names that the step must write to the file in $DALSEGNO_OUTPUT.
+    outputs: Option<OneOrMany<String>>,
+    /// Environment variables; values may be expressions "${{ … }}".
+    env: Option<BTreeMap<String, Anything>>,
+    /// Retries of a failed attempt. Default: none.
+    retry: Option<RetryOrTimes>,
+    /// Of each attempt. Default: none.
+    timeout: Option<Duration>,
+    /// Slots held by each attempt.
+    pools: Option<BTreeMap<String, Slots>>,
+    /// What each attempt may use.
+    resources: Option<Resources>,
+    /// What a failure does to the run. Default: fail.
+    on_failure: Option<OnFailure>,
+    /// From the polite signal to stop until the process is killed. Default: 10s.
+    grace: Option<Duration>,
+    /// The steps of a block, run once per item.
+    steps: Option<BTreeMap<String, Self>>,
+    /// Where the step runs. Only `local` works yet.
+    executor: Option<Executor>,
+    /// Not supported yet: a container image.
+    #[schemars(extend("deprecated" = true))]
+    image: Option<String>,
+    /// Not supported yet: more memory for the next attempt.
+    #[schemars(extend("deprecated" = true))]
+    on_oom: Option<OnOom>,
+    /// Not supported yet: run another flow.
+    #[schemars(extend("deprecated" = true))]
+    flow: Option<String>,
+    /// Not supported yet: parameters of the other flow.
+    #[schemars(extend("deprecated" = true))]
+    params: Option<BTreeMap<String, Anything>>,
+    /// Not supported yet: whether to wait for the other flow.
+    #[schemars(extend("deprecated" = true))]
+    wait: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Command {
+    Shell(String),
+    Argv(Vec<Scalar>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Foreach {
+    Expression(#[schemars(regex(pattern = r"\$\{\{"))] String),
+    Items(Vec<Anything>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Condition {
+    Cel(String),
+    Fixed(bool),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum OnFailure {
+    /// What needs it is skipped, the rest goes on, the run ends as failed.
+    Fail,
+    /// What needs it runs all the same, without its outputs.
+    Continue,
+    /// All else in the run is cancelled at once.
+    FailFast,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Resources {
+    /// The memory limit of each attempt.
+    memory: Option<Size>,
+    /// Not supported yet.
+    #[schemars(extend("deprecated" = true))]
+    cpu: Option<f64>,
+    /// Not supported yet.
+    #[schemars(extend("deprecated" = true))]
+    gpu: Option<f64>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct OnOom {
+    memory: Option<String>,
+    max: Option<Size>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Sla {
+    finish_by: Option<String>,
+    start_by: Option<Duration>,
+    max_duration: Option<Duration>,
+    max_queue_wait: Option<Duration>,
+    fresh_within: Option<Duration>,
+    at_risk: Option<f64>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Alert {
+    on: Option<OneOrMany<String>>,
+    to: Option<String>,
+    hold: Option<Duration>,
+}
+
+/// A schema written by hand.
+macro_rules! hand_written {
+    ($($name:ident: $schema:tt)*) => {$(
+        struct $name;
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )*};
+}
+
+hand_written! {
+    Anything: { "description": "Any value; a text may hold expressions \"${{ … }}\"." }
+    Duration: {
+        "description": "A length of time: 500ms, 90s, 15m, 4h, 7d, or several as in 1h30m.",
+        "anyOf": [{ "type": "string", "pattern": "^[0-9.]+ ?[a-zµ]+( ?[0-9.]+ ?[a-zµ]+)*$" }, { "const": 0 }]
+    }
+    Size: {
+        "description": "A size: 512MiB or 30GiB (powers of 1024), 1GB (powers of 1000).",
+        "type": "string",
+        "pattern": "^[0-9.]+ ?[kKMGT]?i?B?$"
+    }
+    Slots: { "type": "integer", "minimum": 1, "maximum": 1_000_000 }
+    Retries: { "type": "integer", "minimum": 0, "maximum": 100 }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{file, later, params, policy, schedules, steps, triggers};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_schema_and_the_reader_know_the_same_keys() {
+        let schema = super::json_schema();
+        let same = |definition: &str, keys: &[&str]| {
+            let found = match definition {
+                "" => &schema["properties"],
+                name => &schema["$defs"][name]["properties"],
+            };
+            let found: BTreeSet<&str> = found
+                .as_object()
+                .expect(definition)
+                .keys()
+                .map(String::as_str)
+                .collect();
+            assert_eq!(found, keys.iter().copied().collect(), "{definition}");
+        };
+        same("", &file::KEYS);
+        same("Param", &params::KEYS);
+        same("Schedule", &schedules::KEYS);
+        same("Dst", &schedules::DST_KEYS);
+        same("Misfire", &schedules::MISFIRE_KEYS);
+        same("Trigger", &triggers::KEYS);
+        same("NestedTrigger", &triggers::NESTED_KEYS);
+        same("RunPolicy", &policy::RUN_KEYS);
+        same("Parallel", &policy::STRATEGY_KEYS);
+        same("Defaults", &policy::DEFAULTS_KEYS);
+        same("Retry", &policy::RETRY_KEYS);
+        same("Backoff", &policy::BACKOFF_KEYS);
+        same("Step", &steps::KEYS);
+        same("Resources", &steps::RESOURCES_KEYS);
+        same("Dataset", &later::DATASET_KEYS);
+        same("ConsumeBatch", &later::CONSUME_KEYS);
+        same("Batch", &later::BATCH_KEYS);
+        same("Debounce", &later::DEBOUNCE_KEYS);
+        same("Deadline", &later::DEADLINE_KEYS);
+        same("OnOom", &later::OOM_KEYS);
+        same("Sla", &later::SLA_KEYS);
+        same("Alert", &later::ALERT_KEYS);
+    }
+}

@@ -1,0 +1,197 @@
+//! Real files: the example flows of the repository, the guide, and one file with every key.
+
+use dalsegno_flowfile::{Severity, json_schema, parse, read_dir};
+use dalsegno_scheduler::Span;
+use dalsegno_scheduler::spec::{Command, EventSource, Items, Strategy, TriggerExpr};
+use std::path::Path;
+
+fn repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+#[test]
+fn the_example_flows_are_accepted_without_a_word() {
+    let files = read_dir(&repository("flows"));
+    assert!(files.len() >= 5, "{}", files.len());
+    for (path, file) in files {
+        let file = file.unwrap_or_else(|it| panic!("{}\n{}", path.display(), it.render(false)));
+        assert!(file.warnings.is_empty(), "{}", file.warnings.render(false));
+        assert_eq!(file.version.as_str().len(), 16);
+    }
+}
+
+#[test]
+fn a_file_with_every_key_is_refused_only_for_what_is_not_supported_yet() {
+    let found =
+        parse("complete.yaml", include_str!("complete.yaml")).expect_err("not all is supported");
+    let lines: Vec<String> = found
+        .iter()
+        .map(|it| format!("{}: {}", it.line, it.message))
+        .collect();
+    let refused = found.iter().filter(|it| it.severity == Severity::Error);
+    assert!(
+        refused
+            .into_iter()
+            .all(|it| it.code == "flow.not_supported"),
+        "{}",
+        lines.join("\n")
+    );
+    insta::assert_snapshot!("not_supported_yet", lines.join("\n"));
+}
+
+#[test]
+fn without_these_parts_it_becomes_a_flow() {
+    let text = include_str!("complete.yaml");
+    let found = parse("complete.yaml", text).expect_err("not all is supported");
+    // Each refused key goes away, with all that is indented below it.
+    let mut lines: Vec<Option<&str>> = text.lines().map(Some).collect();
+    for refused in found.iter().filter(|it| it.severity == Severity::Error) {
+        let at = refused.line - 1;
+        let indent = |line: &str| line.len() - line.trim_start().trim_start_matches("- ").len();
+        let Some(depth) = lines[at].map(indent) else {
+            continue;
+        };
+        let key = lines[at].unwrap_or_default()[depth..]
+            .split(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        if key == "resources" {
+            lines[at] = Some("    resources: { memory: 30GiB }");
+            continue;
+        }
+        if key == "flow" {
+            lines[at] = Some("    run: ./refresh.sh");
+            continue;
+        }
+        lines[at] = None;
+        for line in lines.iter_mut().skip(at + 1) {
+            match line {
+                Some(text) if !text.trim().is_empty() && indent(text) > depth => *line = None,
+                Some(text)
+                    if !text.trim().is_empty()
+                        && indent(text) == depth
+                        && text.contains("- ")
+                        && key == "sla" =>
+                {
+                    *line = None
+                }
+                Some(text) if text.trim().is_empty() => {}
+                _ => break,
+            }
+        }
+    }
+    let text: Vec<&str> = lines
+        .into_iter()
+        .flatten()
+        .filter(|it| !it.contains("params: { date: \"${{ params.date"))
+        .collect();
+    let text = text.join("\n");
+    let file =
+        parse("complete.yaml", &text).unwrap_or_else(|it| panic!("{text}\n{}", it.render(false)));
+    let spec = file.flow.spec();
+    assert_eq!(spec.run.strategy, Strategy::Sequential);
+    assert_eq!(spec.run.timeout, Some(Span::from_mins(240)));
+    assert_eq!(
+        spec.schedules[0].name.as_str(),
+        "0 6 * * MON-FRI Europe/Berlin"
+    );
+    let TriggerExpr::AllOf(parts) = &spec.triggers[0].on else {
+        panic!("{:?}", spec.triggers[0]);
+    };
+    assert_eq!(parts.len(), 1);
+    assert!(
+        matches!(&spec.triggers[1].on, TriggerExpr::Leaf(it) if matches!(&it.source, EventSource::Event { kind } if kind == "orders.corrected"))
+    );
+    let names: Vec<&str> = spec.scopes.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["train", "per_region", "fit"]);
+    let train = file.flow.step("train").expect("there");
+    assert_eq!(train.memory_bytes, Some(30 << 30));
+    assert_eq!(train.retry.times, 3);
+    assert_eq!(train.retry.backoff.initial, Span::from_mins(2));
+    let extract = file.flow.step("extract").expect("there");
+    assert_eq!(
+        (extract.retry.times, extract.retry.backoff.max),
+        (5, Span::from_secs(300))
+    );
+    assert!(matches!(&extract.run, Command::Shell(it) if it.starts_with("python extract.py")));
+    assert!(matches!(&spec.scopes[2].items, Items::Template(_)));
+}
+
+#[test]
+fn the_schema_accepts_what_the_reader_accepts() {
+    let schema = json_schema();
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let valid = |name: &str, text: &str| {
+        let file: serde_json::Value = to_json(text);
+        let wrong: Vec<String> = validator
+            .iter_errors(&file)
+            .map(|it| format!("{}: {it}", it.instance_path()))
+            .collect();
+        assert!(wrong.is_empty(), "{name}\n{}", wrong.join("\n"));
+    };
+    for (path, file) in read_dir(&repository("flows")) {
+        valid(&path.display().to_string(), &file.expect("valid").source);
+    }
+    valid("complete.yaml", include_str!("complete.yaml"));
+    for (line, text) in guide() {
+        valid(&format!("docs/flow-files.md:{line}"), &text);
+    }
+    let typo = to_json("flow: a\nsteps: { b: { run: x, atfer: c } }");
+    assert!(!validator.is_valid(&typo), "an unknown key is refused");
+}
+
+#[test]
+fn every_example_of_the_guide_is_a_flow() {
+    let examples = guide();
+    assert!(examples.len() > 10, "{}", examples.len());
+    for (line, text) in examples {
+        let name = format!("docs/flow-files.md:{line}");
+        let file = parse(&name, &text).unwrap_or_else(|it| panic!("{text}\n{}", it.render(false)));
+        assert!(file.warnings.is_empty(), "{}", file.warnings.render(false));
+    }
+}
+
+/// The YAML examples of the guide with their lines; parts of a file are completed to a whole one.
+fn guide() -> Vec<(usize, String)> {
+    let text = std::fs::read_to_string(repository("docs/flow-files.md")).expect("the guide");
+    let (mut examples, mut current) = (Vec::new(), None::<(usize, String)>);
+    for (place, line) in text.lines().enumerate() {
+        match (&mut current, line) {
+            (None, "```yaml") => current = Some((place + 2, String::new())),
+            (Some(_), "```") => examples.extend(current.take()),
+            (Some((_, text)), line) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    for (_, text) in &mut examples {
+        for (key, rest) in [
+            ("flow", "flow: example\n"),
+            ("steps", "steps: { hello: { run: echo hello } }\n"),
+        ] {
+            if !text.lines().any(|it| it.starts_with(&format!("{key}:"))) {
+                text.push_str(rest);
+            }
+        }
+    }
+    examples
+}
+
+/// YAML as JSON, by way of a parameter's default: the reader takes any value there without expressions.
+fn to_json(text: &str) -> serde_json::Value {
+    let indented: String = text
+        .replace("${{", "<<<")
+        .lines()
+        .map(|it| format!("      {it}\n"))
+        .collect();
+    let file = format!(
+        "flow: a\nparams:\n  it:\n    type: json\n    default:\n{indented}\nsteps: {{ b: {{ run: x }} }}\n"
+    );
+    let file = parse("wrapped", &file).unwrap_or_else(|it| panic!("{}", it.render(false)));
+    let default = file.flow.spec().params[0].default.clone();
+    let json = serde_json::to_string(&default).expect("a value");
+    serde_json::from_str(&json.replace("<<<", "${{")).expect("the same value")
+}
