@@ -7,7 +7,7 @@ impl RunState {
     pub const fn may_become(self, to: Self) -> bool {
         use RunState::{Cancelled, Cancelling, Failed, Queued, Running, Succeeded, TimedOut};
         match (self, to) {
-            (Queued, Running | Cancelled | Failed)
+            (Queued, Running | Cancelled)
             | (Running, Succeeded | Failed | Cancelling)
             | (Cancelling, Cancelled | TimedOut | Failed)
             | (Succeeded | Failed | Cancelled | TimedOut, Queued) => true,
