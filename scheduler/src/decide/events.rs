@@ -19,11 +19,26 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The most bytes of an event's source, id, type or subject, and of a request's key: they are keys of
+/// the database, and PostgreSQL refuses index entries of more than about 2,700 bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+
 /// The most bytes of one event's data, as JSON.
 pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 
 impl Draft {
     pub(super) fn accept_event(&mut self, event: NewEvent) -> Result<Answer, Rejected> {
+        let subject = event.subject.as_deref().unwrap_or_default();
+        for (what, text) in [
+            ("the event's source", event.source.as_str()),
+            ("the event's id", &event.id),
+            ("the event's type", &event.kind),
+            ("the event's subject", subject),
+        ] {
+            if text.len() > KEY_BYTES_MAX {
+                return Err(Rejected::TooLarge(what, KEY_BYTES_MAX));
+            }
+        }
         if event.data.to_string().len() > EVENT_BYTES_MAX {
             return Err(Rejected::TooLarge("the event's data", EVENT_BYTES_MAX));
         }

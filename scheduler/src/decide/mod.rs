@@ -16,7 +16,7 @@ mod tokens;
 
 pub use attempts::delay;
 pub use draft::Draft;
-pub use events::EVENT_BYTES_MAX;
+pub use events::{EVENT_BYTES_MAX, KEY_BYTES_MAX};
 pub(crate) use events::{event_json, missing};
 pub use runs::RUN_ENDED;
 pub use tokens::ITEMS_MAX;

@@ -1,7 +1,7 @@
 //! Runs: how they come into being under their flow's strategy, how they are cancelled, how they end.
 
 use super::Draft;
-use super::events::event_json;
+use super::events::{KEY_BYTES_MAX, event_json};
 use crate::flow::Flow;
 use crate::id::{FlowName, RunId, TriggerName};
 use crate::input::{Answer, NewEvent, Rejected, StartRequest};
@@ -34,6 +34,13 @@ impl Draft {
     /// Someone wants a run now. A pause stops schedules and triggers, not people.
     pub(super) fn start(&mut self, request: StartRequest) -> Result<Answer, Rejected> {
         let flow = self.active_flow(&request.flow)?;
+        if request
+            .key
+            .as_ref()
+            .is_some_and(|it| it.len() > KEY_BYTES_MAX)
+        {
+            return Err(Rejected::TooLarge("the idempotency key", KEY_BYTES_MAX));
+        }
         let interval = Interval {
             start: self.now,
             end: self.now,
