@@ -1,5 +1,6 @@
 //! Who comes after whom: what the checks of expressions need to know of the steps.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -21,6 +22,8 @@ pub(crate) struct Item {
 pub(crate) struct Outline {
     pub(crate) items: Vec<Item>,
     by_name: HashMap<String, usize>,
+    /// Per item, the items that its `after` names; made once all are known.
+    before: OnceCell<Vec<Vec<usize>>>,
 }
 
 impl Outline {
@@ -88,12 +91,18 @@ impl Outline {
 
     /// Whether `from` comes after `to`, in one step or many.
     fn reaches(&self, from: usize, to: usize) -> bool {
+        let before = self.before.get_or_init(|| {
+            let named = |it: &Item| {
+                it.after
+                    .iter()
+                    .filter_map(|(it, _)| self.find(it))
+                    .collect()
+            };
+            self.items.iter().map(named).collect()
+        });
         let (mut todo, mut seen) = (vec![from], vec![false; self.items.len()]);
         while let Some(item) = todo.pop() {
-            for (name, _) in &self.items[item].after {
-                let Some(next) = self.find(name) else {
-                    continue;
-                };
+            for &next in &before[item] {
                 if next == to {
                     return true;
                 }
