@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 const WIDTH: usize = 10;
-const ROUNDS: usize = 5;
+const CHUNK: usize = 100;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -49,40 +49,24 @@ async fn measure(dir: &Path, attempts: usize) {
     let pid = std::fs::read_to_string(dir.join("data/keeper/lock")).expect("a lock");
     println!("keeper of {} KiB at start", memory_kib(pid.trim()));
 
-    let mut run = 0;
-    let mut table: [Vec<f64>; 4] = Default::default();
-    for _ in 0..ROUNDS {
-        // Turn and turn about, because the machine has moods.
-        table[0].push(per_second(attempts, bare(attempts, 1)));
-        run += 1;
-        table[1].push(per_second(
-            attempts,
-            kept(&local, &mut reports, dir, run, attempts, 1).await,
-        ));
-        table[2].push(per_second(attempts, bare(attempts, WIDTH)));
-        run += 1;
-        table[3].push(per_second(
-            attempts,
-            kept(&local, &mut reports, dir, run, attempts, WIDTH).await,
-        ));
+    // Turn and turn about, because the machine has moods.
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    for run in 0..attempts {
+        times[0].push(bare(1, 1));
+        times[1].push(kept(&local, &mut reports, dir, run, 1, 1).await);
     }
-    let names = [
-        "bare, one by one",
-        "kept, one by one",
-        "bare, ten in flight",
-        "kept, ten in flight",
-    ];
-    for (name, values) in names.iter().zip(&mut table) {
-        values.sort_by(f64::total_cmp);
-        let median = values[values.len() / 2];
-        println!(
-            "{name:22} {median:8.0} /s   {:7.3} ms   {values:.0?}",
-            1e3 / median
-        );
+    let round_trip = compare("round trip, one by one", &mut times, 1);
+
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    for run in 0..attempts.div_ceil(CHUNK) {
+        times[0].push(bare(CHUNK, WIDTH));
+        times[1].push(kept(&local, &mut reports, dir, attempts + run, CHUNK, WIDTH).await);
     }
-    let of = |row: usize| table[row][ROUNDS / 2];
-    println!("round trip over bare   {:.2}x", of(0) / of(1));
-    println!("throughput over bare   {:.0} %", 100.0 * of(3) / of(2));
+    let throughput = compare("each, ten in flight", &mut times, CHUNK);
+    println!(
+        "round trip {round_trip:.2}x of bare, throughput {:.0} % of bare",
+        100.0 / throughput
+    );
     println!("keeper of {} KiB at the end", memory_kib(pid.trim()));
     local.leave().await;
 }
@@ -112,7 +96,7 @@ async fn kept(
     local: &Arc<LocalExecutor>,
     reports: &mut mpsc::Receiver<(AttemptId, Report)>,
     dir: &Path,
-    run: u64,
+    run: usize,
     attempts: usize,
     width: usize,
 ) -> Duration {
@@ -133,11 +117,11 @@ async fn kept(
     start.elapsed()
 }
 
-fn submission(dir: &Path, run: u64, number: usize) -> Submission {
+fn submission(dir: &Path, run: usize, number: usize) -> Submission {
     let path = dalsegno_scheduler::Path::ROOT.child(u32::try_from(number).expect("few"));
     Submission {
         attempt: AttemptId {
-            run: RunId(run),
+            run: RunId(run as u64),
             task: TaskId {
                 step: "step".into(),
                 path,
@@ -156,8 +140,21 @@ fn submission(dir: &Path, run: u64, number: usize) -> Submission {
     }
 }
 
-fn per_second(attempts: usize, took: Duration) -> f64 {
-    attempts as f64 / took.as_secs_f64()
+/// Prints quartiles; how many times longer the second median is than the first.
+fn compare(what: &str, times: &mut [Vec<Duration>; 2], attempts: usize) -> f64 {
+    let medians = ["bare", "kept"].into_iter().zip(times).map(|(who, times)| {
+        times.sort();
+        let at = |part: usize| times[times.len() * part / 4].as_secs_f64() * 1e3 / attempts as f64;
+        println!(
+            "{what}: {who} {:.3} ms ({:.3} to {:.3})",
+            at(2),
+            at(1),
+            at(3)
+        );
+        at(2)
+    });
+    let medians: Vec<_> = medians.collect();
+    medians[1] / medians[0]
 }
 
 /// Resident memory, and the part of it that is not shared with other users of the same file.

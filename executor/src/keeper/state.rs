@@ -93,19 +93,21 @@ impl State {
     }
 
     pub(crate) fn submit(&mut self, order: Arc<Order>, inherited: Inherited) {
-        if let Some(known) = self.attempts.get(&order.attempt) {
-            self.events.extend(known.event(&order.attempt));
-        } else {
-            self.attempts.insert(order.attempt.clone(), Attempt::Queued);
-            self.queue.push_back((order, inherited));
+        if self.attempts.contains_key(&order.attempt) {
+            return self.watch(order.attempt.clone());
         }
+        self.attempts.insert(order.attempt.clone(), Attempt::Queued);
+        self.queue.push_back((order, inherited));
     }
 
     pub(crate) fn watch(&mut self, attempt: Key) {
-        match self.attempts.get(&attempt) {
-            Some(known) => self.events.extend(known.event(&attempt)),
-            None => self.events.push(Event::Missing { attempt }),
+        let Some(known) = self.attempts.get_mut(&attempt) else {
+            return self.events.push(Event::Missing { attempt });
+        };
+        if let Attempt::Running(process) = known {
+            process.is_forgotten = false;
         }
+        self.events.extend(known.event(&attempt));
     }
 
     pub(crate) fn stop(&mut self, attempt: Key, grace: Duration) {

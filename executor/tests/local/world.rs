@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -142,9 +141,7 @@ impl World {
     /// A pipe with a name, through which tasks tell that they have come so far: `echo … > $DIR/name`.
     pub(crate) fn pipe(&self, name: &str) -> Pipe {
         let path = self.make_pipe(name);
-        Pipe(tokio::task::spawn_blocking(move || {
-            std::fs::read_to_string(path).expect("read")
-        }))
+        Pipe(aside(move || std::fs::read_to_string(path)))
     }
 
     /// A pipe at which tasks wait: `read _ < $DIR/name`.
@@ -179,17 +176,22 @@ impl Drop for World {
     }
 }
 
-pub(crate) struct Pipe(JoinHandle<String>);
+pub(crate) struct Pipe(oneshot::Receiver<std::io::Result<String>>);
 
 impl Pipe {
     /// What was written, when all writers are done.
     pub(crate) async fn said(self) -> String {
         let said = tokio::time::timeout(PATIENCE, self.0).await;
-        said.expect("somebody writes in time")
-            .expect("read")
-            .trim()
-            .to_owned()
+        let text = said.expect("somebody writes in time").expect("a thread");
+        text.expect("read").trim().to_owned()
     }
+}
+
+/// On a thread that a failing test leaves behind: opening a pipe blocks until somebody opens the other end.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (done, result) = oneshot::channel();
+    std::thread::spawn(move || done.send(work()));
+    result
 }
 
 pub(crate) struct Gate(PathBuf);
@@ -197,7 +199,7 @@ pub(crate) struct Gate(PathBuf);
 impl Gate {
     /// Lets the one through that waits, or will.
     pub(crate) async fn open(self) {
-        let opened = tokio::task::spawn_blocking(move || std::fs::write(self.0, "\n"));
+        let opened = aside(move || std::fs::write(self.0, "\n"));
         let opened = tokio::time::timeout(PATIENCE, opened).await;
         opened
             .expect("somebody waits")
