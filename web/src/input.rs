@@ -110,7 +110,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             if let Some(at) = text.rfind(" at line ") {
                 text.truncate(at);
             }
-            let problem = Problem::new(Code::InvalidJson, text);
+            // Well-formed, but not what is expected here.
+            let code = match error.is_data() {
+                true => Code::BadRequest,
+                false => Code::InvalidJson,
+            };
+            let problem = Problem::new(code, text);
             problem
                 .with("line", error.line())
                 .with("column", error.column())

@@ -49,6 +49,8 @@ fn public(value: &mut Value) {
             if let Some(text) = reason_text(map) {
                 map.insert("text".into(), Value::String(text));
             }
+            // The events of a run stand under their own numbers.
+            map.remove("event_data");
             // Of all rows only runs have a number as `id`.
             if let Some(Value::Number(id)) = map.get("id") {
                 let id = id.to_string();
@@ -155,6 +157,7 @@ mod tests {
             },
             priority: 0,
             events: vec![7],
+            event_data: Arc::default(),
             reason: Some(Reason::RunTimeout {
                 timeout: Span::from_mins(5),
             }),

@@ -117,3 +117,31 @@ async fn named(response: Response) -> Problem {
         text => Problem::new(code, text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_openapi_document_has_every_route_and_no_other() {
+        let document: Value = serde_json::from_str(crate::api::DOCUMENT).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let written: BTreeSet<String> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("methods").keys();
+                methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+            })
+            .collect();
+        let routes = api::routes(Routes::new());
+        let served = routes
+            .names
+            .iter()
+            .map(|(method, path)| format!("{method} {path}"));
+        // Events come in through a crate beside this one.
+        let served: BTreeSet<String> = served.chain(["POST /api/v1/events".to_owned()]).collect();
+        assert_eq!(written, served);
+    }
+}

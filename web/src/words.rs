@@ -9,10 +9,7 @@ use dalsegno_scheduler::spec::{
 pub(crate) fn starts(flow: &Flow) -> String {
     let schedules = flow
         .schedules()
-        .map(|(spec, schedule)| match spec.timezone.as_str() {
-            "UTC" => schedule.describe().to_owned(),
-            zone => format!("{}, {zone}", schedule.describe()),
-        });
+        .map(|(_, schedule)| schedule.describe().to_owned());
     let triggers = flow
         .spec()
         .triggers

@@ -8,6 +8,9 @@ mod openapi;
 mod ops;
 pub(crate) mod runs;
 
+#[cfg(test)]
+pub(crate) use openapi::DOCUMENT;
+
 use crate::routes::Routes;
 
 /// All routes of the API, with the probes and `/metrics`.

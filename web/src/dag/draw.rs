@@ -129,8 +129,9 @@ fn draw_card(svg: &mut String, card: &Card, id: &str, look: &Look) {
     }
     let _ = write!(
         svg,
-        r#"<rect class="face" x="{x:.1}" y="{y:.1}" width="{CARD_WIDTH}" height="{CARD_HEIGHT}" rx="9"/><path class="stripe" d="M{:.1},{y:.1} h-4 a9,9 0 0 0 -9,9 v{:.1} a9,9 0 0 0 9,9 h4 z" transform="translate(-8 0)"/>"#,
-        x + 13.0,
+        r#"<rect class="face" x="{x:.1}" y="{y:.1}" width="{CARD_WIDTH}" height="{CARD_HEIGHT}" rx="9"/><path class="stripe" d="M{:.1},{:.1} a9,9 0 0 0 -5,8.1 v{:.1} a9,9 0 0 0 5,8.1 z"/>"#,
+        x + 5.5,
+        y + 0.9,
         CARD_HEIGHT - 18.0,
     );
     let _ = write!(
@@ -141,7 +142,7 @@ fn draw_card(svg: &mut String, card: &Card, id: &str, look: &Look) {
         escape(&shorten(&name, 21)),
         x + 17.0,
         y + 36.5,
-        escape(&shorten(&look.line, 27)),
+        escape(&shorten(&look.line, 24)),
         look.state,
         x + CARD_WIDTH - 29.0,
         y + (CARD_HEIGHT - 18.0) / 2.0,

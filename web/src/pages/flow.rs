@@ -160,7 +160,7 @@ fn card_look(flow: &Flow, card: &Card) -> Look {
         many => Some(format!("{} steps side by side", many.len())),
     };
     Look {
-        state: "none",
+        state: "plain",
         line: line.unwrap_or_default(),
         ..Look::default()
     }
@@ -170,7 +170,7 @@ fn frame_look(flow: &Flow, name: &str) -> Look {
     let most = flow.scope(name).and_then(|(scope, ..)| scope.max_parallel);
     let most = most.map(|it| format!(", {it} at once")).unwrap_or_default();
     Look {
-        state: "none",
+        state: "plain",
         line: format!("once per item{most}"),
         ..Look::default()
     }

@@ -73,8 +73,10 @@ pub(super) async fn build(
             .collect(),
         facts: facts(&run, now),
         why_title: why_title(run.state),
+        // A run that went well needs no explanation.
         whys: whys
             .into_iter()
+            .filter(|_| run.state != RunState::Succeeded)
             .map(|it| why_line(shortened(it, &run), now))
             .collect(),
         graph: drawn,

@@ -357,10 +357,11 @@ fn word(state: TaskState) -> String {
 
 /// The second line of a card.
 fn task_told(task: &TaskRow, now: Timestamp) -> String {
-    let mut parts = vec![word(task.state)];
-    if task.attempt > 1 {
-        parts.push(format!("attempt {}", task.attempt));
-    }
+    // With a retry there is no room for the word as well; the icon says it.
+    let mut parts = match task.attempt {
+        0 | 1 => vec![word(task.state)],
+        number => vec![format!("attempt {number}")],
+    };
     match (task.state, task.started_at, task.retry_at) {
         (TaskState::BackingOff, _, Some(at)) => parts.push(format!("again {}", relative(at, now))),
         (TaskState::Ready, ..) => parts.push((now - task.ready_at).to_string()),

@@ -1,0 +1,263 @@
+//! A stage for tests: the real engine on the memory store, an executor that plays a part for each step,
+//! and the router, called without a socket.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
+use dalsegno_scheduler::row::TaskState;
+use dalsegno_scheduler::spec::FlowSpec;
+use dalsegno_scheduler::{
+    AttemptId, Config, Flow, Input, Outcome, Reason, Report, RunId, Span, Submission, Success,
+    Version,
+};
+use dalsegno_store::{MemoryStore, Store};
+use dalsegno_web::{LogFiles, Stream, WebState};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// Plays by the step's name: `hold…` runs until it is stopped, `bad…` fails, all others succeed.
+struct Player {
+    reporter: Reporter,
+}
+
+impl Executor for Player {
+    fn reconcile(&self, _: BTreeSet<AttemptId>) {}
+    fn submit(&self, submissions: Vec<Submission>) {
+        for it in submissions {
+            let reporter = self.reporter.clone();
+            tokio::spawn(async move {
+                let at = dalsegno_engine::clock::now();
+                let external_id = "process 1".into();
+                reporter
+                    .report(it.attempt.clone(), Report::Started { external_id, at })
+                    .await;
+                let step = it.attempt.task.step.as_str().to_owned();
+                let outcome = match step {
+                    step if step.starts_with("hold") => return,
+                    step if step.starts_with("bad") => Outcome::Failed(Reason::Exit { status: 3 }),
+                    _ => Outcome::Succeeded(Success {
+                        outputs: json!({"regions": ["eu", "us", "asia"], "rows": 12})
+                            .as_object()
+                            .expect("an object")
+                            .clone(),
+                        ..Success::default()
+                    }),
+                };
+                reporter.report(it.attempt, ended(outcome)).await;
+            });
+        }
+    }
+    fn watch(&self, _: Submission) {}
+    fn stop(&self, attempt: AttemptId, _: Span) {
+        let reporter = self.reporter.clone();
+        tokio::spawn(async move { reporter.report(attempt, ended(Outcome::Stopped)).await });
+    }
+    fn forget(&self, _: Vec<AttemptId>) {}
+}
+
+fn ended(outcome: Outcome) -> Report {
+    Report::Ended {
+        outcome,
+        started_at: None,
+        at: dalsegno_engine::clock::now(),
+    }
+}
+
+/// Logs in one folder, a file each.
+struct Logs(PathBuf);
+
+impl LogFiles for Logs {
+    fn path(&self, attempt: &AttemptId, stream: Stream) -> PathBuf {
+        let name = attempt.to_string().replace('/', "-");
+        self.0.join(format!("{name}.{}", stream.as_str()))
+    }
+}
+
+pub(crate) struct Stage {
+    pub(crate) engine: EngineHandle,
+    pub(crate) router: Router,
+    pub(crate) logs: tempfile::TempDir,
+    stopping: watch::Sender<bool>,
+    stop: CancellationToken,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = self.stopping.send(true);
+        self.stop.cancel();
+    }
+}
+
+pub(crate) async fn stage() -> Stage {
+    stage_with(None).await
+}
+
+pub(crate) async fn stage_with(token: Option<&str>) -> Stage {
+    let store = Arc::new(MemoryStore::new());
+    store
+        .migrate()
+        .await
+        .expect("the memory store needs no migration");
+    let (reporter, reports) = Reporter::channel();
+    let stop = CancellationToken::new();
+    let config = EngineConfig {
+        instance: "test".into(),
+        lease_ttl: Span::from_secs(60),
+        core: Config::default(),
+    };
+    let player = Arc::new(Player { reporter });
+    let (engine, _) = dalsegno_engine::start(store, config, player, reports, stop.clone());
+    assert_eq!(engine.settled().await, Role::Leader);
+    let logs = tempfile::tempdir().expect("a folder for logs");
+    let (stopping, stopped) = watch::channel(false);
+    let state = WebState {
+        engine: engine.clone(),
+        logs: Arc::new(Logs(logs.path().to_owned())),
+        token: token.map(str::to_owned),
+        loopback: true,
+        version: "0.0.0".into(),
+        stopping: stopped,
+    };
+    let breaks = async || -> String { panic!("a handler that breaks") };
+    let others = Router::new().route("/api/v1/breaks", axum::routing::get(breaks));
+    let router = dalsegno_web::router(state, others);
+    Stage {
+        engine,
+        router,
+        logs,
+        stopping,
+        stop,
+    }
+}
+
+/// A flow with steps, a foreach block, a parameter, a schedule and a trigger; `broken` fails in it.
+pub(crate) fn shop() -> Value {
+    let sh = |text: &str| json!({ "shell": text });
+    json!({
+        "name": "shop",
+        "description": "Reads orders <daily>.",
+        "owner": "sales",
+        "tags": ["example"],
+        "params": [
+            {"name": "day", "type": "date", "default": "2026-11-22"},
+            {"name": "rows", "type": "int", "default": 5, "min": 1},
+            {"name": "mode", "type": "string", "default": "full", "choices": ["full", "quick"]},
+        ],
+        "schedules": [{"name": "daily", "when": {"cron": {"text": "0 6 * * *"}}, "timezone": "Europe/Berlin"}],
+        "triggers": [{"name": "late", "on": {"all_of": [
+            {"leaf": {"source": {"event": {"kind": "orders.a"}}}},
+            {"leaf": {"source": {"event": {"kind": "orders.b"}}}},
+        ]}}],
+        "scopes": [{"name": "region", "parent": 0, "after": ["extract"],
+            "items": {"template": "${{ steps.extract.outputs.regions }}"}}],
+        "steps": [
+            {"name": "extract", "run": sh("python extract.py")},
+            {"name": "clean", "scope": 1, "run": sh("clean")},
+            {"name": "fit", "scope": 1, "after": ["clean"], "run": sh("fit")},
+            {"name": "report", "after": ["region"], "run": sh("report")},
+        ],
+    })
+}
+
+impl Stage {
+    pub(crate) async fn deploy(&self, spec: Value) {
+        let spec: FlowSpec = serde_json::from_value(spec).expect("a flow");
+        let flow = Arc::new(Flow::new(spec).expect("a valid flow"));
+        let file = format!("{}.yaml", flow.name());
+        let input = Input::Deploy {
+            flow,
+            version: Version::new("0123456789abcdef"),
+            source: "flow: shop".into(),
+            file,
+        };
+        self.engine.ask(input).await.expect("deployed");
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
+        let answered = self.router.clone().oneshot(request).await;
+        answered.expect("a router answers")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        read(self.send(request("GET", path, &[], "")).await).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
+        read(self.send(request("POST", path, &[], body)).await).await
+    }
+
+    /// Starts a run and waits until it is finished.
+    pub(crate) async fn finished_run(&self, flow: &str) -> RunId {
+        let id = self.started_run(flow).await;
+        let path = format!("/api/v1/runs/{id}/wait?timeout=30");
+        let run = self.get(&path).await.json();
+        assert!(run["finished_at"].is_string(), "{run}");
+        id
+    }
+
+    pub(crate) async fn started_run(&self, flow: &str) -> RunId {
+        let answer = self.post(&format!("/api/v1/flows/{flow}/runs"), "{}").await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+        let id = answer.json()["id"].as_str().expect("a text id").to_owned();
+        id.parse().expect("a run id")
+    }
+
+    /// Waits until some task of the run is in this state.
+    pub(crate) async fn until(&self, run: RunId, state: TaskState) {
+        let mut changes = self.engine.subscribe();
+        while !self.engine.view().tasks(run).any(|it| it.state == state) {
+            let _ = changes.recv().await;
+        }
+    }
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+    pub(crate) fn header(&self, name: header::HeaderName) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |it| it.to_str().expect("text"))
+    }
+}
+
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request
+        .body(Body::from(body.to_owned()))
+        .expect("a request")
+}
+
+pub(crate) async fn read(response: Response<Body>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .expect("a whole body");
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: String::from_utf8(bytes.to_vec()).expect("UTF-8"),
+    }
+}

@@ -1,0 +1,207 @@
+//! Stories of the pages: what they show without any script.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use axum::http::{StatusCode, header};
+use common::{read, request, shop, stage};
+use dalsegno_scheduler::Input;
+use dalsegno_scheduler::row::TaskState;
+use serde_json::json;
+
+#[tokio::test]
+async fn an_empty_daemon_shows_what_to_do_first() {
+    let stage = stage().await;
+    for (path, text) in [
+        ("/", "No flows yet"),
+        ("/runs", "No runs here"),
+        ("/events", "No events yet"),
+        ("/docs/errors", "unknown_flow"),
+    ] {
+        let page = stage.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(page.body.contains(text), "{path}");
+        assert!(
+            page.header(header::CONTENT_SECURITY_POLICY)
+                .contains("default-src 'self'")
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_flows_page_shows_each_flow_with_its_next_and_last_runs() {
+    let stage = stage().await;
+    stage.deploy(shop()).await;
+    stage.finished_run("shop").await;
+    let page = stage.get("/").await.body;
+    assert!(page.contains("Reads orders &#60;daily&#62;."), "escaped");
+    assert!(
+        page.contains(r#"<a href="/runs/1"><title>run 1: succeeded"#),
+        "a bar per run"
+    );
+    assert!(page.contains("data-rel"), "the next run, told from now");
+    let fragment = stage.get("/?fragment=live").await.body;
+    assert!(fragment.contains("id=\"flows\"") && !fragment.contains("<html"));
+}
+
+#[tokio::test]
+async fn the_flow_page_shows_graph_schedule_trigger_and_form() {
+    let stage = stage().await;
+    stage.deploy(shop()).await;
+    stage.finished_run("shop").await;
+    let page = stage.get("/flows/shop").await.body;
+    for text in [
+        "data-step=\"extract\"",
+        "class=\"frame",
+        "Europe/Berlin",
+        "event orders.a and event orders.b",
+        "name=\"param.rows\" type=\"number\"",
+        "<option value=\"quick\">quick</option>",
+        "0123456789abcdef",
+        "/runs/1",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_form_starts_a_run_with_typed_parameters() {
+    let stage = stage().await;
+    stage.deploy(shop()).await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let post = async |body: &str| {
+        read(
+            stage
+                .send(request("POST", "/flows/shop/runs", &form, body))
+                .await,
+        )
+        .await
+    };
+    let started = post("key=k&param.rows=9&param.mode=&param.day=2026-01-02").await;
+    assert_eq!(
+        (started.status, started.header(header::LOCATION)),
+        (StatusCode::SEE_OTHER, "/runs/1")
+    );
+    let run = stage.get("/api/v1/runs/1").await.json();
+    assert_eq!(
+        run["params"],
+        json!({"rows": 9, "mode": "full", "day": "2026-01-02"})
+    );
+    let again = post("key=k&param.rows=9&param.day=2026-01-02").await;
+    assert_eq!(
+        again.header(header::LOCATION),
+        "/runs/1",
+        "a form sent twice starts once"
+    );
+    let refused = post("param.rows=nine").await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.body.contains("role=\"alert\"") && refused.body.contains("value=\"nine\""));
+}
+
+#[tokio::test]
+async fn the_run_page_shows_graph_time_line_and_tasks() {
+    let stage = stage().await;
+    stage.deploy(shop()).await;
+    let run = stage.finished_run("shop").await;
+    std::fs::write(stage.logs.path().join("1-fit[1]-1.stdout"), "fitted <eu>\n").expect("written");
+    let page = stage
+        .get(&format!("/runs/{run}?task=fit%5B1%5D"))
+        .await
+        .body;
+    for text in [
+        "class=\"state big s-succeeded\"",
+        "3 of 3",
+        "3 items",
+        "class=\"gantt\"",
+        "fit[2]",
+        "fitted &#60;eu&#62;",
+        "/runs/1/resume",
+        "rows",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("/runs/1/cancel"), "nothing to cancel");
+}
+
+#[tokio::test]
+async fn a_failed_run_opens_what_failed_and_a_running_one_can_be_cancelled() {
+    let stage = stage().await;
+    let steps = json!([{"name": "bad", "run": {"shell": "x"}}, {"name": "after", "after": ["bad"], "run": {"shell": "x"}}]);
+    stage
+        .deploy(json!({"name": "failing", "steps": steps}))
+        .await;
+    stage
+        .deploy(json!({"name": "held", "steps": [{"name": "hold", "run": {"shell": "x"}}]}))
+        .await;
+    let failed = stage.finished_run("failing").await;
+    let page = stage.get(&format!("/runs/{failed}")).await.body;
+    assert!(
+        page.contains("Why it ended so") && page.contains("exit code 3"),
+        "why"
+    );
+    assert!(
+        page.contains("<h2 class=\"mono\">bad</h2>"),
+        "the failed task is open"
+    );
+    assert!(page.contains("s-skipped"), "what needed it was skipped");
+
+    let held = stage.started_run("held").await;
+    stage.until(held, TaskState::Running).await;
+    let page = stage.get(&format!("/runs/{held}?task=hold")).await.body;
+    assert!(
+        page.contains("data-aging") && page.contains("data-follow"),
+        "it grows"
+    );
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let path = format!("/runs/{held}/cancel");
+    let sent = read(
+        stage
+            .send(request("POST", &path, &form, "reason=done"))
+            .await,
+    )
+    .await;
+    assert_eq!(sent.status, StatusCode::SEE_OTHER);
+    let ended = stage.get(&format!("/api/v1/runs/{held}/wait")).await.json();
+    assert_eq!(ended["reason"]["text"], "cancelled by page: done");
+}
+
+#[tokio::test]
+async fn an_invalid_file_is_shown_and_the_last_good_version_stays() {
+    let stage = stage().await;
+    stage.deploy(shop()).await;
+    let input = Input::Invalid {
+        flow: "shop".into(),
+        file: "shop.yaml".into(),
+        message: "line 3: `afer` is not a key".into(),
+    };
+    stage.engine.ask(input).await.expect("told");
+    let page = stage.get("/flows/shop").await.body;
+    assert!(
+        page.contains("the last good version stays active") && page.contains("`afer` is not a key")
+    );
+    assert!(page.contains("class=\"dag\""), "its graph too");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_page_gets_errors_as_a_page() {
+    let stage = stage().await;
+    let html = [("accept", "text/html,*/*")];
+    let page = read(stage.send(request("GET", "/runs/99", &html, "")).await).await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    assert!(page.body.contains("there is no run 99") && page.body.contains("<html"));
+    let nothing = read(stage.send(request("GET", "/nothing", &html, "")).await).await;
+    assert!(nothing.body.contains("There is nothing at this address"));
+}
+
+#[tokio::test]
+async fn assets_are_kept_by_browsers_for_ever() {
+    let stage = stage().await;
+    let page = stage.get("/").await.body;
+    let style = page
+        .split('"')
+        .find(|it| it.starts_with("/assets/style."))
+        .expect("a stylesheet");
+    let answer = stage.get(style).await;
+    assert!(answer.header(header::CACHE_CONTROL).contains("immutable"));
+    assert!(answer.body.contains("color-scheme"));
+}
