@@ -421,9 +421,10 @@ impl Builder {
     }
 
     fn find_cycle(&mut self) {
-        // A strongly connected component with more than one node is a cycle; opens and closes add
+        // A strongly connected component with more than one node is a cycle. Kosaraju, not Tarjan: petgraph writes
+        // the latter as a recursion, and a chain of thousands of steps would overflow the stack. Opens and closes add
         // an edge open -> close where a scope is empty, which is reported elsewhere.
-        let components = petgraph::algo::tarjan_scc(&self.graph);
+        let components = petgraph::algo::kosaraju_scc(&self.graph);
         for component in components.into_iter().filter(|it| it.len() > 1) {
             let inside: BTreeSet<_> = component.iter().copied().collect();
             let start = *inside.iter().next().expect("a component is not empty");

@@ -54,7 +54,7 @@ pub enum Reason {
     RetryAt {
         at: Timestamp,
         attempt: u32,
-        after: Box<Reason>,
+        after: Box<Self>,
     },
     FlowPaused {
         by: String,

@@ -150,8 +150,8 @@ pub struct TriggerSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerExpr {
-    AnyOf(Vec<TriggerExpr>),
-    AllOf(Vec<TriggerExpr>),
+    AnyOf(Vec<Self>),
+    AllOf(Vec<Self>),
     Leaf(TriggerLeaf),
 }
 
@@ -372,7 +372,7 @@ pub enum Route {
 }
 
 /// Retries of a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
     /// Retries, not attempts: 3 means up to 4 attempts, as in Metaflow. At most 100.
     pub times: u32,
@@ -388,15 +388,6 @@ pub struct Backoff {
     pub multiplier_percent: u32,
     /// In hundredths: 10 is a tenth either way, by a hash of the attempt.
     pub jitter_percent: u32,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            times: 0,
-            backoff: Backoff::default(),
-        }
-    }
 }
 
 impl Default for Backoff {
