@@ -1,0 +1,469 @@
+//! The command line: every command, option and exit code.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// What is printed below the help of the whole program.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    what was asked about has failed: the run failed, `check` found errors, `doctor` found a fault
+  2    the command line is not understood
+  3    not found: no such flow, run, task or event
+  4    refused: wrong parameters, the flow's strategy, a conflict, a missing token
+  5    no daemon answers
+  6    something broke: storage, the daemon, the network
+  130  interrupted";
+
+/// Where the daemon is when nobody says otherwise.
+pub(crate) const SERVER: &str = "http://127.0.0.1:8320";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dalsegno",
+    version,
+    about = "Plays the score: an event-driven workflow scheduler",
+    after_help = EXIT_CODES,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The daemon to talk to
+    #[arg(long, global = true, value_name = "URL", env = "DALSEGNO_SERVER", default_value = SERVER, hide_default_value = false, hide_env_values = true)]
+    pub(crate) server: String,
+    /// The daemon's token, if it has one; better given by the environment, which other users cannot read
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "DALSEGNO_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+/// When output has colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the daemon: load the flow files, run what is due, serve page and API
+    Up(UpArgs),
+    /// Check flow files; needs no daemon
+    Check(CheckArgs),
+    /// Start a run
+    Run(RunArgs),
+    /// List runs, newest first
+    Runs(RunsArgs),
+    /// Show a run: its steps, how long they took, why they ended as they did
+    Show(ShowArgs),
+    /// Print what the tasks of a run wrote
+    Logs(LogsArgs),
+    /// List flows, or show one
+    Flows(FlowsArgs),
+    /// Show what runs next
+    Next(NextArgs),
+    /// Explain why a flow does not run, or why a run stands as it does
+    Why(WhyArgs),
+    /// List when a flow ought to have run, and what came of it
+    Occurrences(OccurrencesArgs),
+    /// Stop a run
+    Cancel(CancelArgs),
+    /// Go on with a run that has failed; what was finished is kept
+    Resume(ResumeArgs),
+    /// Pause a flow: until it is unpaused no schedule and no trigger starts it
+    Pause(PauseArgs),
+    /// Let schedules and triggers start a paused flow again
+    Unpause(UnpauseArgs),
+    /// Send events, and look at those that came
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Bring a database up to this version's schema
+    Migrate(MigrateArgs),
+    /// Look at everything Dalsegno needs, and say what to do where something is amiss
+    Doctor(DoctorArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Keep local attempts; started by the daemon
+    #[command(hide = true)]
+    Keeper(KeeperArgs),
+}
+
+/// `dalsegno up`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+The page is then at http://127.0.0.1:8320. Ctrl-C stops the daemon; running tasks go on, and the next `up` takes them over.
+Options win over the configuration file, and that wins over the defaults.")]
+pub(crate) struct UpArgs {
+    /// Where the flow files are
+    #[arg(value_name = "FLOWS_DIR", default_value = "flows")]
+    pub(crate) flows_dir: PathBuf,
+    /// The port to listen on; 0 takes a free one [default: 8320]
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+    /// The address to listen on; other than loopback needs a token [default: 127.0.0.1]
+    #[arg(long, value_name = "H")]
+    pub(crate) host: Option<String>,
+    /// Where state, logs and checkpoints are kept [default: .dalsegno]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The configuration file [default: dalsegno.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A PostgreSQL database instead of SQLite: postgres://user:password@host:port/database
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DALSEGNO_DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub(crate) database: Option<String>,
+    /// How log lines look [default: text]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        env = "DALSEGNO_LOG_FORMAT",
+        hide_env_values = true
+    )]
+    pub(crate) log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,dalsegno_engine=debug [default: info]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "DALSEGNO_LOG",
+        hide_env_values = true
+    )]
+    pub(crate) log_level: Option<String>,
+    /// The global option of that name.
+    #[arg(skip)]
+    pub(crate) token: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// `--json`
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Json {
+    /// Print the API's JSON; lists are {"items": […], "next": cursor or null}
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `dalsegno check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Flow files, and folders of them [default: flows]
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Print the JSON Schema of flow files, for editors
+    #[arg(long, conflicts_with_all = ["paths", "json"])]
+    pub(crate) schema: bool,
+    /// Print findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `dalsegno run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --wait the exit code is 0 when the run succeeded, else 1. Ctrl-C ends the waiting, not the run.")]
+pub(crate) struct RunArgs {
+    pub(crate) flow: String,
+    /// A parameter; may be given several times
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub(crate) params: Vec<(String, String)>,
+    /// Wait until the run has ended, and show how it goes
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Start at most one run for this key, however often it is asked for
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno runs`
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// Only runs of this flow
+    #[arg(long, value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+    /// Only runs in this state; several with commas; `finished` and `unfinished` stand for groups
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<String>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `--limit`
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Limit {
+    /// How many at most
+    #[arg(long = "limit", value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) count: u32,
+}
+
+/// `dalsegno show`
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// A run's number, or a flow's name for its newest run
+    pub(crate) run: String,
+    /// List every task on a line of its own
+    #[arg(long)]
+    pub(crate) tasks: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno logs`
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// A run's number, or a flow's name for its newest run
+    pub(crate) run: String,
+    /// A task such as train or train[3]; without one, all tasks of the run
+    pub(crate) task: Option<String>,
+    /// Which attempt, counted from 1 [default: the newest]
+    #[arg(long, value_name = "N", requires = "task", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempt: Option<u32>,
+    /// Go on printing until the run (or task) has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only standard error
+    #[arg(long)]
+    pub(crate) stderr: bool,
+    /// Only standard output
+    #[arg(long, conflicts_with = "stderr")]
+    pub(crate) stdout: bool,
+}
+
+/// `dalsegno flows`
+#[derive(Debug, Args)]
+pub(crate) struct FlowsArgs {
+    /// Show this flow: its steps, parameters, schedules and triggers
+    pub(crate) flow: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno next`
+#[derive(Debug, Args)]
+pub(crate) struct NextArgs {
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno why`
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// A flow's name or a run's number
+    #[arg(value_name = "FLOW|RUN")]
+    pub(crate) subject: String,
+    /// For a flow: what ought to have happened at this moment, such as 2026-11-22T06:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno occurrences`
+#[derive(Debug, Args)]
+pub(crate) struct OccurrencesArgs {
+    pub(crate) flow: String,
+    /// Only those due at this time or later, such as 2026-11-22T06:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only those due before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno cancel`
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// A run's number
+    pub(crate) run: String,
+    /// Why, for those who ask later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `dalsegno resume`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The same run goes on with new attempts: tasks that succeeded keep their outputs, the others are repeated.
+With --from, that step and all that follows it are repeated, too.")]
+pub(crate) struct ResumeArgs {
+    /// A run's number
+    pub(crate) run: String,
+    /// Repeat this step and all that follows, even what has succeeded
+    #[arg(long, value_name = "STEP")]
+    pub(crate) from: Option<String>,
+    /// Wait until the run has ended, and show how it goes
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// `dalsegno pause`
+#[derive(Debug, Args)]
+pub(crate) struct PauseArgs {
+    pub(crate) flow: String,
+    /// Why, for those who ask later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `dalsegno unpause`
+#[derive(Debug, Args)]
+pub(crate) struct UnpauseArgs {
+    pub(crate) flow: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Send an event, and say what it started
+    Emit(EmitArgs),
+    /// List events, newest first
+    List(EventsArgs),
+}
+
+/// `dalsegno events emit`
+#[derive(Debug, Args)]
+pub(crate) struct EmitArgs {
+    /// The event's type, such as orders.corrected
+    #[arg(value_name = "TYPE")]
+    pub(crate) kind: String,
+    /// What it tells, as JSON
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(crate) data: String,
+    /// Where it comes from
+    #[arg(long, value_name = "SOURCE", default_value = "/dalsegno/cli")]
+    pub(crate) source: String,
+    /// Its id; the same source and id twice is one event [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// What it is about
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) subject: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno events list`
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// Only events from this source
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Option<String>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno migrate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+`up` does the same when it starts. Migrations go forward only: make a backup before.")]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// Which database.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// A PostgreSQL database: postgres://user:password@host:port/database
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DALSEGNO_DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub(crate) database: Option<String>,
+    /// The data folder, where the SQLite database is [default: .dalsegno]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The configuration file [default: dalsegno.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `dalsegno doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Where the flow files are
+    #[arg(value_name = "FLOWS_DIR", default_value = "flows")]
+    pub(crate) flows_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `dalsegno completions`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For bash: dalsegno completions bash > ~/.local/share/bash-completion/completions/dalsegno"
+)]
+pub(crate) struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `dalsegno keeper`
+#[derive(Debug, Args)]
+pub(crate) struct KeeperArgs {
+    /// The keeper's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("NAME=VALUE is expected, such as day=2026-11-22".to_owned()),
+    }
+}

@@ -1,0 +1,11 @@
+//! Talking to a daemon over its API.
+
+mod failure;
+mod http;
+mod live;
+mod model;
+
+pub(crate) use failure::{Exit, Failure, Result};
+pub(crate) use http::{Client, Listing, path, typed};
+pub(crate) use live::Live;
+pub(crate) use model::*;

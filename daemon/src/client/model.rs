@@ -1,0 +1,239 @@
+//! What the API tells, as far as the command line shows it. Members that are not needed are not named,
+//! and words that a newer daemon may add to (states, kinds) stay text.
+
+use dalsegno_scheduler::Timestamp;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+
+/// An instant in RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let at = Timestamp::parse_rfc3339(&text);
+        at.map(Self)
+            .ok_or_else(|| de::Error::custom(format!("`{text}` is not an instant")))
+    }
+}
+
+/// Why something is as it is.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Reason {
+    pub(crate) code: String,
+    #[serde(default)]
+    text: Option<String>,
+}
+
+impl Reason {
+    /// In words.
+    pub(crate) fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or(&self.code)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) id: String,
+    pub(crate) flow: String,
+    #[serde(default)]
+    pub(crate) version: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) generation: u32,
+    #[serde(default)]
+    pub(crate) params: Map<String, Value>,
+    #[serde(default)]
+    pub(crate) trigger: String,
+    #[serde(default)]
+    pub(crate) interval: Option<Interval>,
+    #[serde(default)]
+    pub(crate) reason: Option<Reason>,
+    pub(crate) created_at: Time,
+    #[serde(default)]
+    pub(crate) started_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) finished_at: Option<Time>,
+}
+
+impl Run {
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished_at.is_some()
+    }
+    pub(crate) fn succeeded(&self) -> bool {
+        self.state == "succeeded"
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Interval {
+    pub(crate) start: Time,
+    pub(crate) end: Time,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) task: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) attempt: u32,
+    #[serde(default)]
+    pub(crate) reason: Option<Reason>,
+    #[serde(default)]
+    pub(crate) ready_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) started_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) finished_at: Option<Time>,
+}
+
+impl Task {
+    /// The step it belongs to: `fit` of `fit[3.0]@2`.
+    pub(crate) fn step(&self) -> &str {
+        let end = self.task.find(['[', '@']).unwrap_or(self.task.len());
+        &self.task[..end]
+    }
+    /// Its place in the step: `[3.0]@2`, or nothing.
+    pub(crate) fn place(&self) -> &str {
+        &self.task[self.step().len()..]
+    }
+    /// How many foreach it is in.
+    pub(crate) fn depth(&self) -> usize {
+        let path = self
+            .place()
+            .strip_prefix('[')
+            .and_then(|it| it.split_once(']'));
+        path.map_or(0, |(path, _)| path.split('.').count())
+    }
+    /// Its result stands, and a resume keeps it.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state.as_str(), "succeeded" | "caught")
+    }
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_done() || matches!(self.state.as_str(), "failed" | "cancelled" | "skipped")
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Flow {
+    pub(crate) name: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) file: String,
+    #[serde(default)]
+    pub(crate) active_version: Option<String>,
+    #[serde(default)]
+    pub(crate) invalid: Option<String>,
+    #[serde(default)]
+    pub(crate) paused: Option<Paused>,
+    #[serde(default)]
+    pub(crate) description: Option<String>,
+    #[serde(default)]
+    pub(crate) owner: Option<String>,
+    /// In words, what starts it.
+    #[serde(default)]
+    pub(crate) starts: Option<String>,
+    #[serde(default)]
+    pub(crate) next_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) unfinished_runs: u64,
+    #[serde(default)]
+    pub(crate) steps: Vec<Step>,
+    #[serde(default)]
+    pub(crate) edges: Vec<(String, String)>,
+    #[serde(default)]
+    pub(crate) params: Vec<Param>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Paused {
+    pub(crate) by: String,
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) name: String,
+    /// The foreach it belongs to.
+    #[serde(default)]
+    pub(crate) foreach: Option<String>,
+    #[serde(default)]
+    pub(crate) when: Option<Value>,
+    #[serde(default)]
+    pub(crate) retries: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Param {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) default: Option<Value>,
+    #[serde(default)]
+    pub(crate) description: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Occurrence {
+    pub(crate) flow: String,
+    pub(crate) trigger: String,
+    pub(crate) due_at: Time,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) reason: Option<Reason>,
+    #[serde(default)]
+    pub(crate) run: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) seq: u64,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) source: String,
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) subject: Option<String>,
+    pub(crate) received_at: Time,
+    #[serde(default)]
+    pub(crate) data: Value,
+    #[serde(default)]
+    pub(crate) matches: Vec<Match>,
+}
+
+/// What became of an event at one trigger.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Match {
+    pub(crate) flow: String,
+    pub(crate) trigger: String,
+    pub(crate) outcome: String,
+    #[serde(default)]
+    pub(crate) reason: Option<Reason>,
+    #[serde(default)]
+    pub(crate) run: Option<String>,
+}
+
+/// One entry of an answer to `why`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Explanation {
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    #[serde(default)]
+    pub(crate) until: Option<Time>,
+    #[serde(default)]
+    pub(crate) cure: Option<String>,
+}
+
+/// One entry of a run's journal.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) seq: u64,
+    pub(crate) at: Time,
+    /// The row's kind and its new state: `task.running`.
+    pub(crate) kind: String,
+    /// The row after the change, as the daemon stores it.
+    pub(crate) body: String,
+}

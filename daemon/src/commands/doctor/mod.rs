@@ -1,0 +1,38 @@
+//! `dalsegno doctor`: looks, and changes nothing.
+
+mod daemon;
+mod machine;
+mod storage;
+
+use super::migrate::Place;
+use crate::cli::{DoctorArgs, Global};
+use crate::client::{Exit, Result};
+use crate::output::{Finding, Health, diagnosis, print, print_json, say};
+use serde_json::json;
+
+pub(super) fn doctor(args: &DoctorArgs, global: &Global) -> Result<Exit> {
+    let place = Place::of(&args.store)?;
+    let mut findings = daemon::look(global, &place);
+    findings.extend(storage::look(&place));
+    findings.push(machine::flows(&args.flows_dir));
+    findings.push(machine::python());
+    findings.push(machine::open_files());
+    findings.push(machine::clock());
+    if args.json {
+        print_json(&json!({ "items": findings, "next": null }))?;
+    } else {
+        print(&diagnosis(&findings))?;
+    }
+    let count = |health| findings.iter().filter(|it| it.health == health).count();
+    let summary = match (count(Health::Fail), count(Health::Warn)) {
+        (0, 0) => "all is well".to_owned(),
+        (0, warnings) => format!("nothing is broken; {warnings} to look at"),
+        (faults, 0) => format!("{faults} to repair"),
+        (faults, warnings) => format!("{faults} to repair, {warnings} to look at"),
+    };
+    say(&summary);
+    let failed = findings
+        .iter()
+        .any(|it: &Finding| it.health == Health::Fail);
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}

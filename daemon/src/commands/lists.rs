@@ -1,0 +1,83 @@
+//! Commands that print a list.
+
+use crate::cli::{FlowsArgs, NextArgs, OccurrencesArgs, RunsArgs};
+use crate::client::{Client, Exit, Listing, Result, path, typed};
+use crate::output::{self, Screen, print, print_json, say};
+
+/// `dalsegno runs`
+pub(super) fn runs(client: &Client, args: &RunsArgs) -> Result<Exit> {
+    let flow = args.flow.as_deref().map(|it| ("flow", it));
+    let state = args.state.as_deref().map(|it| ("state", it));
+    let query: Vec<_> = flow.into_iter().chain(state).collect();
+    let list = client.list("/api/v1/runs", &query, args.limit.count as usize)?;
+    if args.json.json {
+        return json(&list);
+    }
+    print(&output::runs(&Screen::of_stdout(), &list.typed()?))?;
+    more(&list);
+    Ok(Exit::Done)
+}
+
+/// `dalsegno flows`
+pub(super) fn flows(client: &Client, args: &FlowsArgs) -> Result<Exit> {
+    let screen = Screen::of_stdout();
+    if let Some(name) = &args.flow {
+        let flow = client.get(&path(&["flows", name]), &[])?;
+        match args.json.json {
+            true => print_json(&flow)?,
+            false => print(&output::flow(&screen, &typed(flow)?))?,
+        }
+        return Ok(Exit::Done);
+    }
+    let mut answer = client.get("/api/v1/flows", &[])?;
+    if args.json.json {
+        print_json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    print(&output::flows(
+        &screen,
+        &typed::<Vec<_>>(answer["items"].take())?,
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// `dalsegno next`
+pub(super) fn next(client: &Client, args: &NextArgs) -> Result<Exit> {
+    let limit = args.limit.count.min(1_000).to_string();
+    let mut answer = client.get("/api/v1/next", &[("limit", &limit)])?;
+    match args.json.json {
+        true => print_json(&answer)?,
+        false => {
+            let items: Vec<_> = typed(answer["items"].take())?;
+            print(&output::next(&Screen::of_stdout(), &items))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// `dalsegno occurrences`
+pub(super) fn occurrences(client: &Client, args: &OccurrencesArgs) -> Result<Exit> {
+    let from = args.from.as_deref().map(|it| ("from", it));
+    let to = args.to.as_deref().map(|it| ("to", it));
+    let query: Vec<_> = from.into_iter().chain(to).collect();
+    let place = path(&["flows", &args.flow, "occurrences"]);
+    let list = client.list(&place, &query, args.limit.count as usize)?;
+    if args.json.json {
+        return json(&list);
+    }
+    print(&output::occurrences(&Screen::of_stdout(), &list.typed()?))?;
+    more(&list);
+    Ok(Exit::Done)
+}
+
+pub(super) fn json(list: &Listing) -> Result<Exit> {
+    print_json(&list.json())?;
+    Ok(Exit::Done)
+}
+
+/// Says that the list goes on.
+pub(super) fn more(list: &Listing) {
+    if list.next.is_some() {
+        say("there are more; ask for them with --limit");
+    }
+}

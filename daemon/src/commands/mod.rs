@@ -1,0 +1,118 @@
+//! The commands: each asks, each prints; what it prints is made in [`crate::output`].
+
+mod act;
+mod check;
+mod doctor;
+mod events;
+mod follow;
+mod lists;
+mod logs;
+mod migrate;
+mod resume;
+mod run;
+mod show;
+mod watch;
+mod why;
+
+use crate::cli::{Cli, Command, CompletionsArgs, EventsCommand, KeeperArgs, UpArgs};
+use crate::client::{Client, Exit, Failure, Result, Run, path};
+use crate::output::{choose_color, complain, print};
+use clap::CommandFactory;
+use std::process::ExitCode;
+
+/// Does what the command line asks for.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    choose_color(cli.global.color);
+    let done = match cli.command {
+        Command::Up(args) => {
+            let token = cli.global.token;
+            return up(&UpArgs { token, ..args });
+        }
+        Command::Keeper(args) => keeper(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Completions(args) => completions(&args),
+        Command::Migrate(args) => migrate::migrate(&args),
+        Command::Doctor(args) => doctor::doctor(&args, &cli.global),
+        command => Client::new(&cli.global).and_then(|client| ask(&client, &command)),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            complain(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Commands that a daemon answers.
+fn ask(client: &Client, command: &Command) -> Result<Exit> {
+    match command {
+        Command::Run(args) => run::run(client, args),
+        Command::Runs(args) => lists::runs(client, args),
+        Command::Show(args) => show::show(client, args),
+        Command::Logs(args) => logs::logs(client, args),
+        Command::Flows(args) => lists::flows(client, args),
+        Command::Next(args) => lists::next(client, args),
+        Command::Why(args) => why::why(client, args),
+        Command::Occurrences(args) => lists::occurrences(client, args),
+        Command::Cancel(args) => act::cancel(client, args),
+        Command::Resume(args) => resume::resume(client, args),
+        Command::Pause(args) => act::pause(client, args),
+        Command::Unpause(args) => act::unpause(client, args),
+        Command::Events(EventsCommand::Emit(args)) => events::emit(client, args),
+        Command::Events(EventsCommand::List(args)) => events::list(client, args),
+        Command::Up(_)
+        | Command::Keeper(_)
+        | Command::Check(_)
+        | Command::Completions(_)
+        | Command::Migrate(_)
+        | Command::Doctor(_) => unreachable!("commands without a daemon are done before"),
+    }
+}
+
+fn up(args: &UpArgs) -> ExitCode {
+    crate::up::up(args).unwrap_or_else(|error| {
+        complain(&Failure::new(Exit::Broken, format!("{error:#}")));
+        Exit::Broken.into()
+    })
+}
+
+fn keeper(args: &KeeperArgs) -> Result<Exit> {
+    match dalsegno_executor::keeper::run(&args.dir) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => Err(Failure::new(Exit::Broken, error.to_string())),
+    }
+}
+
+fn completions(args: &CompletionsArgs) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "dalsegno", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Done)
+}
+
+/// A run by its number, or the newest run of a flow by the flow's name.
+fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
+    if name.bytes().all(|it| it.is_ascii_digit()) {
+        return client.get(&path(&["runs", name]), &[]);
+    }
+    let mut newest = client.list("/api/v1/runs", &[("flow", name)], 1)?;
+    newest.items.pop().ok_or_else(|| {
+        let text = format!("flow {name} has not run yet");
+        Failure::new(Exit::NotFound, text).help(format!("start it with `dalsegno run {name}`"))
+    })
+}
+
+/// The flow of a run, if its active version is still the run's.
+fn flow_of(client: &Client, run: &Run) -> Option<crate::client::Flow> {
+    let flow: crate::client::Flow = client.get_as(&path(&["flows", &run.flow])).ok()?;
+    (flow.active_version.as_deref() == Some(&run.version)).then_some(flow)
+}
+
+/// Who asks, for the journal.
+fn by() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    user.ok()
+        .filter(|it| !it.is_empty())
+        .unwrap_or_else(|| "cli".to_owned())
+}

@@ -1,0 +1,72 @@
+//! `dalsegno run`
+
+use super::{by, watch};
+use crate::cli::RunArgs;
+use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
+use crate::output::{self, Screen, print, print_json, say};
+use serde_json::{Map, Value, json};
+
+pub(super) fn run(client: &Client, args: &RunArgs) -> Result<Exit> {
+    let params = params(client, args)?;
+    let body = json!({ "params": params, "by": by() });
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(args.key.as_deref().map(|it| ("idempotency-key", it)));
+    let answer = client.post_with(&path(&["flows", &args.flow, "runs"]), &headers, &body)?;
+    if answer["started"] == Value::Bool(false) {
+        return not_started(args, &answer);
+    }
+    if !args.wait {
+        match args.json.json {
+            true => print_json(&answer)?,
+            false => print(&format!(
+                "{}\n",
+                output::verdict(&typed::<Run>(answer)?, &Screen::of_stdout())
+            ))?,
+        }
+        return Ok(Exit::Done);
+    }
+    let run: Run = typed(answer)?;
+    watch::to_the_end(client, &run.id, 0, args.json.json)
+}
+
+/// Command lines know text only, and the daemon reads it as the parameter's type. What is declared as
+/// JSON is read here, because there text is a value of its own.
+fn params(client: &Client, args: &RunArgs) -> Result<Map<String, Value>> {
+    if args.params.is_empty() {
+        return Ok(Map::new());
+    }
+    let flow: Flow = client.get_as(&path(&["flows", &args.flow]))?;
+    let mut params = Map::new();
+    for (name, text) in &args.params {
+        let is_json = flow
+            .params
+            .iter()
+            .any(|it| it.name == *name && it.kind == "json");
+        let value = match is_json {
+            false => Value::String(text.clone()),
+            true => serde_json::from_str(text).map_err(|error| {
+                let text = format!("parameter {name} is not JSON: {error}");
+                Failure::new(Exit::Refused, text).help(format!(
+                    "text needs quotes of its own: -p '{name}=\"text\"'"
+                ))
+            })?,
+        };
+        if params.insert(name.clone(), value).is_some() {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("parameter {name} is given twice"),
+            ));
+        }
+    }
+    Ok(params)
+}
+
+/// The wish is on record, but no run came of it.
+fn not_started(args: &RunArgs, answer: &Value) -> Result<Exit> {
+    if args.json.json {
+        print_json(answer)?;
+    }
+    let reason = answer["reason"]["text"].as_str().unwrap_or("refused");
+    say(&format!("{} was not started: {reason}", args.flow));
+    Ok(Exit::Refused)
+}

@@ -1,0 +1,144 @@
+//! Flows: the list, and one of them.
+
+use super::screen::Screen;
+use super::table::Column::{Extra, Firm, Soft};
+use super::table::table;
+use super::time::{absolute, relative};
+use super::tone::{self, Tone};
+use crate::client::Flow;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// All flows.
+pub(crate) fn flows(screen: &Screen, flows: &[Flow]) -> String {
+    if flows.is_empty() {
+        return "no flows; put a flow file into the flows folder, it is loaded at once\n"
+            .to_owned();
+    }
+    let rows = flows.iter().map(|it| {
+        let next = it.next_at.map(|at| relative(at, screen.now));
+        let runs = match it.unfinished_runs {
+            0 => String::new(),
+            runs => runs.to_string(),
+        };
+        vec![
+            Tone::Strong.cell(&it.name),
+            Tone::of(&it.state).cell(tone::words(&it.state)),
+            Tone::Plain.cell(next.unwrap_or_default()),
+            Tone::Plain.cell(runs),
+            Tone::Quiet.cell(it.starts.as_deref().unwrap_or_default()),
+        ]
+    });
+    table(
+        screen,
+        &[
+            Firm("flow"),
+            Firm("state"),
+            Firm("next"),
+            Extra("running"),
+            Soft("starts"),
+        ],
+        rows.collect(),
+    )
+}
+
+/// One flow with all that it declares.
+pub(crate) fn flow(screen: &Screen, flow: &Flow) -> String {
+    let mut text = format!(
+        "{}  {}\n",
+        Tone::Strong.paint(&flow.name),
+        tone::state(&flow.state)
+    );
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(
+                text,
+                "  {} {value}",
+                Tone::Quiet.paint(&format!("{name:<8}"))
+            );
+        }
+    };
+    line(
+        "about",
+        flow.description.as_deref().map_or("", |it| it.trim()),
+    );
+    line("owner", flow.owner.as_deref().unwrap_or_default());
+    line("file", &flow.file);
+    line(
+        "version",
+        flow.active_version.as_deref().unwrap_or_default(),
+    );
+    line("starts", flow.starts.as_deref().unwrap_or_default());
+    let next = flow
+        .next_at
+        .map(|it| format!("{}, {}", relative(it, screen.now), absolute(it)));
+    line("next", &next.unwrap_or_default());
+    if let Some(paused) = &flow.paused {
+        let reason = paused.reason.as_ref().map(|it| format!(": {it}"));
+        line(
+            "paused",
+            &format!("by {}{}", paused.by, reason.unwrap_or_default()),
+        );
+    }
+    line("invalid", flow.invalid.as_deref().unwrap_or_default());
+    if !flow.params.is_empty() {
+        let rows = flow.params.iter().map(|it| {
+            let default = it.default.as_ref().map(plain);
+            vec![
+                Tone::Plain.cell(&it.name),
+                Tone::Quiet.cell(&it.kind),
+                Tone::Plain.cell(default.unwrap_or_else(|| "must be given".to_owned())),
+                Tone::Quiet.cell(it.description.as_deref().unwrap_or_default()),
+            ]
+        });
+        text.push('\n');
+        text.push_str(&table(
+            screen,
+            &[
+                Firm("parameter"),
+                Firm("type"),
+                Soft("default"),
+                Soft("about"),
+            ],
+            rows.collect(),
+        ));
+    }
+    if !flow.steps.is_empty() {
+        let rows = flow.steps.iter().map(|it| {
+            let after = flow.edges.iter().filter(|(_, to)| *to == it.name);
+            let after: Vec<&str> = after.map(|(from, _)| from.as_str()).collect();
+            let retries = match it.retries {
+                0 => String::new(),
+                times => times.to_string(),
+            };
+            vec![
+                Tone::Plain.cell(&it.name),
+                Tone::Quiet.cell(after.join(", ")),
+                Tone::Quiet.cell(it.foreach.as_deref().unwrap_or_default()),
+                Tone::Quiet.cell(it.when.as_ref().map(plain).unwrap_or_default()),
+                Tone::Quiet.cell(retries),
+            ]
+        });
+        text.push('\n');
+        text.push_str(&table(
+            screen,
+            &[
+                Firm("step"),
+                Soft("after"),
+                Firm("foreach"),
+                Soft("when"),
+                Extra("retries"),
+            ],
+            rows.collect(),
+        ));
+    }
+    text
+}
+
+/// A value without the quotes of JSON.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,29 @@
+//! What people see: text from the API's answers. All of it is pure but [`screen`].
+
+mod diagnosis;
+mod events;
+mod flows;
+mod gantt;
+mod next;
+mod plan;
+mod progress;
+mod runs;
+mod screen;
+mod show;
+mod table;
+mod time;
+mod tone;
+mod why;
+
+pub(crate) use diagnosis::{Finding, Health, diagnosis};
+pub(crate) use events::{emitted, events};
+pub(crate) use flows::{flow, flows};
+pub(crate) use next::{next, occurrences};
+pub(crate) use plan::plan;
+pub(crate) use progress::Tally;
+pub(crate) use runs::{runs, verdict};
+pub(crate) use screen::{Screen, choose_color, complain, print, print_json, print_raw, say};
+pub(crate) use show::{show, tasks};
+pub(crate) use time::relative as when;
+pub(crate) use tone::{Tone, state};
+pub(crate) use why::why;
