@@ -53,9 +53,10 @@ enum Touched {
     Task(TaskKey),
 }
 
-/// How many timers one input may fire: a bound on the size of one decision. What is left fires with
-/// the next input; `next_deadline` is then in the past.
-const TIMERS_MAX: usize = 10_000;
+/// How many timers one input may fire, so that thousands that are due at once do not keep the first
+/// process waiting for the last row. What is left fires with the next input; `next_deadline` is then in
+/// the past, and the engine comes back at once.
+const TIMERS_MAX: usize = 1_000;
 
 impl Draft {
     pub(super) fn new(s: Scheduler, now: Timestamp) -> Self {
