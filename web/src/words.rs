@@ -65,7 +65,7 @@ pub(crate) fn schedule_detail(spec: &ScheduleSpec) -> String {
         Misfire::Latest => "the latest is caught up",
         Misfire::All => "all are caught up",
     };
-    let mut parts = vec![spec.name.to_string(), spec.timezone.clone()];
+    let mut parts = vec![spec.name.to_string()];
     if spec.jitter.0 > 0 {
         parts.push(format!("up to {} later", spec.jitter));
     }

@@ -19,7 +19,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use dalsegno_scheduler::row::{FlowRow, HalfMatchRow, OccurrenceRow};
 use dalsegno_scheduler::spec::{Command, TriggerSpec};
-use dalsegno_scheduler::{Flow, Scheduler, Timestamp};
+use dalsegno_scheduler::{Explanation, Flow, Reason, Scheduler, Timestamp};
 use dalsegno_store::{Cursor, OccurrenceFilter, RunFilter};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,7 +107,11 @@ pub(super) async fn build(
                 .unwrap_or_default();
             format!("by {} {}{reason}", it.by, crate::text::relative(it.at, now))
         }),
-        whys: whys.into_iter().map(|it| why_line(it, now)).collect(),
+        whys: whys
+            .into_iter()
+            .filter(is_news)
+            .map(|it| why_line(it, now))
+            .collect(),
         graph,
         graph_note: flow.map(|it| note(it)).unwrap_or_default(),
         schedules: flow.map(|it| schedules(it)).unwrap_or_default(),
@@ -132,6 +136,22 @@ pub(super) async fn build(
         source,
         href,
     })
+}
+
+/// What the rest of the page does not say: pauses and errors have a place of their own, tasks are on the pages of
+/// their runs, and what comes next stands beside schedules and triggers.
+fn is_news(why: &Explanation) -> bool {
+    let of_task = why.subject.contains(", task ");
+    let told_elsewhere = matches!(
+        why.reason,
+        None | Some(
+            Reason::FlowPaused { .. }
+                | Reason::FlowInvalid { .. }
+                | Reason::FlowRemoved
+                | Reason::WaitingFor { .. }
+        )
+    );
+    !of_task && !told_elsewhere
 }
 
 fn note(flow: &Flow) -> String {
@@ -222,14 +242,18 @@ fn sets(view: &Scheduler, flow: &Flow, trigger: &TriggerSpec, now: Timestamp) ->
             )
         });
         let arrived: Vec<String> = arrived.collect();
+        let key = match key {
+            "" => String::new(),
+            key => format!(" of {key}"),
+        };
         let expires = filled.iter().filter_map(|it| it.expires_at).min();
         let expires = expires
             .map(|it| format!(" · expires {}", told(it, now)))
             .unwrap_or_default();
         Html(format!(
-            "<b>waiting for {}</b> ({}; {}){expires}",
+            "<b>waiting for {}</b>{} ({}){expires}",
             escape(&missing.join(" and ")),
-            escape(key),
+            escape(&key),
             arrived.join(", ")
         ))
     };

@@ -73,11 +73,9 @@ pub(super) async fn build(
             .collect(),
         facts: facts(&run, now),
         why_title: why_title(run.state),
-        // A run that went well needs no explanation.
-        whys: whys
+        whys: shown_whys(whys, &run)
             .into_iter()
-            .filter(|_| run.state != RunState::Succeeded)
-            .map(|it| why_line(shortened(it, &run), now))
+            .map(|it| why_line(it, now))
             .collect(),
         graph: drawn,
         graph_note: tasks.told(),
@@ -98,19 +96,39 @@ pub(super) async fn build(
 const fn why_title(state: RunState) -> &'static str {
     match state {
         RunState::Queued => "Why it waits",
-        RunState::Running | RunState::Cancelling => "What it does now",
+        RunState::Running => "What waits",
+        RunState::Cancelling => "What it does now",
         _ => "Why it ended so",
     }
 }
 
-/// On the run's own page its number goes without saying.
-fn shortened(why: Explanation, run: &RunRow) -> Explanation {
+/// What is worth saying: nothing of a run that went well; of a live one what waits, and tasks that wait for the
+/// same together. On the run's own page its number goes without saying.
+fn shown_whys(whys: Vec<Explanation>, run: &RunRow) -> Vec<Explanation> {
     let prefix = format!("run {}, ", run.id);
-    let subject = match why.subject.strip_prefix(&prefix) {
-        Some(rest) => rest.to_owned(),
-        None => why.subject,
-    };
-    Explanation { subject, ..why }
+    let mut shown: Vec<(Explanation, usize)> = Vec::new();
+    for mut why in whys {
+        let is_dull = match run.state {
+            RunState::Succeeded => true,
+            RunState::Running => why.reason.is_none(),
+            _ => false,
+        };
+        if let Some(rest) = why.subject.strip_prefix(&prefix) {
+            why.subject = rest.to_owned();
+        }
+        match shown.last_mut() {
+            _ if is_dull => {}
+            Some((last, count)) if last.text == why.text => *count += 1,
+            _ => shown.push((why, 1)),
+        }
+    }
+    let grouped = shown.into_iter().map(|(mut why, count)| {
+        if count > 1 {
+            why.subject = format!("{} and {} more", why.subject, count - 1);
+        }
+        why
+    });
+    grouped.collect()
 }
 
 fn facts(run: &RunRow, now: Timestamp) -> Vec<Fact> {

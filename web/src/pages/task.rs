@@ -94,7 +94,7 @@ fn live_line(task: &TaskRow, here: u32, now: Timestamp) -> AttemptLine {
         here: task.attempt == here,
         state: state(task.state.as_str()),
         times: Html(format!("{at} · {so_far}")),
-        why: task.external_id.as_ref().map(|it| format!("process {it}")),
+        why: task.external_id.as_ref().map(ToString::to_string),
     }
 }
 
