@@ -47,7 +47,7 @@ fn pages_say_what_matters_without_scripts() {
             assert!(page.text.contains(word), "{path} does not say `{word}`");
         }
     }
-    let missing = daemon.api().get("/flows/no_such_flow").expect(404);
+    let missing = daemon.api().get_page("/flows/no_such_flow").expect(404);
     assert!(
         missing.content_type.starts_with("text/html"),
         "people get a page: {missing:?}"
@@ -95,11 +95,7 @@ fn browse(house: &House, daemon: &Daemon, path: &str) -> String {
             "--disable-dev-shm-usage",
             "--no-first-run",
         ])
-        .args([
-            "--enable-logging=stderr",
-            "--virtual-time-budget=2000",
-            "--dump-dom",
-        ])
+        .args(["--enable-logging=stderr", "--dump-dom"])
         .arg(format!(
             "--user-data-dir={}",
             house.path("browser").display()

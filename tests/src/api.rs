@@ -79,6 +79,16 @@ impl Api {
         Self::answer(self.agent.get(self.at_path(path)).call())
     }
 
+    /// Asks for a page as a browser does.
+    pub fn get_page(&self, path: &str) -> Answer {
+        Self::answer(
+            self.agent
+                .get(self.at_path(path))
+                .header("accept", "text/html")
+                .call(),
+        )
+    }
+
     /// Posts JSON.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.post_with(

@@ -110,13 +110,16 @@ impl Daemon {
         status.code().unwrap_or(-1)
     }
 
+    /// Reads what it prints up to the line that it is ready; gives the address that stands before.
     fn wait_for_url(&mut self) -> String {
         let start = Instant::now();
+        let mut url = None;
         while start.elapsed() < PATIENCE {
             match self.lines.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) => {
-                    if let Some(url) = url_in(&line) {
-                        return url;
+                    url = url.or_else(|| url_in(&line));
+                    if let Some(url) = url.as_ref().filter(|_| line.starts_with("ready")) {
+                        return url.clone();
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -130,7 +133,10 @@ impl Daemon {
                 );
             }
         }
-        panic!("the daemon does not say where it listens:\n{}", self.said());
+        panic!(
+            "the daemon does not say where it listens and that it is ready:\n{}",
+            self.said()
+        );
     }
 
     fn wait_until_ready(&self) {
