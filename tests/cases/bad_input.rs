@@ -133,7 +133,7 @@ fn bad_bodies_are_refused_with_a_code() {
         .problem(400);
     api.post_with(start, &json_type, br#"{"parms": {}}"#)
         .problem(400);
-    let oversize = format!(r#"{{"params": {{"x": "{}"}}}}"#, "x".repeat(16 << 20));
+    let oversize = format!(r#"{{"params": {{"x": "{}"}}}}"#, "x".repeat(1 << 20));
     // Asking first, so that the answer is not lost when the daemon does not read on.
     let asks_first = [
         ("content-type", "application/json"),
