@@ -20,7 +20,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 /// Whether a text is what [`encode`] gives.
 pub(crate) fn is_valid(text: &str) -> bool {
     let bare = text.trim_end_matches('=');
-    text.len() % 4 == 0
+    text.len().is_multiple_of(4)
         && text.len() - bare.len() <= 2
         && bare.bytes().all(|it| LETTERS.contains(&it))
 }

@@ -28,7 +28,7 @@ async fn log(
     let run = read::run(app.engine(), &id).await?;
     let task = read::task(app.engine(), &run, &task).await?;
     let number = query.parse("attempt", "an attempt's number, from 1")?;
-    let number: u32 = number.unwrap_or(task.attempt.max(1));
+    let number: u32 = number.unwrap_or_else(|| task.attempt.max(1));
     let stream: Option<Stream> = query.parse("stream", "stdout or stderr")?;
     let follow = query.parse("follow", "true or false")?.unwrap_or(false);
     let offset: Option<u64> = query.parse("offset", "a number of bytes")?;

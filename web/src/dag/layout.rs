@@ -73,7 +73,7 @@ impl Layout {
 struct Inside<'a> {
     shape: &'a Shape,
     areas: Vec<Area>,
-    frames: Vec<Option<Inside<'a>>>,
+    frames: Vec<Option<Self>>,
     paths: Vec<Vec<(f64, f64)>>,
     width: f64,
     height: f64,
