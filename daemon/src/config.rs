@@ -98,7 +98,9 @@ impl Settings {
         let port = args.port.or(file.port).unwrap_or(DEFAULT_PORT);
         let defaults = Core::default();
         let cores = std::thread::available_parallelism().map_or(2, |it| it.get() as u32);
-        let max_tasks = file.max_tasks.unwrap_or_else(|| (cores * 4).max(defaults.max_tasks));
+        let max_tasks = file
+            .max_tasks
+            .unwrap_or_else(|| (cores * 4).max(defaults.max_tasks));
         if max_tasks == 0 {
             bail!("`max_tasks = 0` in {DEFAULT_FILE} would let nothing run; give at least 1");
         }

@@ -116,7 +116,12 @@ fn name_of(engine: &EngineHandle, path: &Path) -> FlowName {
     if let Some(known) = engine.view().flows().find(|it| it.row.file == file) {
         return known.row.name.clone();
     }
-    let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = || {
+        path.file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let said = text.lines().take(200).find_map(|line| {
         let name = line.strip_prefix("flow:")?.split('#').next()?.trim();
@@ -150,7 +155,10 @@ pub(crate) fn watch(
                 () = stop.cancelled() => return,
                 change = changes.recv() => if change.is_none() { return },
             }
-            while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|it| it.is_some()) {}
+            while tokio::time::timeout(QUIET, changes.recv())
+                .await
+                .is_ok_and(|it| it.is_some())
+            {}
             match sync(&engine, &folder).await {
                 Ok(synced) => tell(&synced),
                 Err(error) => warn!("{error:#}; the flows stay as they are"),
@@ -169,8 +177,10 @@ fn concerns_flows(event: &notify::Event) -> bool {
         ending == "yaml" || ending == "yml"
     };
     // A folder that is moved away takes its files along without naming them.
-    let folder_gone = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(notify::event::ModifyKind::Name(_)))
-        && event.paths.iter().any(|path| path.extension().is_none());
+    let folder_gone = matches!(
+        event.kind,
+        EventKind::Remove(_) | EventKind::Modify(notify::event::ModifyKind::Name(_))
+    ) && event.paths.iter().any(|path| path.extension().is_none());
     folder_gone || event.paths.iter().any(is_flow_file)
 }
 
@@ -182,6 +192,9 @@ fn tell(synced: &Synced) {
         info!("flow {flow} is off: its file is gone");
     }
     for (file, message) in &synced.invalid {
-        warn!("{} is not valid; its last good version stays active\n{message}", file.display());
+        warn!(
+            "{} is not valid; its last good version stays active\n{message}",
+            file.display()
+        );
     }
 }

@@ -186,7 +186,10 @@ async fn begin(
             );
         }
         None => {
-            let _ = writeln!(said, "  role   another instance is in charge; this one serves pages");
+            let _ = writeln!(
+                said,
+                "  role   another instance is in charge; this one serves pages"
+            );
         }
     }
     let _ = writeln!(said, "  data   {database}");
@@ -210,10 +213,18 @@ fn next(engine: &EngineHandle) -> String {
         let left = (row.due_at - now).max(Span::ZERO);
         // Whole seconds are enough here.
         let left = Span::from_secs((left.0 + 999_999) / 1_000_000);
-        let _ = writeln!(said, "  {label:<5}  {} in {left} ({})", row.flow, clock(row.due_at));
+        let _ = writeln!(
+            said,
+            "  {label:<5}  {} in {left} ({})",
+            row.flow,
+            clock(row.due_at)
+        );
     }
     if said.is_empty() {
-        let _ = writeln!(said, "  next   nothing is scheduled; start a flow by hand: dalsegno run FLOW");
+        let _ = writeln!(
+            said,
+            "  next   nothing is scheduled; start a flow by hand: dalsegno run FLOW"
+        );
     }
     said
 }
