@@ -25,7 +25,6 @@ pub(crate) const SERVER: &str = "http://127.0.0.1:8320";
     version,
     about = "Plays the score: an event-driven workflow scheduler",
     after_help = EXIT_CODES,
-    propagate_version = true,
     max_term_width = 100
 )]
 pub(crate) struct Cli {
@@ -40,7 +39,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The daemon to talk to
-    #[arg(long, global = true, value_name = "URL", env = "DALSEGNO_SERVER", default_value = SERVER, hide_default_value = false, hide_env_values = true)]
+    #[arg(long, global = true, value_name = "URL", env = "DALSEGNO_SERVER", default_value = SERVER, hide_env_values = true)]
     pub(crate) server: String,
     /// The daemon's token, if it has one; better given by the environment, which other users cannot read
     #[arg(
@@ -51,15 +50,14 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) token: Option<String>,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
+    /// When to use colours: auto, always or never; auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     pub(crate) color: Color,
 }
 
 /// When output has colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
     Auto,
     Always,
     Never,
@@ -138,11 +136,12 @@ pub(crate) struct UpArgs {
         hide_env_values = true
     )]
     pub(crate) database: Option<String>,
-    /// How log lines look [default: text]
+    /// How log lines look: text for people, json for programs [default: text]
     #[arg(
         long,
         value_name = "FORMAT",
         value_enum,
+        hide_possible_values = true,
         env = "DALSEGNO_LOG_FORMAT",
         hide_env_values = true
     )]
@@ -163,9 +162,7 @@ pub(crate) struct UpArgs {
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people
     Text,
-    /// One JSON object a line
     Json,
 }
 
@@ -196,6 +193,7 @@ pub(crate) struct CheckArgs {
 #[command(after_help = "\
 With --wait the exit code is 0 when the run succeeded, else 1. Ctrl-C ends the waiting, not the run.")]
 pub(crate) struct RunArgs {
+    /// The flow's name
     pub(crate) flow: String,
     /// A parameter; may be given several times
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
@@ -300,6 +298,7 @@ pub(crate) struct WhyArgs {
 /// `dalsegno occurrences`
 #[derive(Debug, Args)]
 pub(crate) struct OccurrencesArgs {
+    /// The flow's name
     pub(crate) flow: String,
     /// Only those due at this time or later, such as 2026-11-22T06:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -345,6 +344,7 @@ pub(crate) struct ResumeArgs {
 /// `dalsegno pause`
 #[derive(Debug, Args)]
 pub(crate) struct PauseArgs {
+    /// The flow's name
     pub(crate) flow: String,
     /// Why, for those who ask later
     #[arg(long, value_name = "TEXT")]
@@ -354,6 +354,7 @@ pub(crate) struct PauseArgs {
 /// `dalsegno unpause`
 #[derive(Debug, Args)]
 pub(crate) struct UnpauseArgs {
+    /// The flow's name
     pub(crate) flow: String,
 }
 
@@ -465,5 +466,111 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("NAME=VALUE is expected, such as day=2026-11-22".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    const DOCS: &str = include_str!("../../docs/cli.md");
+
+    fn leaves(command: &clap::Command, name: &str, all: &mut Vec<(String, clap::Command)>) {
+        let name = format!("{name}{}", command.get_name());
+        let inner: Vec<_> = command
+            .get_subcommands()
+            .filter(|it| !it.is_hide_set())
+            .collect();
+        if inner.is_empty() {
+            all.push((name, command.clone()));
+        } else {
+            inner
+                .iter()
+                .for_each(|it| leaves(it, &format!("{name} "), all));
+        }
+    }
+
+    fn commands() -> Vec<(String, clap::Command)> {
+        let mut all = Vec::new();
+        leaves(&Cli::command(), "", &mut all);
+        all
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_page_in_docs_has_every_command_with_all_its_options() {
+        for (name, command) in commands() {
+            let title = format!("### `{name}");
+            let section = DOCS
+                .split("\n### ")
+                .find(|it| format!("### {it}").starts_with(&title));
+            let section = section.unwrap_or_else(|| panic!("docs/cli.md has no section `{name}`"));
+            for option in command.get_arguments().filter_map(|it| it.get_long()) {
+                let is_told = section.contains(&format!("--{option}"));
+                assert!(is_told, "docs/cli.md does not tell of `{name} --{option}`");
+            }
+        }
+        for option in Cli::command()
+            .get_arguments()
+            .filter_map(|it| it.get_long().map(str::to_owned))
+        {
+            assert!(
+                DOCS.contains(&format!("--{option}")),
+                "docs/cli.md does not tell of --{option}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_in_docs_has_every_exit_code() {
+        for line in EXIT_CODES.lines().skip(1) {
+            let code = line.split_whitespace().next().expect("a code");
+            assert!(
+                DOCS.contains(&format!("| {code} |")),
+                "docs/cli.md does not tell of exit code {code}"
+            );
+        }
+    }
+
+    /// What a person reads who asks for help, at a width of 100, whatever the terminal of the test is.
+    #[test]
+    fn help_reads_well() {
+        let mut text = String::new();
+        for words in [
+            vec!["help"],
+            vec!["help", "run"],
+            vec!["help", "resume"],
+            vec!["help", "events", "emit"],
+        ] {
+            let command = Cli::command().term_width(100);
+            let words = ["dalsegno"].into_iter().chain(words);
+            let error = command
+                .try_get_matches_from(words)
+                .expect_err("help is no command");
+            text.push_str(&format!("{error}\n────\n"));
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn parameters_are_names_and_values() {
+        let parse = |text: &str| Cli::try_parse_from(["dalsegno", "run", "etl", "-p", text]);
+        let Ok(Cli {
+            command: Command::Run(args),
+            ..
+        }) = parse("where=a=b c")
+        else {
+            panic!("a value may hold anything");
+        };
+        assert_eq!(args.params, [("where".to_owned(), "a=b c".to_owned())]);
+        for text in ["where", "=b", ""] {
+            let error = parse(text).expect_err("no name or no value").to_string();
+            assert!(error.contains("NAME=VALUE is expected"), "{error}");
+        }
     }
 }

@@ -58,18 +58,15 @@ pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T> {
 
 impl Client {
     pub(crate) fn new(global: &Global) -> Result<Self> {
-        let mut server = global.server.trim_end_matches('/').to_owned();
-        if !server.contains("://") {
-            server.insert_str(0, "http://");
-        }
-        let host = server
-            .strip_prefix("http://")
-            .or_else(|| server.strip_prefix("https://"));
-        let Some(host) = host.filter(|it| !it.is_empty()) else {
-            let text = format!("`{server}` is not the address of a daemon");
+        let given = global.server.trim();
+        let (scheme, rest) = given.split_once("://").unwrap_or(("http", given));
+        let host = rest.trim_end_matches('/');
+        if !matches!(scheme, "http" | "https") || host.is_empty() {
+            let text = format!("`{given}` is not the address of a daemon");
             return Err(Failure::new(Exit::Usage, text)
                 .help("--server takes an address such as http://127.0.0.1:8320"));
-        };
+        }
+        let server = format!("{scheme}://{host}");
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))

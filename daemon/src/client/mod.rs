@@ -4,6 +4,8 @@ mod failure;
 mod http;
 mod live;
 mod model;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use failure::{Exit, Failure, Result};
 pub(crate) use http::{Client, Listing, path, typed};

@@ -50,13 +50,13 @@ pub(crate) fn diagnosis(findings: &[Finding]) -> String {
         };
         let _ = writeln!(
             text,
-            "{}  {:<10} {}",
+            "{}  {:<11} {}",
             tone.paint(word),
             finding.about,
             finding.text
         );
         if let Some(cure) = &finding.cure {
-            let _ = writeln!(text, "{:16} {} {cure}", "", Tone::Quiet.paint("→"));
+            let _ = writeln!(text, "{:17} {} {cure}", "", Tone::Quiet.paint("→"));
         }
     }
     text

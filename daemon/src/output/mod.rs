@@ -10,6 +10,8 @@ mod progress;
 mod runs;
 mod screen;
 mod show;
+#[cfg(test)]
+mod stories;
 mod table;
 mod time;
 mod tone;

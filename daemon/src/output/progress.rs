@@ -73,10 +73,15 @@ impl Tally {
             .filter(|(_, state)| state.is_live())
             .map(|(name, _)| name.as_str())
             .collect();
-        let mut text = match (&self.waits, live.as_slice()) {
-            (Some(reason), []) => reason.clone(),
-            (None, []) => "waiting".to_owned(),
-            (_, live) => live[..live.len().min(NAMES_MAX)].join(", "),
+        let retry = self
+            .tasks
+            .iter()
+            .find(|(_, state)| **state == TaskState::BackingOff);
+        let mut text = match (&self.waits, live.as_slice(), retry) {
+            (Some(reason), [], _) => reason.clone(),
+            (None, [], Some((name, _))) => format!("{name} will be tried again"),
+            (None, [], None) => "waiting".to_owned(),
+            (_, live, _) => live[..live.len().min(NAMES_MAX)].join(", "),
         };
         if live.len() > NAMES_MAX {
             let _ = write!(text, " and {} more", live.len() - NAMES_MAX);

@@ -307,8 +307,10 @@ fn draw(screen: &Screen, run: &Run, rows: &[Row]) -> String {
         let mut width = used - 2;
         if let Some(scale) = &scale {
             let bar = match row.ready.or(row.started) {
-                Some(_) => scale.bar(row.ready, row.started, row.finished),
-                None => " ".repeat(scale.width),
+                Some(_) if row.state != "skipped" => {
+                    scale.bar(row.ready, row.started, row.finished)
+                }
+                _ => " ".repeat(scale.width),
             };
             let _ = write!(line, "  {}", tone.paint(&bar));
             width += 2 + scale.width;
@@ -326,6 +328,7 @@ fn draw(screen: &Screen, run: &Run, rows: &[Row]) -> String {
                 }
                 false => {
                     let indent = row.name.chars().take_while(|it| *it == ' ').count() + 4;
+                    line.truncate(line.trim_end().len());
                     let _ = write!(line, "\n{:indent$}{note}", "");
                 }
             }

@@ -1,0 +1,350 @@
+//! What people see, as they see it: from the API's JSON to text, without colours.
+
+use super::*;
+use crate::client::{Entry, Failure, Flow, Run, Task, typed};
+use dalsegno_scheduler::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+fn is<T: DeserializeOwned>(value: Value) -> T {
+    typed(value).expect("as the API writes it")
+}
+
+/// Nobody's terminal.
+fn paper() -> Screen {
+    Screen {
+        width: 10_000,
+        is_terminal: false,
+        now: Timestamp::parse_rfc3339("2026-11-22T06:02:00Z").expect("valid"),
+    }
+}
+
+fn terminal(width: usize) -> Screen {
+    Screen {
+        width,
+        is_terminal: true,
+        ..paper()
+    }
+}
+
+fn plain(text: String) -> String {
+    anstream::adapter::strip_str(&text).to_string()
+}
+
+fn failed_run() -> Value {
+    json!({
+        "id": "42", "flow": "report", "version": "0123456789abcdef", "state": "failed", "generation": 2,
+        "params": {"day": "2026-11-21", "regions": ["alps", "coast"]}, "trigger": "daily",
+        "occurrence": "cron:daily:2026-11-22T06:00:00Z", "priority": 0, "events": [],
+        "interval": {"start": "2026-11-21T06:00:00Z", "end": "2026-11-22T06:00:00Z"},
+        "reason": {"code": "tasks_failed", "tasks": 1, "first": "region[1]", "text": "region[1] failed"},
+        "queued_at": "2026-11-22T06:00:00Z", "created_at": "2026-11-22T06:00:00Z",
+        "started_at": "2026-11-22T06:00:05Z", "finished_at": "2026-11-22T06:01:05Z",
+    })
+}
+
+fn flow() -> Flow {
+    is(json!({
+        "name": "report", "state": "active", "file": "flows/report.yaml", "active_version": "0123456789abcdef",
+        "description": "What each region sold.", "starts": "every day at 06:00, Europe/Berlin",
+        "next_at": "2026-11-23T06:00:00Z", "unfinished_runs": 0, "removed": false,
+        "steps": [
+            {"name": "load", "after": [], "foreach": null, "when": null, "retries": 2},
+            {"name": "region", "after": ["load"], "foreach": "region", "when": null, "retries": 0},
+            {"name": "clean", "after": ["load"], "foreach": "shops", "when": null, "retries": 0},
+            {"name": "draw", "after": ["region"], "foreach": null, "when": "params.draw", "retries": 0},
+            {"name": "send", "after": ["draw"], "foreach": null, "when": null, "retries": 0},
+        ],
+        "edges": [["load", "region"], ["load", "clean"], ["region", "draw"], ["draw", "send"]],
+        "params": [{"name": "day", "type": "date", "default": "${{ interval.start }}"},
+            {"name": "regions", "type": "json", "description": "Which ones"}],
+    }))
+}
+
+fn task(
+    name: &str,
+    state: &str,
+    ready: &str,
+    started: Option<&str>,
+    finished: Option<&str>,
+) -> Value {
+    let at = |time: &str| format!("2026-11-22T06:0{time}Z");
+    json!({
+        "run": "42", "task": name, "state": state, "attempt": u32::from(started.is_some()),
+        "retries": {"user": 0, "infrastructure": 0}, "ready_at": at(ready),
+        "started_at": started.map(at), "finished_at": finished.map(at),
+    })
+}
+
+fn tasks() -> Vec<Task> {
+    let mut failed = task("region[1]", "failed", "0:20", Some("0:30"), Some("1:05"));
+    failed["attempt"] = json!(3);
+    failed["reason"] = json!({"code": "exit", "status": 7, "text": "exit code 7"});
+    let mut skipped = task("draw", "skipped", "1:05", None, Some("1:05"));
+    let text = "region, which it needs, failed";
+    skipped["reason"] = json!({"code": "upstream_failed", "step": "region", "text": text});
+    is(json!([
+        skipped,
+        task("load", "succeeded", "0:05", Some("0:05"), Some("0:20")),
+        task("region[0]", "succeeded", "0:20", Some("0:20"), Some("0:45")),
+        failed,
+    ]))
+}
+
+#[test]
+fn a_run_on_a_terminal_has_bars() {
+    let text = show(&terminal(110), &is(failed_run()), Some(&flow()), &tasks());
+    insta::assert_snapshot!(plain(text));
+}
+
+#[test]
+fn a_run_on_paper_has_none() {
+    let text = show(&paper(), &is(failed_run()), None, &tasks());
+    insta::assert_snapshot!(plain(text));
+}
+
+#[test]
+fn a_run_on_a_narrow_terminal_has_its_reasons_on_lines_of_their_own() {
+    let text = show(&terminal(44), &is(failed_run()), Some(&flow()), &tasks());
+    insta::assert_snapshot!(plain(text));
+}
+
+#[test]
+fn of_a_thousand_tasks_those_that_need_a_look_are_listed() {
+    let all = (0..1_000).map(|at| {
+        let state = if at % 100 == 7 { "failed" } else { "succeeded" };
+        task(
+            &format!("region[{at}]"),
+            state,
+            "0:20",
+            Some("0:20"),
+            Some("0:45"),
+        )
+    });
+    let all: Vec<Task> = is(all.collect());
+    insta::assert_snapshot!(plain(show(&paper(), &is(failed_run()), None, &all)));
+}
+
+fn some_runs() -> Vec<Run> {
+    let mut running = failed_run();
+    running["id"] = "43".into();
+    running["state"] = "running".into();
+    running["reason"] = Value::Null;
+    running["finished_at"] = Value::Null;
+    let mut queued = running.clone();
+    queued["id"] = "44".into();
+    queued["state"] = "queued".into();
+    queued["started_at"] = Value::Null;
+    queued["reason"] =
+        json!({"code": "behind_run", "run": "43", "text": "waits for run 43 to end"});
+    is(json!([queued, running, failed_run()]))
+}
+
+#[test]
+fn runs_are_a_table_that_gives_up_columns_before_words() {
+    let runs_at = |screen: Screen| plain(runs(&screen, &some_runs()));
+    insta::assert_snapshot!(
+        [
+            runs_at(paper()),
+            runs_at(terminal(70)),
+            runs_at(terminal(48))
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn a_run_in_one_line() {
+    let lines = some_runs()
+        .iter()
+        .map(|it| plain(verdict(it, &paper())))
+        .collect::<Vec<_>>();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    run 44 of report is queued: waits for run 43 to end
+    run 43 of report is running for 1m 55s
+    run 42 of report failed after 1m: region[1] failed
+    ");
+}
+
+#[test]
+fn flows_are_listed_and_one_is_shown_with_all_it_declares() {
+    let list = plain(flows(&paper(), &[flow()]));
+    insta::assert_snapshot!(format!("{list}\n{}", plain(super::flow(&paper(), &flow()))));
+}
+
+#[test]
+fn what_runs_next_is_told_from_now_and_by_the_clock() {
+    let occurrence = |due: &str, state: &str, run: Option<&str>| {
+        json!({
+            "flow": "report", "key": "k", "trigger": "daily", "due_at": due, "state": state, "run": run,
+            "interval": {"start": due, "end": due}, "updated_at": due,
+        })
+    };
+    let mut skipped = occurrence("2026-11-20T06:00:00Z", "skipped", None);
+    skipped["reason"] =
+        json!({"code": "flow_paused", "by": "clara", "text": "the flow was paused by clara"});
+    let next_text = plain(next(
+        &paper(),
+        &is::<Vec<_>>(json!([occurrence(
+            "2026-11-23T06:00:00Z",
+            "expected",
+            None
+        )])),
+    ));
+    let past = [
+        occurrence("2026-11-22T06:00:00Z", "ran", Some("42")),
+        skipped,
+    ];
+    let past_text = plain(occurrences(&paper(), &is::<Vec<_>>(json!(past))));
+    insta::assert_snapshot!(format!("{next_text}\n{past_text}"));
+}
+
+#[test]
+fn explanations_of_one_thing_stand_together_with_their_cures() {
+    let whys = json!([
+        {"subject": "report", "text": "the flow was paused by clara", "until": null, "cure": "dalsegno unpause report"},
+        {"subject": "report", "text": "next occurrence", "until": "2026-11-23T06:00:00Z", "cure": null},
+        {"subject": "run 42", "text": "region[1] failed", "until": null, "cure": "dalsegno resume 42"},
+    ]);
+    insta::assert_snapshot!(plain(why(&paper(), &is::<Vec<_>>(whys))), @r"
+    report
+      the flow was paused by clara
+      → dalsegno unpause report
+      next occurrence (in 23h 58m)
+    run 42
+      region[1] failed
+      → dalsegno resume 42
+    ");
+}
+
+#[test]
+fn an_event_tells_what_it_started_and_what_it_did_not() {
+    let event = json!({
+        "seq": 7, "type": "orders.corrected", "source": "/shop", "id": "1", "subject": null,
+        "time": "2026-11-22T06:00:00Z", "received_at": "2026-11-22T06:01:00Z", "data": {"day": "monday"},
+        "matches": [
+            {"event": 7, "flow": "report", "trigger": "orders", "leaf": 0, "outcome": "fired", "run": "42",
+             "updated_at": "2026-11-22T06:01:00Z"},
+            {"event": 7, "flow": "brief", "trigger": "both", "leaf": 0, "outcome": "waiting",
+             "reason": {"code": "waiting_for", "missing": ["flow report"], "text": "waits for flow report"},
+             "updated_at": "2026-11-22T06:01:00Z"},
+        ],
+    });
+    let list = plain(events(&paper(), &[is(event.clone())]));
+    insta::assert_snapshot!(format!("{}\n{list}", plain(emitted(&is(event), false))));
+}
+
+#[test]
+fn a_resume_keeps_what_succeeded_and_repeats_the_rest() {
+    let run = is(failed_run());
+    let plan = plan(&run, Some(&flow()), &tasks(), None);
+    insta::assert_snapshot!(plain(plan.render(&run)), @r"
+    run 42 of report, now failed, will go on:
+      kept      load, region[0]
+      repeated  region[1] (failed), draw (skipped)
+      to come   clean, send
+    ");
+}
+
+#[test]
+fn a_resume_from_a_step_repeats_all_that_follows_it() {
+    let run = is(failed_run());
+    let plan = plan(&run, Some(&flow()), &tasks(), Some("region"));
+    assert_eq!(plan.kept, ["load"]);
+    assert_eq!(
+        plan.repeated,
+        [
+            "region[1] (failed)",
+            "region[0] (succeeded)",
+            "draw (skipped)"
+        ]
+    );
+}
+
+#[test]
+fn progress_is_told_from_the_journal() {
+    let entry = |seq: u64, kind: &str, state: &str, attempt: u32, more: Value| -> Entry {
+        let mut body = json!({
+            "run": 42, "task": "region[1]", "state": state, "attempt": attempt,
+            "retries": {"user": 0, "infrastructure": 0}, "ready_at": 0, "started_at": 1_000_000,
+        });
+        body.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().cloned().unwrap_or_default());
+        is(
+            json!({"seq": seq, "at": "2026-11-22T06:00:03Z", "flow": "report", "kind": kind, "body": body.to_string()}),
+        )
+    };
+    let failed = json!({"code": "exit", "status": 7});
+    let retry = json!({"code": "retry_at", "at": 9_000_000, "attempt": 1, "after": failed});
+    let entries = [
+        entry(1, "task.submitting", "submitting", 1, json!({})),
+        entry(2, "task.running", "running", 1, json!({})),
+        entry(3, "task.running", "running", 1, json!({})),
+        entry(
+            4,
+            "task.backing_off",
+            "backing_off",
+            1,
+            json!({"finished_at": 3_500_000, "reason": retry}),
+        ),
+        entry(5, "task.running", "running", 2, json!({})),
+        entry(
+            6,
+            "task.succeeded",
+            "succeeded",
+            2,
+            json!({"finished_at": 5_000_000}),
+        ),
+    ];
+    let mut tally = Tally::default();
+    let mut text = String::new();
+    for entry in &entries {
+        if let Some(line) = tally.take(entry) {
+            let mark = if line.is_news { "*" } else { " " };
+            text.push_str(&format!(
+                "{mark} {} {}   [{}]\n",
+                line.at,
+                line.text,
+                tally.message()
+            ));
+        }
+    }
+    insta::assert_snapshot!(plain(text));
+}
+
+#[test]
+fn findings_of_the_doctor_come_with_their_cures() {
+    let findings = [
+        Finding::new("daemon", Health::Ok, "answers at http://127.0.0.1:8320"),
+        Finding::new("disk", Health::Warn, "512 MiB free").cure("make room"),
+        Finding::new("open files", Health::Fail, "at most 12").cure("ulimit -n 1024"),
+    ];
+    insta::assert_snapshot!(plain(diagnosis(&findings)));
+}
+
+#[test]
+fn empty_lists_say_what_to_do() {
+    let screen = paper();
+    let texts = [
+        runs(&screen, &[]),
+        flows(&screen, &[]),
+        next(&screen, &[]),
+        occurrences(&screen, &[]),
+        events(&screen, &[]),
+        super::tasks(&screen, &[]),
+        why(&screen, &[]),
+    ];
+    assert!(
+        texts
+            .iter()
+            .all(|it| it.ends_with('\n') && it.lines().count() == 1),
+        "{texts:?}"
+    );
+}
+
+#[test]
+fn an_answer_of_another_shape_is_an_error_in_words() {
+    let failure: Failure = typed::<Run>(json!({"id": 7})).expect_err("no run");
+    assert!(failure.text.contains("not understood"), "{failure:?}");
+}
