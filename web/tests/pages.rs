@@ -121,6 +121,8 @@ async fn the_run_page_shows_graph_time_line_and_tasks() {
         assert!(page.contains(text), "{text}");
     }
     assert!(!page.contains("/runs/1/cancel"), "nothing to cancel");
+    let early = stage.get(&format!("/runs/{run}?task=later")).await;
+    assert_eq!(early.status, StatusCode::OK, "a task may come later");
 }
 
 #[tokio::test]

@@ -91,3 +91,45 @@ pub(crate) fn bars(newest_first: &[Arc<RunRow>], now: Timestamp) -> Html {
     svg.push_str("</svg>");
     Html(svg)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::html::{badge, state, told, took};
+
+    #[test]
+    fn a_flow_is_one_line_with_everything_worth_knowing() {
+        let at = Timestamp::from_secs;
+        let line = FlowLine {
+            name: "etl".into(),
+            href: "/flows/etl".into(),
+            description: Some("Loads <orders> & more".into()),
+            owner: Some("sales".into()),
+            tags: vec!["daily".into()],
+            badges: vec![badge("paused", "paused", "by ada \"for now\"")],
+            next: Some(told(at(3_660), at(60))),
+            starts: "at 06:00 (Europe/Berlin)".into(),
+            bars: bars(&[], at(60)),
+            last: Some(LastRun {
+                href: "/runs/7".into(),
+                state: state("timed_out"),
+                when: told(at(0), at(60)),
+                took: Some(took(at(0), Some(at(30)), at(60))),
+            }),
+        };
+        let page = FlowsPage {
+            frame: Frame {
+                nav: "flows",
+                live: "/api/v1/live".into(),
+                version: "0".into(),
+            },
+            tiles: vec![Tile {
+                figure: Html::text(3),
+                label: "running".into(),
+                href: Some("/runs?state=unfinished".into()),
+            }],
+            flows: vec![line],
+        };
+        insta::assert_snapshot!(page.as_live().render().expect("rendered"));
+    }
+}

@@ -9,6 +9,7 @@ use crate::problem::Outcome;
 use crate::read;
 use crate::state::{App, Stream};
 use crate::text::url_encode;
+use dalsegno_engine::Code;
 use dalsegno_scheduler::row::{AttemptRow, RunRow, RunState, TaskRow, TaskState};
 use dalsegno_scheduler::{AttemptId, Timestamp};
 use std::sync::Arc;
@@ -26,7 +27,12 @@ pub(super) async fn panel(
 ) -> Outcome<Option<TaskPanel>> {
     let task = match query.get("task") {
         Some("none") => return Ok(None),
-        Some(name) => read::task(app.engine(), run, name).await?,
+        // Not there yet, perhaps: the page shows the rest, and opens it when it comes.
+        Some(name) => match read::task(app.engine(), run, name).await {
+            Ok(task) => task,
+            Err(failure) if failure.0.code == Code::UnknownTask => return Ok(None),
+            Err(failure) => return Err(failure),
+        },
         None if matches!(run.state, RunState::Failed | RunState::TimedOut) => {
             let failed = tasks.rows.iter().filter(|it| it.state == TaskState::Failed);
             match failed.min_by_key(|it| it.finished_at) {
