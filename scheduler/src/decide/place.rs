@@ -7,7 +7,7 @@ use crate::input::Command;
 use crate::reason::{Limit, Reason};
 use crate::row::{RunRow, RunState, TaskRow, TaskState};
 use crate::spec::Strategy;
-use crate::state::{Candidate, Rank, Run, TaskKey};
+use crate::state::{Candidate, Rank, Run, Scheduler, TaskKey};
 use std::sync::Arc;
 
 impl Draft {
@@ -29,8 +29,8 @@ impl Draft {
     /// stopped by another limit leaves its slots here unused, so this limit is looked at again.
     fn wake(&mut self, limit: &Limit) {
         let mut free = self.s.capacity(limit).saturating_sub(self.s.in_use(limit));
-        while let Some((rank, candidate)) = self.first_for(limit) {
-            let wanted = self.wanted(candidate, limit);
+        while let Some((rank, candidate)) = self.s.first_for(limit) {
+            let wanted = self.s.wanted(candidate, limit);
             if wanted > free {
                 return;
             }
@@ -44,35 +44,12 @@ impl Draft {
         }
     }
 
-    /// Who gets the next slots of a limit: the head of its queue, or the failed run for which a
-    /// `strict_sequential` head waits.
-    fn first_for(&self, limit: &Limit) -> Option<(Rank, Candidate)> {
-        let (rank, head) = self.s.head(limit)?;
-        let Some(Reason::BlockedByFailure { run }) = self.blocked(head) else {
-            return Some((rank, head));
-        };
-        let resumed = Candidate::Run(run);
-        let (at, rank) = self.s.parked_at.get(&resumed)?;
-        (at == limit).then_some((*rank, resumed))
-    }
-
-    fn wanted(&self, candidate: Candidate, limit: &Limit) -> u32 {
-        let limits = match candidate {
-            Candidate::Run(id) => self.s.run_limits(self.run(id)),
-            Candidate::Task(key) => self.s.task_limits(key),
-        };
-        limits
-            .iter()
-            .find(|(it, _)| it == limit)
-            .map_or(0, |(_, slots)| *slots)
-    }
-
     fn place(&mut self, rank: Rank, candidate: Candidate) {
         let limits = match candidate {
             Candidate::Run(id) => self.s.run_limits(self.run(id)),
             Candidate::Task(key) => self.s.task_limits(key),
         };
-        if let Some(reason) = self.blocked(candidate) {
+        if let Some(reason) = self.s.blocked(candidate) {
             let (limit, _) = limits.first().expect("a run has its flow's limit").clone();
             return self.park(rank, candidate, limit, reason);
         }
@@ -82,7 +59,7 @@ impl Draft {
             let behind = self
                 .s
                 .head(limit)
-                .is_some_and(|(head, waiting)| head < rank && self.blocked(waiting).is_none());
+                .is_some_and(|(head, waiting)| head < rank && self.s.blocked(waiting).is_none());
             if used + wanted > capacity || behind {
                 let reason = Reason::LimitFull {
                     limit: limit.clone(),
@@ -97,24 +74,6 @@ impl Draft {
             Candidate::Run(id) => self.start_run(id),
             Candidate::Task(key) => self.submit(key),
         }
-    }
-
-    /// A run of a flow whose strategy lets nothing start after a failure.
-    fn blocked(&self, candidate: Candidate) -> Option<Reason> {
-        let Candidate::Run(id) = candidate else {
-            return None;
-        };
-        let run = self.run(id);
-        let state = self.s.flows.get(&run.row.flow)?;
-        let strict = state
-            .flow
-            .as_ref()
-            .is_some_and(|it| it.spec().run.strategy == Strategy::StrictSequential);
-        let failed = state
-            .row
-            .blocked_by
-            .filter(|failed| *failed != id && strict)?;
-        Some(Reason::BlockedByFailure { run: failed })
     }
 
     fn park(&mut self, rank: Rank, candidate: Candidate, limit: Limit, reason: Reason) {
@@ -173,5 +132,49 @@ impl Draft {
             row.reason = None;
         });
         self.begin(id);
+    }
+}
+
+impl Scheduler {
+    /// Who gets the next slots of a limit: the head of its queue, or the failed run for which a
+    /// `strict_sequential` head waits.
+    pub(crate) fn first_for(&self, limit: &Limit) -> Option<(Rank, Candidate)> {
+        let (rank, head) = self.head(limit)?;
+        let run = match (limit, self.blocked(head)) {
+            (Limit::Flow(_), Some(Reason::BlockedByFailure { run })) => run,
+            _ => return Some((rank, head)),
+        };
+        let resumed = Candidate::Run(run);
+        let (at, rank) = self.parked_at.get(&resumed)?;
+        (at == limit).then_some((*rank, resumed))
+    }
+
+    pub(crate) fn wanted(&self, candidate: Candidate, limit: &Limit) -> u32 {
+        let limits = match candidate {
+            Candidate::Run(id) => self.run_limits(&self.runs[&id]),
+            Candidate::Task(key) => self.task_limits(key),
+        };
+        limits
+            .iter()
+            .find(|(it, _)| it == limit)
+            .map_or(0, |(_, slots)| *slots)
+    }
+
+    /// A run of a flow whose strategy lets nothing start after a failure.
+    fn blocked(&self, candidate: Candidate) -> Option<Reason> {
+        let Candidate::Run(id) = candidate else {
+            return None;
+        };
+        let run = &self.runs[&id];
+        let state = self.flows.get(&run.row.flow)?;
+        let strict = state
+            .flow
+            .as_ref()
+            .is_some_and(|it| it.spec().run.strategy == Strategy::StrictSequential);
+        let failed = state
+            .row
+            .blocked_by
+            .filter(|failed| *failed != id && strict)?;
+        Some(Reason::BlockedByFailure { run: failed })
     }
 }

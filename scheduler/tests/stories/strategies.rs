@@ -241,3 +241,37 @@ fn a_resumed_run_goes_before_those_that_came_after_it() {
     w.ok("2/a");
     assert_eq!(runs(&w), "1 running, 2 succeeded, 3 queued");
 }
+
+#[test]
+fn a_blocked_flow_does_not_hold_up_others_at_a_pool() {
+    let with_pool = |name: &str, strategy: Value| {
+        let run = json!({"run": {"strategy": strategy, "pools": {"db": 1}}});
+        flow(name, &[step("a", &[], json!({}))], run)
+    };
+    let mut w = World::new()
+        .flow(&with_pool("f", json!({"parallel": 2})))
+        .flow(&with_pool("g", json!("sequential")))
+        .flow(&with_pool("h", json!("sequential")));
+    for name in ["f", "g", "f", "h"] {
+        w.start(name);
+        w.advance(Span::from_secs(1));
+    }
+    assert_eq!(runs(&w), "1 running, 2 running, 3 queued, 4 queued");
+    w.deploy(&with_pool("f", json!("strict_sequential")))
+        .expect("valid");
+    w.fail("1/a");
+    assert_eq!(runs(&w), "1 failed, 2 running, 3 queued, 4 running");
+}
+
+#[test]
+fn a_run_that_ends_makes_room_for_what_is_due_at_that_moment() {
+    let mut spec = named("f", json!("first_only"));
+    spec["schedules"] = json!([{
+        "name": "s", "when": {"cron": {"text": "0 7 * * *"}}, "timezone": "UTC",
+    }]);
+    let mut w = World::new().flow(&spec);
+    w.start("f");
+    w.now = w.now + Span::from_mins(60);
+    w.ok("1/a");
+    assert_eq!(runs(&w), "1 succeeded, 2 running");
+}

@@ -1,0 +1,216 @@
+//! Comparing two states: what a recovery brought back must be what was there. For tests.
+
+use crate::reason::{Limit, Reason};
+use crate::row::{RunRow, RunState, TaskRow, TaskState};
+use crate::state::{Candidate, Rank, Run, Scheduler};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+impl Scheduler {
+    /// Where this state differs from another, one line each; empty when they decide alike.
+    ///
+    /// Reasons of what waits may differ: they tell what was so when it began to wait. So may the
+    /// limit that is waited for, where several are full: a recovered state places all who wait anew.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        let flow = |it: &crate::state::FlowState| {
+            let steps = it.flow.as_ref().map(|it| it.spec().clone());
+            (it.row.clone(), steps)
+        };
+        differ(
+            &mut found,
+            "flow",
+            self.flows.iter().map(|(key, it)| (key, flow(it))),
+            other.flows.iter().map(|(key, it)| (key, flow(it))),
+        );
+        differ(
+            &mut found,
+            "run",
+            self.runs.iter().map(|(key, it)| (key, run(it))),
+            other.runs.iter().map(|(key, it)| (key, run(it))),
+        );
+        differ(
+            &mut found,
+            "task",
+            self.tasks.iter().map(|(key, it)| (key, task(it))),
+            other.tasks.iter().map(|(key, it)| (key, task(it))),
+        );
+        differ(&mut found, "scope", self.scopes.iter(), other.scopes.iter());
+        differ(&mut found, "arrivals", self.gathered(), other.gathered());
+        differ(
+            &mut found,
+            "occurrence",
+            self.occurrences.iter(),
+            other.occurrences.iter(),
+        );
+        differ(
+            &mut found,
+            "half match",
+            self.half_matches.iter(),
+            other.half_matches.iter(),
+        );
+        let set = |it: &imbl::OrdSet<_>| it.iter().cloned().collect::<BTreeSet<_>>();
+        differ(
+            &mut found,
+            "timer",
+            set(&self.timers).into_iter().map(|it| (it, ())),
+            set(&other.timers).into_iter().map(|it| (it, ())),
+        );
+        differ(
+            &mut found,
+            "queue",
+            self.queue().into_iter(),
+            other.queue().into_iter(),
+        );
+        differ(&mut found, "used", self.used.iter(), other.used.iter());
+        differ(
+            &mut found,
+            "run of flow",
+            self.runs_by_flow.iter().map(|it| (it, ())),
+            other.runs_by_flow.iter().map(|it| (it, ())),
+        );
+        differ(
+            &mut found,
+            "subscription",
+            self.subscriptions.iter().map(|it| (it, ())),
+            other.subscriptions.iter().map(|it| (it, ())),
+        );
+        let last = |it: &Self| [(0, it.last_run), (1, it.last_event)];
+        differ(
+            &mut found,
+            "number",
+            last(self).into_iter(),
+            last(other).into_iter(),
+        );
+        found
+    }
+
+    /// What in the indexes does not follow from the rows; empty when all is in order.
+    pub fn disorder(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut waits = BTreeSet::new();
+        let mut used = BTreeMap::new();
+        for (id, run) in &self.runs {
+            if run.row.state == RunState::Queued {
+                waits.insert(Candidate::Run(*id));
+            }
+            if matches!(run.row.state, RunState::Running | RunState::Cancelling) {
+                for (limit, slots) in self.run_limits(run) {
+                    *used.entry(limit).or_insert(0) += slots;
+                }
+            }
+        }
+        for (key, row) in &self.tasks {
+            if row.state == TaskState::Ready {
+                waits.insert(Candidate::Task(*key));
+            }
+            if row.state.is_live() {
+                for (limit, slots) in self.task_limits(*key) {
+                    *used.entry(limit).or_insert(0) += slots;
+                }
+            }
+        }
+        differ(&mut found, "used", self.used.iter(), used.iter());
+        let parked = self
+            .parked
+            .iter()
+            .map(|(limit, rank, it)| (it, (limit, *rank)));
+        let parked: BTreeMap<_, _> = parked.collect();
+        let parked_at = self
+            .parked_at
+            .iter()
+            .map(|(it, (limit, rank))| (it, (limit, *rank)));
+        differ(&mut found, "parked", parked.into_iter(), parked_at);
+        differ(
+            &mut found,
+            "waits",
+            self.parked_at.keys().map(|it| (it, ())),
+            waits.iter().map(|it| (it, ())),
+        );
+        if self.parked.len() != self.parked_at.len() {
+            found.push("someone waits in two places".to_owned());
+        }
+        let limits: BTreeSet<&Limit> = self.parked.iter().map(|(limit, ..)| limit).collect();
+        for limit in limits {
+            if let Some((_, first)) = self.first_for(limit)
+                && self.in_use(limit) + self.wanted(first, limit) <= self.capacity(limit)
+            {
+                found.push(format!("{first:?} waits for {limit}, which has room"));
+            }
+        }
+        if !self.ready.is_empty() {
+            found.push(format!("still to be placed: {:?}", self.ready));
+        }
+        found
+    }
+
+    /// All who wait for slots, whether they were placed yet or not.
+    fn queue(&self) -> BTreeMap<Candidate, Rank> {
+        let parked = self.parked_at.iter().map(|(it, (_, rank))| (*it, *rank));
+        let ready = self.ready.iter().map(|(rank, it)| (*it, *rank));
+        parked.chain(ready).collect()
+    }
+
+    fn gathered(&self) -> impl Iterator<Item = (&crate::state::Place, (u32, u32, bool))> {
+        let running = |run| {
+            let run: Option<&Arc<Run>> = self.runs.get(&run);
+            run.is_some_and(|it| it.row.state == RunState::Running)
+        };
+        self.arrivals
+            .iter()
+            .filter(move |(place, _)| running(place.run))
+            .map(|(place, it)| (place, (it.live, it.dead, it.failed.is_some())))
+    }
+}
+
+fn run(run: &Run) -> (RunRow, u32, u32) {
+    let waits = run.row.state == RunState::Queued;
+    let row = RunRow {
+        reason: run.row.reason.clone().filter(|_| !waits),
+        ..RunRow::clone(&run.row)
+    };
+    (row, run.active, run.failed)
+}
+
+fn task(row: &TaskRow) -> TaskRow {
+    let kept = |reason: &Reason| row.state != TaskState::Ready || !is_wait(reason);
+    TaskRow {
+        reason: row.reason.clone().filter(kept),
+        ..row.clone()
+    }
+}
+
+fn is_wait(reason: &Reason) -> bool {
+    matches!(reason, Reason::LimitFull { .. })
+}
+
+/// Two ordered maps side by side.
+fn differ<K: Ord + Debug, V: PartialEq + Debug>(
+    found: &mut Vec<String>,
+    what: &str,
+    left: impl Iterator<Item = (K, V)>,
+    right: impl Iterator<Item = (K, V)>,
+) {
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    loop {
+        let order = match (left.peek(), right.peek()) {
+            (None, None) => return,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(a), Some(b)) => a.0.cmp(&b.0),
+        };
+        let line = match order {
+            std::cmp::Ordering::Less => left.next().map(|it| format!("{what}: only here {it:?}")),
+            std::cmp::Ordering::Greater => {
+                right.next().map(|it| format!("{what}: only there {it:?}"))
+            }
+            std::cmp::Ordering::Equal => left
+                .next()
+                .zip(right.next())
+                .filter(|(a, b)| a.1 != b.1)
+                .map(|(a, b)| format!("{what} {:?}: {:?} here, {:?} there", a.0, a.1, b.1)),
+        };
+        found.extend(line);
+    }
+}
