@@ -1,7 +1,7 @@
 //! The folder of flow files: read at start, and again when it changes.
 
 use anyhow::Context;
-use dalsegno_engine::{AskError, EngineHandle};
+use dalsegno_engine::{AskError, EngineHandle, Role};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
 use dalsegno_scheduler::{Answer, FlowName, Input};
 use notify::{EventKind, RecursiveMode, Watcher};
@@ -131,7 +131,8 @@ fn name_of(engine: &EngineHandle, path: &Path) -> FlowName {
     FlowName::new(said.unwrap_or_else(stem))
 }
 
-/// Reads the folder again whenever a flow file in it changes, until stopped.
+/// Reads the folder again whenever a flow file in it changes, and when this instance comes to lead,
+/// until stopped. What changes from now on is not missed.
 pub(crate) fn watch(
     engine: EngineHandle,
     folder: PathBuf,
@@ -148,12 +149,22 @@ pub(crate) fn watch(
     watcher
         .watch(&folder, RecursiveMode::Recursive)
         .with_context(|| format!("cannot watch {}", folder.display()))?;
+    let mut role = engine.role_changes();
+    role.mark_unchanged();
     tokio::spawn(async move {
         let _watcher = watcher;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 change = changes.recv() => if change.is_none() { return },
+                change = role.changed() => match change {
+                    Ok(()) if *role.borrow_and_update() == Role::Leader => {}
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            }
+            if engine.role() != Role::Leader {
+                continue;
             }
             while tokio::time::timeout(QUIET, changes.recv())
                 .await

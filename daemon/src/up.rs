@@ -105,19 +105,23 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             .into_future(),
     );
 
-    let started = tokio::select! {
-        started = begin(&engine, settings, &flows_dir, address) => started,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    };
-    if started.is_ok() {
-        if let Err(error) = flows::watch(engine.clone(), flows_dir, stop.clone()) {
-            warn!("{error:#}; restart the daemon after you change flow files");
-        }
+    // Watched before it is read, so that no edit falls in between.
+    if let Err(error) = flows::watch(engine.clone(), flows_dir.clone(), stop.clone()) {
+        warn!("{error:#}; restart the daemon after you change flow files");
+    }
+    let told_to_stop = async {
         tokio::select! {
             _ = terminate.recv() => info!("SIGTERM: stopping"),
             _ = interrupt.recv() => info!("interrupted: stopping"),
         }
+    };
+    tokio::pin!(told_to_stop);
+    let started = tokio::select! {
+        started = begin(&engine, settings, &flows_dir, address) => Some(started),
+        () = &mut told_to_stop => None,
+    };
+    if let Some(Ok(())) = started {
+        told_to_stop.await;
     }
 
     // No new work; what was accepted is finished; running tasks go on under their keeper.
@@ -130,7 +134,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         warn!("the engine did not end in order: {error}");
     }
     executor.leave().await;
-    started
+    started.unwrap_or(Ok(()))
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

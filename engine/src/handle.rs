@@ -152,6 +152,11 @@ impl EngineHandle {
         self.role.borrow().clone()
     }
 
+    /// The role as it changes.
+    pub fn role_changes(&self) -> watch::Receiver<Role> {
+        self.role.clone()
+    }
+
     /// Waits until this instance decides, or cannot.
     pub async fn settled(&self) -> Role {
         let mut role = self.role.clone();
