@@ -1,6 +1,9 @@
 //! Rows as the API shows them: times in RFC 3339, run ids as text, reasons with their text.
 
-use dalsegno_scheduler::row::{AttemptRow, FlowRow, TaskRow};
+use dalsegno_scheduler::row::{
+    AttemptRow, EventRow, FlowRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, RunRow,
+    TaskRow,
+};
 use dalsegno_scheduler::{AttemptId, Reason, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -10,10 +13,41 @@ pub(crate) fn list(items: Vec<Value>, next: Option<String>) -> Value {
     json!({ "items": items, "next": next })
 }
 
+/// A row that the API shows.
+pub(crate) trait Shown: Serialize {
+    /// Members that rows leave out when they have no value, and the API shows as null.
+    const NULLABLE: &'static [&'static str];
+}
+
+macro_rules! shown {
+    ($($row:ty: $($name:literal)*;)*) => {
+        $(impl Shown for $row { const NULLABLE: &'static [&'static str] = &[$($name),*]; })*
+    };
+}
+
+shown! {
+    FlowRow: "active_version" "invalid" "paused" "blocked_by";
+    OccurrenceRow: "reason" "run";
+    EventRow: "subject";
+    MatchRow: "reason" "run";
+    HalfMatchRow: "expires_at";
+    RunRow: "reason" "ending" "started_at" "finished_at" "deadline";
+    TaskRow: "reason" "submitted_at" "started_at" "finished_at" "retry_at" "deadline" "external_id"
+        "outputs" "chosen" "splits";
+    AttemptRow: "reason" "external_id" "started_at";
+    JournalEntry: "run";
+    Reason:;
+}
+
 /// Any row.
-pub(crate) fn row(row: &impl Serialize) -> Value {
+pub(crate) fn row<R: Shown>(row: &R) -> Value {
     let mut value = serde_json::to_value(row).unwrap_or_default();
     public(&mut value);
+    if let Some(map) = value.as_object_mut() {
+        for name in R::NULLABLE {
+            map.entry(*name).or_insert(Value::Null);
+        }
+    }
     value
 }
 
@@ -134,7 +168,7 @@ pub(crate) fn flow_state(flow: &FlowRow) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dalsegno_scheduler::row::{Interval, RunRow, RunState};
+    use dalsegno_scheduler::row::{Interval, RunState};
     use dalsegno_scheduler::{RunId, Span};
     use std::sync::Arc;
 

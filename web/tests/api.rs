@@ -186,7 +186,9 @@ async fn a_running_run_is_cancelled_and_resumed() {
         .get(&format!("/api/v1/runs/{run}/wait?timeout=0"))
         .await
         .json();
-    assert_eq!(unfinished["finished_at"], Value::Null);
+    for name in ["finished_at", "reason", "deadline"] {
+        assert_eq!(unfinished.get(name), Some(&Value::Null), "there, and null");
+    }
     let live = stage
         .get(&format!("/api/v1/runs/{run}/attempts"))
         .await

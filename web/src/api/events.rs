@@ -7,6 +7,7 @@ use crate::routes::Routes;
 use crate::state::App;
 use axum::extract::{Path, State};
 use dalsegno_engine::Code;
+use dalsegno_scheduler::row::EventRow;
 use dalsegno_store::{Cursor, EventFilter};
 use serde_json::Value;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ async fn list(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<V
     let page = store
         .events(&filter, cursor.as_ref(), query.limit()?)
         .await?;
-    let items = page.items.iter().map(|it| event(&**it)).collect();
+    let items = page.items.iter().map(|it| event(it)).collect();
     Ok(axum::Json(json::list(items, page.next.map(|it| it.0))))
 }
 
@@ -43,13 +44,13 @@ async fn one(
     let store = app.engine().store();
     let row = store.event(number).await?.ok_or_else(unknown)?;
     let matches = store.matches(number).await?;
-    let mut value = event(&*row);
+    let mut value = event(&row);
     value["matches"] = matches.iter().map(json::row).collect();
     Ok(axum::Json(value))
 }
 
 /// CloudEvents calls it `type`.
-fn event(row: &impl serde::Serialize) -> Value {
+fn event(row: &EventRow) -> Value {
     let mut value = json::row(row);
     value["type"] = value["kind"].take();
     if let Some(map) = value.as_object_mut() {

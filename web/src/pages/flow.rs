@@ -31,6 +31,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 /// How many lines each list of the page has.
 const LINES: usize = 20;
 const NEXT_LINES: usize = 5;
+const LEDGER_LINES: usize = 8;
 
 async fn flow(State(app): State<Arc<App>>, Path(name): Path<String>, query: Query) -> Page {
     let page = build(&app, &name, &query, None, &[]).await?;
@@ -287,7 +288,7 @@ async fn occurrences(
     let cursor = query.get("ledger").map(Cursor::from);
     let store = app.engine().store();
     let page = store
-        .occurrences(&row.name, &filter, cursor.as_ref(), 12)
+        .occurrences(&row.name, &filter, cursor.as_ref(), LEDGER_LINES)
         .await?;
     let line = |it: &OccurrenceRow| OccurrenceLine {
         due: exact(it.due_at),
