@@ -2,7 +2,7 @@
 
 use crate::cli::CheckArgs;
 use crate::client::{Exit, Result};
-use crate::output::{Tone, print, print_json, say};
+use crate::output::{self, Screen, print, print_json, say};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -34,14 +34,10 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
             print(&format!("{}\n", found.render(true).trim_end()))?;
         }
     }
+    let screen = Screen::of_stdout();
     for (path, file) in &files {
         if let Ok(file) = file {
-            let name = Tone::Strong.paint(file.flow.name().as_str());
-            print(&format!(
-                "{} {name}  {}\n",
-                Tone::Good.paint("✓"),
-                Tone::Quiet.paint(&path.display().to_string())
-            ))?;
+            print(&output::checked(&file.flow, path, screen.now))?;
         }
     }
     let counted = |count: usize| match count {

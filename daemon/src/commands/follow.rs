@@ -7,12 +7,15 @@ use crate::output::{Tone, print, print_raw};
 use dalsegno_scheduler::row::TaskRow;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Lines that are read and not printed yet; a slow reader slows the reading.
 const LINES_MAX: usize = 1_000;
+/// Logs that are read at once: those of all tasks that run, on most machines.
+const READERS_MAX: usize = 128;
 /// A line longer than this is printed in pieces.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// How long a daemon that went away may stay away, and how often it is looked for.
@@ -64,6 +67,11 @@ type Line = (String, Vec<u8>);
 fn find(client: &Client, wanted: &Wanted, send: &SyncSender<Line>) -> Result<()> {
     let mut journal = Journal::new(client, &wanted.run, 0);
     let mut found = BTreeSet::new();
+    let (enter, leave) = sync_channel(READERS_MAX);
+    let gate = Gate {
+        enter,
+        leave: Arc::new(Mutex::new(leave)),
+    };
     let place = path(&["runs", &wanted.run]);
     each_change(client, &wanted.run, || {
         let run = client.get(&place, &[])?;
@@ -82,7 +90,7 @@ fn find(client: &Client, wanted: &Wanted, send: &SyncSender<Line>) -> Result<()>
             let is_wanted = wanted.attempt.is_none_or(|it| it == row.attempt);
             if row.attempt > 0 && is_wanted && found.insert((name.clone(), row.attempt)) {
                 for stream in wanted.streams {
-                    read(client, wanted, &name, row.attempt, stream, send);
+                    read(client, wanted, &name, row.attempt, stream, send, &gate);
                 }
             }
             is_over |= wanted.task.is_some() && row.state.is_terminal();
@@ -99,7 +107,9 @@ fn read(
     attempt: u32,
     stream: &'static str,
     send: &SyncSender<Line>,
+    gate: &Gate,
 ) {
+    let place = gate.enter();
     let (client, run, task, send) = (
         client.clone(),
         wanted.run.clone(),
@@ -139,7 +149,33 @@ fn read(
             thread::sleep(KNOCK_EVERY);
         }
         lines.end();
+        drop(place);
     });
+}
+
+/// Lets so many readers in, and the next when one has left.
+struct Gate {
+    enter: SyncSender<()>,
+    leave: Arc<Mutex<Receiver<()>>>,
+}
+
+/// A reader's place, until it is dropped.
+struct Inside(Arc<Mutex<Receiver<()>>>);
+
+impl Gate {
+    fn enter(&self) -> Inside {
+        self.enter.send(()).expect("the gate holds the other end");
+        Inside(Arc::clone(&self.leave))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Ok(leave) = self.0.lock() {
+            // There is one entry for each place, so this never waits.
+            let _ = leave.try_recv();
+        }
+    }
 }
 
 /// A log's answer also ends when the daemon stops; only the attempt's own end is the end.

@@ -1,5 +1,6 @@
 //! What people see: text from the API's answers. All of it is pure but [`screen`].
 
+mod checked;
 mod diagnosis;
 mod events;
 mod flows;
@@ -17,6 +18,7 @@ mod time;
 mod tone;
 mod why;
 
+pub(crate) use checked::checked;
 pub(crate) use diagnosis::{Finding, Health, diagnosis};
 pub(crate) use events::{emitted, events};
 pub(crate) use flows::{flow, flows};
