@@ -81,11 +81,12 @@ pub fn draw(layout: &Layout, paint: &Paint<'_>) -> String {
 /// Where data flows now, where it has flowed, and where it never will.
 fn edge_class(from: &str, to: &str) -> &'static str {
     match (from, to) {
-        (_, "running" | "submitting" | "stopping") => " hot",
+        (_, "running" | "submitting" | "stopping" | "open") => " hot",
         (_, "skipped") | ("skipped" | "failed" | "cancelled", "none") => " dead",
-        ("succeeded" | "caught", "succeeded" | "caught" | "failed" | "backing_off" | "ready") => {
-            " done"
-        }
+        (
+            "succeeded" | "caught" | "closed",
+            "succeeded" | "caught" | "closed" | "failed" | "backing_off" | "ready",
+        ) => " done",
         _ => "",
     }
 }
