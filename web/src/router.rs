@@ -125,6 +125,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn the_openapi_document_knows_every_state() {
+        use dalsegno_scheduler::row::{OccurrenceState, RunState, TaskState};
+        let document: Value = serde_json::from_str(crate::api::DOCUMENT).expect("JSON");
+        let states = |name: &str| {
+            let schema = &document["components"]["schemas"][name];
+            schema["properties"]["state"]["enum"].clone()
+        };
+        assert_eq!(states("Run"), serde_json::json!(RunState::ALL));
+        assert_eq!(states("Task"), serde_json::json!(TaskState::ALL));
+        assert_eq!(
+            states("Occurrence"),
+            serde_json::json!(OccurrenceState::ALL)
+        );
+    }
+
+    #[test]
     fn the_openapi_document_has_every_route_and_no_other() {
         let document: Value = serde_json::from_str(crate::api::DOCUMENT).expect("JSON");
         let paths = document["paths"].as_object().expect("paths");

@@ -42,7 +42,7 @@ pub(crate) fn big_state(word: &str) -> Html {
 fn sized_state(word: &str, class: &str) -> Html {
     let told = word.replace('_', " ");
     Html(format!(
-        r##"<span class="{class} s-{word}"><svg viewBox="0 0 24 24" aria-hidden="true"><use href="#i-{word}"/></svg>{told}</span>"##
+        r##"<span class="{class} s-{word}"><svg viewBox="0 0 24 24" width="15" height="15" aria-hidden="true"><use href="#i-{word}"/></svg>{told}</span>"##
     ))
 }
 

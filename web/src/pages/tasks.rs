@@ -138,8 +138,8 @@ impl Tasks {
             ("all", "", TaskState::ALL),
             (
                 "waiting",
-                "ready,backing_off",
-                &[TaskState::Ready, TaskState::BackingOff][..],
+                "waiting,ready,backing_off",
+                &[TaskState::Waiting, TaskState::Ready, TaskState::BackingOff][..],
             ),
             (
                 "running",
@@ -397,12 +397,12 @@ fn sum_told(sums: &BTreeMap<TaskState, u64>, total: u64) -> String {
 fn sum_state(sums: &BTreeMap<TaskState, u64>, total: u64) -> &'static str {
     use TaskState::{
         BackingOff, Cancelled, Caught, Failed, Ready, Running, Skipped, Stopping, Submitting,
-        Succeeded,
+        Succeeded, Waiting,
     };
     if sums.is_empty() {
         return "none";
     }
-    for state in [Running, Submitting, Stopping, BackingOff, Ready] {
+    for state in [Running, Submitting, Stopping, BackingOff, Ready, Waiting] {
         if sums.contains_key(&state) {
             return if matches!(state, Submitting) {
                 "running"
