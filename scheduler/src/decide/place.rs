@@ -140,9 +140,9 @@ impl Scheduler {
     /// `strict_sequential` head waits.
     pub(crate) fn first_for(&self, limit: &Limit) -> Option<(Rank, Candidate)> {
         let (rank, head) = self.head(limit)?;
-        let run = match (limit, self.blocked(head)) {
-            (Limit::Flow(_), Some(Reason::BlockedByFailure { run })) => run,
-            _ => return Some((rank, head)),
+        let (Limit::Flow(_), Some(Reason::BlockedByFailure { run })) = (limit, self.blocked(head))
+        else {
+            return Some((rank, head));
         };
         let resumed = Candidate::Run(run);
         let (at, rank) = self.parked_at.get(&resumed)?;

@@ -1,0 +1,252 @@
+//! The executor of the world: it does what it is asked, forgets, and its reports travel badly.
+
+use crate::rng::Rng;
+use dalsegno_scheduler::{
+    AttemptId, Command, NodeKind, Outcome, Reason, Report, Scheduler, Span, StepName, Success,
+    Timestamp,
+};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A report on its way to us.
+#[derive(Clone, Debug)]
+pub(crate) struct Mail {
+    pub(crate) due: Timestamp,
+    pub(crate) attempt: AttemptId,
+    pub(crate) report: Report,
+}
+
+/// What the executor knows of an attempt.
+#[derive(Clone, Debug)]
+struct Process {
+    started_at: Timestamp,
+    ends_at: Timestamp,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Executor {
+    processes: BTreeMap<AttemptId, Process>,
+    pub(crate) mail: Vec<Mail>,
+    /// Attempts that were ever started, and those that it was told to forget.
+    pub(crate) asked: BTreeSet<AttemptId>,
+    forgotten: BTreeSet<AttemptId>,
+    /// From now on nothing fails, is lost or forgotten.
+    pub(crate) kind: bool,
+}
+
+impl Executor {
+    /// Takes the commands of a decision, or those that a recovery derived.
+    pub(crate) fn take(
+        &mut self,
+        rng: &mut Rng,
+        core: &Scheduler,
+        now: Timestamp,
+        commands: &[Command],
+    ) {
+        for command in commands {
+            // One that was to start and to stop in the same commit is only to be stopped after a crash.
+            if let Command::Submit(attempt) | Command::Watch(attempt) | Command::Stop(attempt) =
+                command
+            {
+                self.asked.insert(attempt.clone());
+            }
+            // A command that is lost is derived again at the next start.
+            if !self.kind && rng.chance(5) {
+                continue;
+            }
+            match command {
+                Command::Submit(attempt) => self.submit(rng, core, now, attempt),
+                Command::Watch(attempt) => match self.processes.get(attempt).cloned() {
+                    Some(process) => self.tell(rng, now, attempt, &process),
+                    None => self.send(rng, now, attempt, lost(now)),
+                },
+                Command::Stop(attempt) => self.stop(rng, now, attempt),
+                Command::Forget(attempt) => {
+                    self.processes.remove(attempt);
+                    self.forgotten.insert(attempt.clone());
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, rng: &mut Rng, core: &Scheduler, now: Timestamp, attempt: &AttemptId) {
+        assert!(
+            !self.forgotten.contains(attempt),
+            "{attempt} is asked for again after its end was durable"
+        );
+        if let Some(process) = self.processes.get(attempt).cloned() {
+            return self.tell(rng, now, attempt, &process);
+        }
+        if !self.kind && rng.chance(5) {
+            return self.send(rng, now, attempt, Report::Unknown);
+        }
+        let outcome = match core.submission(attempt) {
+            None => return,
+            Some(Err(error)) => Outcome::Failed(Reason::NotStarted {
+                message: error.to_string(),
+            }),
+            Some(Ok(submission)) => {
+                assert_eq!(submission.attempt, *attempt);
+                self.fate(rng, core, attempt)
+            }
+        };
+        let process = Process {
+            started_at: now + Span::from_millis(rng.below(3_000) as i64),
+            ends_at: now + Span::from_millis(3_000 + rng.below(30_000) as i64),
+            outcome,
+        };
+        self.tell(rng, now, attempt, &process);
+        self.processes.insert(attempt.clone(), process);
+    }
+
+    /// How a process will end.
+    fn fate(&self, rng: &mut Rng, core: &Scheduler, attempt: &AttemptId) -> Outcome {
+        if !self.kind {
+            match rng.below(100) {
+                0..20 => return Outcome::Failed(Reason::Exit { status: 1 }),
+                20..23 => return Outcome::Failed(Reason::DoNotRetry { status: 202 }),
+                23..26 => return Outcome::Lost("its host went away".to_owned()),
+                26..28 => return Outcome::Stopped,
+                _ => {}
+            }
+        }
+        let items: Vec<u64> = (0..rng.below(4)).collect();
+        let outputs = [
+            ("n".to_owned(), json!(rng.below(4))),
+            ("items".to_owned(), json!(items)),
+        ];
+        Outcome::Succeeded(Success {
+            outputs: outputs.into_iter().collect(),
+            chosen: choice(rng, core, attempt),
+            splits: Some(rng.below(4) as u32),
+        })
+    }
+
+    fn stop(&mut self, rng: &mut Rng, now: Timestamp, attempt: &AttemptId) {
+        let Some(process) = self.processes.get_mut(attempt) else {
+            return self.send(rng, now, attempt, lost(now));
+        };
+        if process.ends_at > now {
+            // It may still end by itself within its grace.
+            let grace = now + Span::from_millis(rng.below(10_000) as i64);
+            if grace < process.ends_at {
+                process.ends_at = grace;
+                process.outcome = Outcome::Stopped;
+            }
+        }
+        let process = process.clone();
+        self.tell(rng, now, attempt, &process);
+    }
+
+    fn tell(&mut self, rng: &mut Rng, now: Timestamp, attempt: &AttemptId, process: &Process) {
+        let started = Report::Started {
+            external_id: format!("pid-{attempt}").into(),
+            at: process.started_at,
+        };
+        let ended = Report::Ended {
+            outcome: process.outcome.clone(),
+            started_at: Some(process.started_at),
+            at: process.ends_at,
+        };
+        self.send(rng, now.max(process.started_at), attempt, started);
+        self.send(rng, now.max(process.ends_at), attempt, ended);
+    }
+
+    /// Reports are late, out of order, doubled or lost.
+    fn send(&mut self, rng: &mut Rng, at: Timestamp, attempt: &AttemptId, report: Report) {
+        let copies = match rng.below(100) {
+            _ if self.kind => 1,
+            0..7 => 0,
+            7..17 => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            self.mail.push(Mail {
+                due: at + Span::from_millis(rng.below(5_000) as i64),
+                attempt: attempt.clone(),
+                report: report.clone(),
+            });
+        }
+    }
+
+    /// One report that has arrived, if any.
+    pub(crate) fn arrived(&mut self, rng: &mut Rng, now: Timestamp) -> Option<Mail> {
+        let due: Vec<usize> = (0..self.mail.len())
+            .filter(|it| self.mail[*it].due <= now)
+            .collect();
+        if due.is_empty() {
+            return None;
+        }
+        let place = *rng.pick(&due);
+        let mail = self.mail.swap_remove(place);
+        // A stopped process ends otherwise than was told: what is told is what is true now.
+        if let (Report::Ended { outcome, at, .. }, Some(process)) =
+            (&mail.report, self.processes.get(&mail.attempt))
+            && (*outcome != process.outcome || *at != process.ends_at)
+        {
+            return self.arrived(rng, now);
+        }
+        Some(mail)
+    }
+
+    /// When the next report arrives.
+    pub(crate) fn next_mail(&self) -> Option<Timestamp> {
+        self.mail.iter().map(|it| it.due).min()
+    }
+
+    /// Loses all memory of some attempts, running or ended.
+    pub(crate) fn forget_some(&mut self, rng: &mut Rng) {
+        self.processes.retain(|_, _| !rng.chance(30));
+    }
+
+    /// What has not happened yet will go well.
+    pub(crate) fn heal(&mut self, rng: &mut Rng, core: &Scheduler, now: Timestamp) {
+        self.kind = true;
+        self.mail.clear();
+        let running: Vec<AttemptId> = self
+            .processes
+            .iter()
+            .filter(|(_, it)| it.ends_at > now && it.outcome != Outcome::Stopped)
+            .map(|(attempt, _)| attempt.clone())
+            .collect();
+        for attempt in running {
+            let outcome = self.fate(rng, core, &attempt);
+            if let Some(process) = self.processes.get_mut(&attempt) {
+                process.outcome = outcome;
+            }
+        }
+    }
+}
+
+fn lost(at: Timestamp) -> Report {
+    Report::Ended {
+        outcome: Outcome::Lost("nobody knows of it".to_owned()),
+        started_at: None,
+        at,
+    }
+}
+
+/// Some of a switch's successors; itself at most twice.
+fn choice(rng: &mut Rng, core: &Scheduler, attempt: &AttemptId) -> Option<Vec<StepName>> {
+    let flow = core.flow_of(attempt.run)?;
+    let node = flow.node(flow.step_node(attempt.task.step.as_str())?);
+    let NodeKind::Step(_) = node.kind else {
+        return None;
+    };
+    if node.recursive && attempt.task.iteration < 2 && rng.chance(50) {
+        return Some(vec![node.name.clone()]);
+    }
+    let mut names: Vec<StepName> = node
+        .successors
+        .iter()
+        .map(|it| flow.node(*it).name.clone())
+        .collect();
+    names.dedup();
+    let first = (!names.is_empty()).then(|| rng.pick(&names).clone());
+    names.retain(|_| rng.chance(40));
+    if let Some(first) = first.filter(|it| !names.contains(it)) {
+        names.push(first);
+    }
+    Some(names)
+}

@@ -1,0 +1,350 @@
+//! All rows that ever became durable, kept beside the store; and what no commit may do.
+
+use dalsegno_scheduler::row::{
+    Changes, FlowRow, FlowVersionRow, JournalEntry, MatchOutcome, MatchRow, OccurrenceRow,
+    OccurrenceState, Recovered, RunRow, RunSnapshot, RunState, ScopeRow, TaskRow, TaskState,
+};
+use dalsegno_scheduler::{
+    AttemptId, FlowName, Input, Outcome, Path, Report, RunId, StepName, TaskId, TriggerName,
+    Version,
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+type ScopeKey = (RunId, StepName, Path);
+type MatchKey = (u64, FlowName, TriggerName, u16);
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) rows: Rows,
+    /// The same, from the journal alone.
+    replayed: Rows,
+    versions: BTreeMap<(FlowName, Version), FlowVersionRow>,
+    matches: BTreeMap<MatchKey, MatchRow>,
+    waiting: BTreeSet<MatchKey>,
+    half_matches: BTreeMap<(FlowName, TriggerName, String, u16), u64>,
+    attempts: BTreeSet<AttemptId>,
+    runs_of_occurrences: BTreeMap<(FlowName, String), RunId>,
+    last_journal: u64,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Rows {
+    pub(crate) flows: BTreeMap<FlowName, FlowRow>,
+    pub(crate) runs: BTreeMap<RunId, Arc<RunRow>>,
+    pub(crate) tasks: BTreeMap<(RunId, TaskId), Arc<TaskRow>>,
+    pub(crate) scopes: BTreeMap<ScopeKey, Arc<ScopeRow>>,
+    pub(crate) occurrences: BTreeMap<(FlowName, String), OccurrenceRow>,
+}
+
+impl Ledger {
+    /// Takes a durable commit and the inputs that led to it.
+    pub(crate) fn take(&mut self, changes: &Changes, inputs: &[Input]) {
+        self.check_runs(changes, inputs);
+        self.check_tasks(changes, inputs);
+        self.check_occurrences(changes);
+        for entry in &changes.journal {
+            self.last_journal += 1;
+            assert_eq!(entry.seq, self.last_journal, "the journal has no gaps");
+            self.replayed.replay(entry);
+        }
+        for it in &changes.versions {
+            self.versions
+                .insert((it.flow.clone(), it.version.clone()), it.clone());
+        }
+        let rows = &mut self.rows;
+        for it in &changes.flows {
+            rows.flows.insert(it.name.clone(), it.clone());
+        }
+        for it in &changes.runs {
+            rows.runs.insert(it.id, it.clone());
+        }
+        for it in &changes.tasks {
+            rows.tasks.insert((it.run, it.task.clone()), it.clone());
+        }
+        for it in &changes.scopes {
+            let key = (it.run, it.scope.clone(), it.path);
+            rows.scopes.insert(key, it.clone());
+        }
+        for it in &changes.occurrences {
+            rows.occurrences
+                .insert((it.flow.clone(), it.key.clone()), it.clone());
+        }
+        for it in &changes.attempts {
+            assert!(
+                self.attempts.insert(it.id.clone()),
+                "attempt {} ended twice",
+                it.id
+            );
+        }
+        self.take_matches(changes);
+    }
+
+    fn take_matches(&mut self, changes: &Changes) {
+        for key in &changes.half_matches_deleted {
+            self.half_matches.remove(key);
+        }
+        for it in &changes.half_matches {
+            let key = (
+                it.flow.clone(),
+                it.trigger.clone(),
+                it.join_key.clone(),
+                it.leaf,
+            );
+            self.half_matches.insert(key, it.event.seq);
+        }
+        for it in &changes.matches {
+            let key = (it.event, it.flow.clone(), it.trigger.clone(), it.leaf);
+            if let Some(before) = self.matches.get(&key) {
+                assert_eq!(
+                    before.outcome,
+                    MatchOutcome::Waiting,
+                    "event {} at {}/{} was decided before",
+                    it.event,
+                    it.flow,
+                    it.trigger
+                );
+            }
+            match it.outcome {
+                MatchOutcome::Fired => {
+                    let run = it.run.expect("what fired has a run");
+                    let row = &self.rows.runs[&run];
+                    assert_eq!(row.flow, it.flow, "a trigger starts its own flow");
+                    assert!(row.events.contains(&it.event), "run {run} knows its events");
+                }
+                _ => assert_eq!(it.run, None, "only what fired has a run"),
+            }
+            if it.outcome == MatchOutcome::Waiting {
+                self.waiting.insert(key.clone());
+            } else {
+                self.waiting.remove(&key);
+            }
+            self.matches.insert(key, it.clone());
+        }
+        let half = self.half_matches.iter();
+        let half: BTreeSet<MatchKey> = half
+            .map(|((flow, trigger, _, leaf), event)| (*event, flow.clone(), trigger.clone(), *leaf))
+            .collect();
+        let astray: Vec<&MatchKey> = self.waiting.symmetric_difference(&half).collect();
+        assert!(
+            astray.is_empty(),
+            "events wait here or stand in a set there, not both: {astray:?}"
+        );
+    }
+
+    /// Finished runs change by a resume only.
+    fn check_runs(&self, changes: &Changes, inputs: &[Input]) {
+        for it in &changes.runs {
+            let Some(before) = self.rows.runs.get(&it.id) else {
+                assert_eq!(it.generation, 1);
+                continue;
+            };
+            if before.state.is_terminal() && before != it {
+                assert!(resumed(inputs, it.id), "run {} was finished", it.id);
+                assert_eq!(it.generation, before.generation + 1);
+            }
+        }
+    }
+
+    /// Attempts are numbered one by one; success is that of the newest; finished tasks stay.
+    fn check_tasks(&self, changes: &Changes, inputs: &[Input]) {
+        for it in &changes.tasks {
+            let key = (it.run, it.task.clone());
+            let before = self.rows.tasks.get(&key);
+            let attempt = before.map_or(0, |it| it.attempt);
+            assert!(
+                it.attempt == attempt || it.attempt == attempt + 1,
+                "{} of run {} went from attempt {attempt} to {}",
+                it.task,
+                it.run,
+                it.attempt
+            );
+            let Some(before) = before else {
+                continue;
+            };
+            if before.state.is_terminal() && before != it {
+                let done = matches!(before.state, TaskState::Succeeded | TaskState::Caught);
+                let swept = self.rows.runs[&it.run].generation > 1 && !done;
+                assert!(
+                    resumed(inputs, it.run) || swept,
+                    "{} of run {} was {}, and became {}",
+                    it.task,
+                    it.run,
+                    before.state,
+                    it.state
+                );
+            }
+            if it.state == TaskState::Succeeded && before.state != TaskState::Succeeded {
+                let told = inputs.iter().any(|input| {
+                    let Input::Report { attempt, report } = input else {
+                        return false;
+                    };
+                    let success = matches!(
+                        report,
+                        Report::Ended {
+                            outcome: Outcome::Succeeded(_),
+                            ..
+                        }
+                    );
+                    success
+                        && attempt.run == it.run
+                        && attempt.task == it.task
+                        && attempt.number == before.attempt
+                        && attempt.number == it.attempt
+                });
+                assert!(
+                    told,
+                    "nobody said that {} of run {} succeeded",
+                    it.task, it.run
+                );
+                assert!(before.state.is_live(), "only a live attempt can succeed");
+            }
+        }
+    }
+
+    /// An occurrence starts one run at most, and a decided one stays as it is.
+    fn check_occurrences(&mut self, changes: &Changes) {
+        for it in &changes.runs {
+            let key = (it.flow.clone(), it.occurrence.clone());
+            let run = *self.runs_of_occurrences.entry(key).or_insert(it.id);
+            assert_eq!(run, it.id, "{} of {} has two runs", it.occurrence, it.flow);
+        }
+        for it in &changes.occurrences {
+            let before = self
+                .rows
+                .occurrences
+                .get(&(it.flow.clone(), it.key.clone()));
+            let Some(before) = before.filter(|before| before.state != it.state) else {
+                continue;
+            };
+            let jumps = before.state == OccurrenceState::Skipped;
+            assert!(
+                before.state.may_become(it.state) || jumps,
+                "{} of {} was {} and became {}",
+                it.key,
+                it.flow,
+                before.state,
+                it.state
+            );
+        }
+    }
+
+    /// The journal, replayed, gives the rows; and the store has the same.
+    pub(crate) fn check_whole(&self, stored: &Recovered) {
+        same("replayed flows", &self.rows.flows, &self.replayed.flows);
+        same("replayed runs", &self.rows.runs, &self.replayed.runs);
+        same("replayed tasks", &self.rows.tasks, &self.replayed.tasks);
+        same("replayed scopes", &self.rows.scopes, &self.replayed.scopes);
+        same(
+            "replayed occurrences",
+            &self.rows.occurrences,
+            &self.replayed.occurrences,
+        );
+        let open: Vec<Arc<RunRow>> = self
+            .rows
+            .runs
+            .values()
+            .filter(|it| !it.state.is_terminal())
+            .cloned()
+            .collect();
+        same("stored runs", &open, &stored.runs);
+        let is_open = |run: &RunId| open.iter().any(|it| it.id == *run);
+        let mut tasks: Vec<_> = self
+            .rows
+            .tasks
+            .values()
+            .filter(|it| is_open(&it.run))
+            .cloned()
+            .collect();
+        let mut stored_tasks = stored.tasks.clone();
+        tasks.sort_by_key(|it| (it.run, it.task.clone()));
+        stored_tasks.sort_by_key(|it| (it.run, it.task.clone()));
+        same("stored tasks", &tasks, &stored_tasks);
+        assert_eq!(stored.last_journal, self.last_journal);
+    }
+
+    pub(crate) fn snapshot(&self, run: RunId) -> RunSnapshot {
+        let row = self.rows.runs[&run].clone();
+        let of_run = |it: &&(RunId, TaskId)| it.0 == run;
+        let tasks = self.rows.tasks.iter().filter(|(key, _)| of_run(key));
+        let scopes = self.rows.scopes.iter().filter(|(key, _)| key.0 == run);
+        RunSnapshot {
+            version: self.versions[&(row.flow.clone(), row.version.clone())].clone(),
+            run: row,
+            tasks: tasks.map(|(_, row)| row.clone()).collect(),
+            scopes: scopes.map(|(_, row)| row.clone()).collect(),
+        }
+    }
+
+    pub(crate) fn finished(&self) -> Vec<RunId> {
+        let runs = self.rows.runs.values();
+        runs.filter(|it| it.state.is_terminal())
+            .map(|it| it.id)
+            .collect()
+    }
+
+    pub(crate) fn state(&self, run: RunId) -> RunState {
+        self.rows.runs[&run].state
+    }
+}
+
+impl Rows {
+    fn replay(&mut self, entry: &JournalEntry) {
+        let (kind, _) = entry.kind.split_once('.').expect("kind.state");
+        match kind {
+            "flow" => {
+                let row: FlowRow = read(&entry.body);
+                self.flows.insert(row.name.clone(), row);
+            }
+            "run" => {
+                let row: RunRow = read(&entry.body);
+                self.runs.insert(row.id, Arc::new(row));
+            }
+            "task" => {
+                let row: TaskRow = read(&entry.body);
+                self.tasks
+                    .insert((row.run, row.task.clone()), Arc::new(row));
+            }
+            "scope" => {
+                let row: ScopeRow = read(&entry.body);
+                let key = (row.run, row.scope.clone(), row.path);
+                self.scopes.insert(key, Arc::new(row));
+            }
+            "occurrence" => {
+                let row: OccurrenceRow = read(&entry.body);
+                self.occurrences
+                    .insert((row.flow.clone(), row.key.clone()), row);
+            }
+            other => panic!("the journal tells of {other}"),
+        }
+    }
+}
+
+fn read<T: for<'de> serde::Deserialize<'de>>(body: &str) -> T {
+    serde_json::from_str(body).unwrap_or_else(|error| {
+        let value: Result<Value, _> = serde_json::from_str(body);
+        panic!("a row does not read back: {error}: {value:?}")
+    })
+}
+
+fn resumed(inputs: &[Input], run: RunId) -> bool {
+    inputs.iter().any(|it| match it {
+        Input::Resume(request) => request.snapshot.run.id == run,
+        _ => false,
+    })
+}
+
+fn same<T: PartialEq + Debug>(what: &str, left: &T, right: &T) {
+    if left != right {
+        let (left, right) = (format!("{left:#?}"), format!("{right:#?}"));
+        let lines = left.lines().zip(right.lines());
+        let first: Vec<String> = lines
+            .filter(|(a, b)| a != b)
+            .take(3)
+            .map(|(a, b)| format!("{a} | {b}"))
+            .collect();
+        panic!("{what}: {}", first.join("\n"));
+    }
+}

@@ -1,0 +1,103 @@
+//! People and pipelines, who press everything.
+
+use crate::flows::{self, File, KINDS};
+use crate::ledger::Ledger;
+use crate::rng::Rng;
+use dalsegno_scheduler::row::RunState;
+use dalsegno_scheduler::{
+    FlowName, Input, NewEvent, ResumeRequest, RunId, Scheduler, StartRequest, StepName,
+};
+use serde_json::{Map, json};
+
+/// One thing that somebody does.
+pub(crate) fn press(rng: &mut Rng, core: &Scheduler, ledger: &Ledger, flows: u64) -> Input {
+    let number = rng.below(flows);
+    let flow = FlowName::new(flows::name(number));
+    let by = || "ada".to_owned();
+    match rng.below(100) {
+        0..30 => {
+            let mut params = Map::new();
+            if rng.chance(20) {
+                params.insert("n".to_owned(), json!(rng.below(5)));
+            }
+            Input::Start(StartRequest {
+                flow,
+                params,
+                key: rng.chance(20).then(|| format!("key-{}", rng.below(8))),
+                by: by(),
+            })
+        }
+        30..60 => Input::Event(NewEvent {
+            source: "outside".to_owned(),
+            id: rng.below(400).to_string(),
+            kind: (*rng.pick(&KINDS)).to_owned(),
+            subject: None,
+            time: None,
+            data: json!({"n": rng.below(6), "key": rng.below(2)}),
+        }),
+        60..68 => {
+            let runs: Vec<RunId> = core.runs().map(|it| it.id).collect();
+            let run = if runs.is_empty() || rng.chance(5) {
+                RunId(rng.below(50))
+            } else {
+                *rng.pick(&runs)
+            };
+            Input::Cancel {
+                run,
+                by: by(),
+                reason: None,
+            }
+        }
+        68..80 => resume(rng, ledger).unwrap_or(Input::Tick),
+        80..84 => Input::Pause {
+            flow,
+            by: by(),
+            reason: None,
+        },
+        84..90 => Input::Unpause { flow, by: by() },
+        90..92 => Input::Remove { flow },
+        92..94 => Input::Invalid {
+            flow,
+            file: "broken.yaml".to_owned(),
+            message: "line 3: not a step".to_owned(),
+        },
+        _ => deploy(flows::random(rng, number)),
+    }
+}
+
+pub(crate) fn deploy(file: File) -> Input {
+    Input::Deploy {
+        file: format!("{}.yaml", file.flow.name()),
+        flow: file.flow,
+        version: file.version,
+        source: file.text,
+    }
+}
+
+fn resume(rng: &mut Rng, ledger: &Ledger) -> Option<Input> {
+    let finished = ledger.finished();
+    if finished.is_empty() {
+        return None;
+    }
+    let run = *rng.pick(&finished);
+    let snapshot = ledger.snapshot(run);
+    let again = ledger.state(run) == RunState::Succeeded || rng.chance(30);
+    let from = again.then(|| {
+        let steps: Vec<StepName> = snapshot
+            .tasks
+            .iter()
+            .map(|it| it.task.step.clone())
+            .chain(snapshot.scopes.iter().map(|it| it.scope.clone()))
+            .collect();
+        if steps.is_empty() {
+            StepName::new("s0")
+        } else {
+            rng.pick(&steps).clone()
+        }
+    });
+    Some(Input::Resume(Box::new(ResumeRequest {
+        snapshot,
+        from,
+        by: "ada".to_owned(),
+    })))
+}
