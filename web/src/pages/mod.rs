@@ -7,6 +7,7 @@ mod forms;
 mod lines;
 mod problem;
 mod run;
+mod sums;
 mod task;
 mod tasks;
 
