@@ -141,6 +141,9 @@ fn bad_bodies_are_refused_with_a_code() {
     ];
     api.post_with(start, &asks_first, oversize.as_bytes())
         .problem(413);
+    // And a client that just sends 16 MiB hears the answer too.
+    let huge = vec![b' '; 16 << 20];
+    api.post_with(start, &json_type, &huge).problem(413);
     api.get("/api/v1/no-such-thing").problem(404);
     api.get("/api/v1/runs?limit=many").problem(400);
     api.get("/api/v1/runs?cursor=nonsense").problem(400);

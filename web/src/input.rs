@@ -158,7 +158,7 @@ async fn read_body(request: Request) -> Outcome<axum::body::Bytes> {
         .map_err(|_| too_large().into())
 }
 
-fn too_large() -> Problem {
+pub(crate) fn too_large() -> Problem {
     let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
     Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", BODY_BYTES_MAX)
 }

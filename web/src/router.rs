@@ -12,7 +12,9 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use dalsegno_engine::{Code, Problem};
+use futures_util::StreamExt;
 use std::any::Any;
+use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -36,11 +38,35 @@ pub fn router(state: WebState, others: Router) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(crate::input::BODY_BYTES_MAX))
+        .layer(from_fn(refuse_oversize))
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .layer(from_fn(finish))
         .layer(from_fn_with_state(app, pages::show_problems))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new().compress_when(compressed))
+}
+
+/// How much of a body that is too large is read and thrown away, and for how long: a client that is cut
+/// off while it still sends sees a broken pipe and never the answer.
+const SWALLOWED_BYTES_MAX: u64 = 64 << 20;
+const SWALLOW_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Refuses a body that says it is too large before any handler looks at it.
+async fn refuse_oversize(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > crate::input::BODY_BYTES_MAX as u64 => {
+            let waits_for_leave = request.headers().contains_key(header::EXPECT);
+            if length <= SWALLOWED_BYTES_MAX && !waits_for_leave {
+                let mut pieces = request.into_body().into_data_stream();
+                let swallow = async { while let Some(Ok(_)) = pieces.next().await {} };
+                let _ = tokio::time::timeout(SWALLOW_TIME_MAX, swallow).await;
+            }
+            respond(&crate::input::too_large())
+        }
+        _ => next.run(request).await,
+    }
 }
 
 async fn unknown(uri: Uri) -> Response {
