@@ -110,3 +110,15 @@ fn cancelling_the_first_in_a_queue_wakes_those_behind_it() {
     +2s > submit 3/a/1
     ");
 }
+
+#[test]
+fn a_step_that_may_fail_and_dies_of_a_cancel_is_repeated_by_a_resume() {
+    let steps = [step("a", &[], json!({"on_failure": "continue"}))];
+    let mut w = World::new().flow(&flow("f", &steps, json!({})));
+    let run = w.start("f");
+    w.cancel(run);
+    w.fail("1/a");
+    assert_eq!(w.tasks(run), "a failed");
+    w.resume(run, None).expect("it was cancelled");
+    assert_eq!(w.attempt("1/a").number, 2);
+}

@@ -317,3 +317,18 @@ fn events_of_our_own_kind_and_events_too_large_are_refused() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn a_set_that_fires_and_begins_anew_in_one_commit_is_written_once() {
+    let on = json!({"all_of": [kind("a"), kind("b")]});
+    let mut w = World::new().flow(&triggered("f", on, json!({"join_on": "none"})));
+    w.event("a", "0", json!({}));
+    let inputs = [("b", "1"), ("a", "2")];
+    w.batch(inputs.map(|(kind, id)| Input::Event(event(kind, id, json!({})))));
+    let written = w.changes.half_matches.iter().map(|it| it.leaf);
+    assert_eq!(written.collect::<Vec<_>>(), [0]);
+    assert_eq!(w.changes.half_matches_deleted, []);
+    w.restart();
+    w.event("b", "3", json!({}));
+    assert_eq!(w.core.runs_of("f").count(), 2);
+}

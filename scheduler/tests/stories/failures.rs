@@ -247,3 +247,21 @@ fn a_stop_that_nobody_asked_for_counts_as_lost() {
     w.ended("1/a", Outcome::Stopped);
     assert_snapshot!(w.journal_of(&["backing_off"]), @"+0s task.backing_off 1/a (attempt 1 failed (lost: it was stopped, and not by this daemon); the next begins at 2026-11-22T06:00:00.998900Z)");
 }
+
+#[test]
+fn what_was_on_its_way_when_a_run_is_cancelled_does_not_begin() {
+    let steps = [
+        step("a", &[], json!({})),
+        step(
+            "bad",
+            &["a"],
+            json!({"when": "steps.a.outputs.nothing > 1", "on_failure": "fail_fast"}),
+        ),
+        step("good", &["a"], json!({})),
+    ];
+    let mut w = World::new().flow(&flow("f", &steps, json!({})));
+    w.start("f");
+    w.ok("1/a");
+    assert_eq!(w.tasks(RunId(1)), "a succeeded, bad failed");
+    assert_eq!(w.run_state(RunId(1)), RunState::Failed);
+}

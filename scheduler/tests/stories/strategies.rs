@@ -275,3 +275,19 @@ fn a_run_that_ends_makes_room_for_what_is_due_at_that_moment() {
     w.ok("1/a");
     assert_eq!(runs(&w), "1 succeeded, 2 running");
 }
+
+#[test]
+fn a_resumed_run_that_is_replaced_in_the_queue_has_run_all_the_same() {
+    let mut w = with(json!("serial_latest_only"));
+    w.start("f");
+    w.fail("1/a");
+    w.start("f");
+    w.resume(RunId(1), None).expect("it failed");
+    w.start("f");
+    assert_eq!(runs(&w), "1 cancelled, 2 running, 3 queued");
+    assert!(
+        !w.occurrences().contains("coalesced"),
+        "{}",
+        w.occurrences()
+    );
+}

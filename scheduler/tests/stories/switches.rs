@@ -145,3 +145,18 @@ fn a_repeated_loop_that_ended_sooner_fills_its_join_after_a_restart() {
     w.ok("1/join");
     assert_eq!(w.run_state(run), RunState::Succeeded);
 }
+
+#[test]
+fn a_join_with_no_live_branch_is_skipped_under_either_rule() {
+    let mut spec = branch();
+    spec["steps"][1]["when"] = "false".into();
+    spec["steps"][2]["when"] = "false".into();
+    let mut w = World::new().flow(&spec);
+    w.start("branch");
+    w.chose("1/choose", &["left", "right"]);
+    assert_eq!(
+        w.tasks(RunId(1)),
+        "choose succeeded, left skipped, meet skipped, right skipped"
+    );
+    assert_eq!(w.run_state(RunId(1)), RunState::Succeeded);
+}
