@@ -1,13 +1,14 @@
 //! Starting and stopping the engine, and the terms it leads.
 
 use crate::clock;
-use crate::handle::{Counters, EngineHandle, NOTICES_MAX, REQUESTS_MAX, Request, Role, Shared};
+use crate::handle::{
+    AskError, Counters, EngineHandle, NOTICES_MAX, REQUESTS_MAX, Request, Role, Shared,
+};
 use crate::port::Executor;
 use crate::turn::{Lead, Step};
 use dalsegno_scheduler::{AttemptId, Config, Report, Scheduler, Span, Timestamp};
 use dalsegno_store::{Lease, Store};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -58,7 +59,7 @@ pub fn start(
         store,
         counters: Counters::default(),
         notices: broadcast::channel(NOTICES_MAX).0,
-        now_us: AtomicI64::new(0),
+        clock: clock::Clock::default(),
     });
     let handle = EngineHandle {
         requests: requests_in,
@@ -88,9 +89,13 @@ impl Engine {
                     wait = RETRY_FIRST;
                     self.lead(lease, asked).await;
                 }
-                Ok(None) => self.pause(Duration::from_micros(self.third_of_ttl())).await,
+                Ok(None) => {
+                    self.refuse_waiting(|| AskError::NotLeader);
+                    self.pause(Duration::from_micros(self.third_of_ttl())).await;
+                }
                 Err(message) => {
                     error!("the database is not usable: {message}");
+                    self.refuse_waiting(|| AskError::Store(message.clone()));
                     self.role.send_replace(Role::Broken { message });
                     self.pause(wait).await;
                     wait = (wait * 2).min(RETRY_MAX);
@@ -99,6 +104,13 @@ impl Engine {
         }
         self.role.send_replace(Role::Stopped);
         self.requests.close();
+    }
+
+    /// Requests that came while this instance led, or was about to.
+    fn refuse_waiting(&mut self, error: impl Fn() -> AskError) {
+        while let Ok(request) = self.requests.try_recv() {
+            let _ = request.answer.send(Err(error()));
+        }
     }
 
     fn third_of_ttl(&self) -> u64 {
@@ -114,10 +126,7 @@ impl Engine {
 
     /// The wall clock, never going back.
     pub(crate) fn now(&self) -> Timestamp {
-        let seen = &self.shared.now_us;
-        let now = clock::now().0.max(seen.load(Ordering::Relaxed));
-        seen.store(now, Ordering::Relaxed);
-        Timestamp(now)
+        self.shared.clock.now()
     }
 
     /// Takes the lease, if it can be had. The instant is from before asking: trust is counted from

@@ -5,7 +5,7 @@ use dalsegno_scheduler::{
 };
 use dalsegno_store::Store;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// How many requests may wait for the engine; more are answered with [`AskError::Busy`].
@@ -91,7 +91,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) counters: Counters,
     pub(crate) notices: broadcast::Sender<Arc<[Topic]>>,
-    pub(crate) now_us: AtomicI64,
+    pub(crate) clock: crate::clock::Clock,
 }
 
 /// A handle to the engine. Cheap to clone.
@@ -181,7 +181,6 @@ impl EngineHandle {
 
     /// The engine's clock: never goes back.
     pub fn now(&self) -> Timestamp {
-        let seen = Timestamp(self.shared.now_us.load(Ordering::Relaxed));
-        crate::clock::now().max(seen)
+        self.shared.clock.now()
     }
 }

@@ -34,6 +34,9 @@ const CLOCK_CHECK: Duration = Duration::from_secs(10);
 const COMMIT_RETRY_FIRST: Duration = Duration::from_millis(20);
 const COMMIT_RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// After a renewal of the lease that failed.
+const RENEW_RETRY: Duration = Duration::from_millis(500);
+
 /// What comes after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -60,8 +63,9 @@ pub(crate) struct Lead<'a> {
     engine: &'a mut Engine,
     core: Scheduler,
     lease: Lease,
-    /// When the last renewal was asked for.
+    /// When the last renewal that succeeded was asked for, and when the next is due.
     renewed: Instant,
+    renew_at: Instant,
     /// What the next turn begins with: reports of a failed commit, second uses of a dedupe key.
     again: VecDeque<Item>,
     /// Started reports that wait for company, and since when.
@@ -77,11 +81,13 @@ impl<'a> Lead<'a> {
         lease: Lease,
         renewed: Instant,
     ) -> Self {
+        let renew_at = renewed + lease_ttl(engine) / 3;
         Self {
             engine,
             core,
             lease,
             renewed,
+            renew_at,
             again: VecDeque::new(),
             started: Vec::new(),
             started_since: None,
@@ -118,27 +124,36 @@ impl<'a> Lead<'a> {
         }
     }
 
-    /// The last turn: what was accepted is committed.
+    /// The last turns: requests that were accepted are committed and answered. Reports that still come are
+    /// left to the executor, which remembers them until the next start.
     async fn finish(&mut self, first: Option<Item>) -> Step {
         self.engine.requests.close();
-        let mut first = first;
+        let mut batch: Vec<Item> = first.into_iter().chain(self.again.drain(..)).collect();
         loop {
-            let batch = self.gather(first.take()).await;
-            let nothing = batch.is_empty() && self.started.is_empty();
-            match self.turn(batch).await {
-                Step::Next if nothing || self.commit_retry.is_some() => return Step::Stopped,
-                Step::Next => {}
+            while let Ok(request) = self.engine.requests.try_recv() {
+                batch.extend(self.read(request).await);
+            }
+            let started = std::mem::take(&mut self.started);
+            batch.extend(started.into_iter().map(|(id, it)| Item::Report(id, it)));
+            if batch.is_empty() {
+                return Step::Stopped;
+            }
+            let now = self.engine.now();
+            match self
+                .decide_and_commit(now, std::mem::take(&mut batch))
+                .await
+            {
+                Step::Next if self.commit_retry.is_some() => return Step::Stopped,
+                Step::Next => batch.extend(self.again.drain(..)),
                 end => return end,
             }
         }
     }
 
+    /// The term is over: who waits is told so.
     fn give_up(&mut self, first: Option<Item>) {
-        for item in first.into_iter().chain(self.again.drain(..)) {
-            if let Item::Request(_, caller) = item {
-                let _ = caller.send(Err(AskError::NotLeader));
-            }
-        }
+        let mut left: Vec<Item> = first.into_iter().chain(self.again.drain(..)).collect();
+        refuse_requests(&mut left, || AskError::NotLeader);
     }
 
     /// Waits until there is something to do.
@@ -190,8 +205,7 @@ impl<'a> Lead<'a> {
             }
             None => CLOCK_CHECK,
         };
-        let third = Duration::from_micros((self.engine.config.lease_ttl.0 / 3).max(1) as u64);
-        let mut until = (now + deadline).min(self.renewed + third);
+        let mut until = (now + deadline).min(self.renew_at);
         if let Some(since) = self.started_since {
             until = until.min(since + STARTED_WAIT);
         }
@@ -200,8 +214,8 @@ impl<'a> Lead<'a> {
 
     /// Renews the lease when a third of it has passed. Beyond its end nothing is handed out any more.
     async fn keep_lease(&mut self) -> Step {
-        let ttl = Duration::from_micros(self.engine.config.lease_ttl.0.max(1) as u64);
-        if self.renewed.elapsed() < ttl / 3 {
+        let ttl = lease_ttl(self.engine);
+        if Instant::now() < self.renew_at {
             return Step::Next;
         }
         let asked = Instant::now();
@@ -213,11 +227,13 @@ impl<'a> Lead<'a> {
             Ok(Some(lease)) => {
                 self.lease = lease;
                 self.renewed = asked;
+                self.renew_at = asked + ttl / 3;
                 Step::Next
             }
             Ok(None) => Step::LostLease,
             Err(error) if self.renewed.elapsed() < ttl => {
                 warn!("the lease could not be renewed yet: {error}");
+                self.renew_at = Instant::now() + RENEW_RETRY;
                 Step::Next
             }
             Err(error) => {
@@ -278,7 +294,7 @@ impl<'a> Lead<'a> {
             }
         }
         let now = self.engine.now();
-        let due = self.core.next_deadline().is_some_and(|at| at <= now);
+        let due = self.core.next_deadline().is_some_and(|at| at <= now) || self.core.has_ready();
         let waited = self
             .started_since
             .is_some_and(|since| since.elapsed() >= STARTED_WAIT);
@@ -299,11 +315,9 @@ impl<'a> Lead<'a> {
             let mut waiting: Vec<Waiting> = Vec::new();
             // What must be decided again if this commit fails.
             let mut kept: Vec<(Input, Option<usize>)> = Vec::new();
+            // Ends that are not wanted: forgotten once that is durable too, for "stale" may rest on this draft.
             let mut stale: Vec<AttemptId> = Vec::new();
             let mut claimed: BTreeSet<String> = BTreeSet::new();
-            if items.is_empty() {
-                let _ = draft.decide(Input::Tick);
-            }
             for item in items {
                 let (input, caller) = match item {
                     Item::Request(input, caller) => (input, Some(caller)),
@@ -326,9 +340,9 @@ impl<'a> Lead<'a> {
                     if let Input::Report { attempt, report } = &input {
                         counters.stale_reports.fetch_add(1, Ordering::Relaxed);
                         debug!("report refused: {rejected}");
-                        // Its end is known already, or will never be wanted.
                         if matches!(report, Report::Ended { .. }) {
                             stale.push(attempt.clone());
+                            kept.push((input, None));
                         }
                         continue;
                     }
@@ -339,13 +353,13 @@ impl<'a> Lead<'a> {
                 });
                 kept.push((input, place));
             }
+            // Refused inputs fire no timers, and there may have been no other.
+            let _ = draft.decide(Input::Tick);
             let decision = draft.finish();
-            if !stale.is_empty() {
-                self.engine.executor.forget(stale);
-            }
             if decision.changes.is_empty() {
                 let commands = decision.commands.clone();
                 self.core.install(decision);
+                self.forget(stale);
                 answer_all(waiting);
                 self.dispatch(commands);
                 return Step::Next;
@@ -372,6 +386,7 @@ impl<'a> Lead<'a> {
                     self.engine.view.send_replace(self.core.clone());
                     // Processes first, then people.
                     self.dispatch(commands);
+                    self.forget(stale);
                     answer_all(waiting);
                     let _ = self.engine.shared.notices.send(topics);
                     return Step::Next;
@@ -405,12 +420,13 @@ impl<'a> Lead<'a> {
                 }
                 CommitError::Unknown(message) => {
                     warn!("{message}");
-                    refuse_requests(
-                        &mut retry,
-                        &format!(
+                    {
+                        let text = format!(
                             "it is unknown whether the change was made: {message}; look before you try again"
-                        ),
-                    );
+                        );
+                        retry.extend(self.again.drain(..));
+                        refuse_requests(&mut retry, || AskError::Store(text.clone()));
+                    }
                     // The executors are asked again after the reload and report again.
                     return Step::Reload;
                 }
@@ -421,7 +437,7 @@ impl<'a> Lead<'a> {
                         .map_or(COMMIT_RETRY_FIRST, |wait| (wait * 2).min(COMMIT_RETRY_MAX));
                     error!("a commit failed and is tried again in {wait:?}: {message}");
                     self.commit_retry = Some(wait);
-                    refuse_requests(&mut retry, &message);
+                    refuse_requests(&mut retry, || AskError::Store(message.clone()));
                     self.again.extend(retry);
                     return Step::Next;
                 }
@@ -490,7 +506,7 @@ impl<'a> Lead<'a> {
     /// Hands out what a durable decision asks for.
     pub(crate) fn dispatch(&mut self, commands: Vec<Command>) {
         let executor = self.engine.executor.clone();
-        let (mut submissions, mut forget) = (Vec::new(), Vec::new());
+        let (mut submissions, mut stops, mut forget) = (Vec::new(), Vec::new(), Vec::new());
         for command in commands {
             match command {
                 Command::Submit(attempt) => match self.core.submission(&attempt) {
@@ -503,10 +519,7 @@ impl<'a> Lead<'a> {
                     Some(Err(error)) => self.fail(attempt, error.to_string()),
                     None => {}
                 },
-                Command::Stop(attempt) => {
-                    let grace = self.core.grace(&attempt);
-                    executor.stop(attempt, grace);
-                }
+                Command::Stop(attempt) => stops.push(attempt),
                 Command::Forget(attempt) => forget.push(attempt),
             }
         }
@@ -517,8 +530,19 @@ impl<'a> Lead<'a> {
                 .fetch_add(submissions.len() as u64, Ordering::Relaxed);
             executor.submit(submissions);
         }
+        // After the submissions: one batch may ask for an attempt and take it back.
+        for attempt in stops {
+            let grace = self.core.grace(&attempt);
+            executor.stop(attempt, grace);
+        }
         if !forget.is_empty() {
             executor.forget(forget);
+        }
+    }
+
+    fn forget(&self, stale: Vec<AttemptId>) {
+        if !stale.is_empty() {
+            self.engine.executor.forget(stale);
         }
     }
 
@@ -562,6 +586,10 @@ impl<'a> Lead<'a> {
     }
 }
 
+fn lease_ttl(engine: &Engine) -> Duration {
+    Duration::from_micros(engine.config.lease_ttl.0.max(1) as u64)
+}
+
 fn answer_all(waiting: Vec<Waiting>) {
     for (caller, result) in waiting {
         // A caller that went away still had its input decided.
@@ -569,12 +597,13 @@ fn answer_all(waiting: Vec<Waiting>) {
     }
 }
 
-fn refuse_requests(items: &mut Vec<Item>, message: &str) {
+/// Answers all requests with an error; reports stay.
+fn refuse_requests(items: &mut Vec<Item>, error: impl Fn() -> AskError) {
     let mut reports = Vec::new();
     for item in items.drain(..) {
         match item {
             Item::Request(_, caller) => {
-                let _ = caller.send(Err(AskError::Store(message.to_owned())));
+                let _ = caller.send(Err(error()));
             }
             report @ Item::Report(..) => reports.push(report),
         }

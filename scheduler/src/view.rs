@@ -112,6 +112,11 @@ impl Scheduler {
             .collect()
     }
 
+    /// Whether something may start that no decision has looked at yet: after a start with larger limits.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// How many tasks are in memory.
     pub fn task_count(&self) -> usize {
         self.tasks.len()
