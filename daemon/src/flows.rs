@@ -3,8 +3,11 @@
 use anyhow::Context;
 use dalsegno_engine::{AskError, EngineHandle, Role};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
+use dalsegno_scheduler::row::FlowRow;
 use dalsegno_scheduler::{Answer, FlowName, Input};
+use notify::event::CreateKind;
 use notify::{EventKind, RecursiveMode, Watcher};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -47,10 +50,13 @@ pub(crate) async fn sync(engine: &EngineHandle, folder: &Path) -> anyhow::Result
             tokio::spawn(async move { (path.clone(), deploy(&engine, &path, file).await) })
         })
         .collect();
-    let mut seen = Vec::new();
+    let (mut seen, mut unread) = (BTreeSet::new(), Vec::new());
     for answer in asked {
         let (path, result) = answer.await.context("deploying a flow panicked")?;
-        seen.push(path.display().to_string());
+        seen.insert(path.display().to_string());
+        if path.is_dir() {
+            unread.push(path.clone());
+        }
         match result {
             Ok((flow, changed)) => {
                 synced.valid += 1;
@@ -63,6 +69,12 @@ pub(crate) async fn sync(engine: &EngineHandle, folder: &Path) -> anyhow::Result
         .view()
         .flows()
         .filter(|it| !it.row.removed && !seen.contains(&it.row.file))
+        // Nobody knows what is in a folder that cannot be read.
+        .filter(|it| {
+            !unread
+                .iter()
+                .any(|folder| Path::new(&it.row.file).starts_with(folder))
+        })
         .map(|it| it.row.name.clone())
         .collect();
     for flow in gone {
@@ -97,6 +109,8 @@ async fn deploy(
                 Err(error) => return Err(error.to_string()),
             }
         }
+        // A folder that cannot be read stands for no flow.
+        Err(findings) if path.is_dir() => return Err(findings.render(false)),
         Err(findings) => (name_of(engine, path), findings.render(false)),
     };
     let input = Input::Invalid {
@@ -128,7 +142,14 @@ fn name_of(engine: &EngineHandle, path: &Path) -> FlowName {
         let plain = |it: char| it.is_ascii_alphanumeric() || "_.-".contains(it);
         (!name.is_empty() && name.len() <= 128 && name.chars().all(plain)).then(|| name.to_owned())
     });
-    FlowName::new(said.unwrap_or_else(stem))
+    // A broken copy must not pass for the flow that another file holds.
+    let view = engine.view();
+    let is_free = |name: &String| {
+        let holds = |it: &FlowRow| !it.removed && Path::new(&it.file).exists();
+        view.flow(name).is_none_or(|it| !holds(&it.row))
+    };
+    let name = said.into_iter().chain([stem()]).find(is_free);
+    FlowName::new(name.unwrap_or_else(|| format!("{}.broken", stem())))
 }
 
 /// Reads the folder again whenever a flow file in it changes, and when this instance comes to lead,
@@ -182,6 +203,10 @@ pub(crate) fn watch(
 fn concerns_flows(event: &notify::Event) -> bool {
     if matches!(event.kind, EventKind::Access(_)) {
         return false;
+    }
+    // Too many changes to name them, or a folder that came with its files.
+    if event.need_rescan() || matches!(event.kind, EventKind::Create(CreateKind::Folder)) {
+        return true;
     }
     let is_flow_file = |path: &PathBuf| {
         let ending = path.extension().unwrap_or_default();

@@ -76,7 +76,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         lease_ttl: settings.lease_ttl,
         core: settings.core.clone(),
     };
-    let (engine, engine_task) = dalsegno_engine::start(
+    let (engine, mut engine_task) = dalsegno_engine::start(
         store,
         config,
         executor.clone() as Arc<dyn Executor>,
@@ -115,14 +115,21 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             _ = interrupt.recv() => info!("interrupted: stopping"),
         }
     };
-    tokio::pin!(told_to_stop);
-    let started = tokio::select! {
-        started = begin(&engine, settings, &flows_dir, address) => Some(started),
-        () = &mut told_to_stop => None,
+    let serve = async {
+        begin(&engine, settings, &flows_dir, address).await?;
+        std::future::pending::<anyhow::Result<()>>().await
     };
-    if let Some(Ok(())) = started {
-        told_to_stop.await;
-    }
+    // The engine ends only when it is told to: if it ends by itself, nothing would be decided any more, and
+    // whoever watches over this process must hear of it.
+    let mut engine_ended = None;
+    let outcome = tokio::select! {
+        failed = serve => failed,
+        () = told_to_stop => Ok(()),
+        ended = &mut engine_task => {
+            engine_ended = Some(());
+            Err(anyhow::anyhow!("the engine broke off ({ended:?}); start the daemon again, nothing is lost"))
+        }
+    };
 
     // No new work; what was accepted is finished; running tasks go on under their keeper.
     stopping_in.send_replace(true);
@@ -130,11 +137,15 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         warn!("some requests were still being answered");
     }
     stop.cancel();
-    if let Err(error) = engine_task.await {
+    if engine_ended.is_none()
+        && let Err(error) = engine_task.await
+    {
         warn!("the engine did not end in order: {error}");
     }
-    executor.leave().await;
-    started.unwrap_or(Ok(()))
+    if tokio::time::timeout(DRAIN, executor.leave()).await.is_err() {
+        warn!("the keeper does not answer; running tasks go on, and the next start takes them up");
+    }
+    outcome
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -167,7 +178,9 @@ async fn begin(
     let synced = match engine.settled().await {
         Role::Leader => Some(flows::sync(engine, flows_dir).await?),
         Role::Broken { message } => anyhow::bail!("{message}"),
-        _ => None,
+        // The engine's own end tells why.
+        Role::Stopped => std::future::pending().await,
+        Role::Starting | Role::Follower { .. } => None,
     };
     let mut said = format!("dalsegno {}\n", env!("CARGO_PKG_VERSION"));
     let data = settings.data.display();
