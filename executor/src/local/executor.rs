@@ -234,6 +234,10 @@ impl Worker {
 
     async fn submit(&self, mut submission: Submission) -> Option<Request> {
         let attempt = submission.attempt.clone();
+        let stop = self.shared.tracked().stop_again(&attempt);
+        if stop.is_some() {
+            return stop;
+        }
         let outputs = std::mem::take(&mut submission.outputs);
         match order::prepare(
             submission,

@@ -73,6 +73,13 @@ impl Tracked {
         requests
     }
 
+    /// An attempt that somebody wants to end is never run, whichever was asked first: what to say to the keeper
+    /// in place of its order.
+    pub(crate) fn stop_again(&mut self, attempt: &AttemptId) -> Option<Request> {
+        let grace = self.attempts.get(attempt)?.stop_grace?;
+        Some(self.stop(attempt.clone(), grace))
+    }
+
     pub(crate) fn submit(
         &mut self,
         attempt: AttemptId,
@@ -135,10 +142,11 @@ impl Tracked {
         }
     }
 
-    fn expect(&mut self, attempt: AttemptId, waiting: Waiting) {
+    fn expect(&mut self, attempt: AttemptId, mut waiting: Waiting) {
         if let Some(expected) = &mut self.expected {
             expected.remove(&attempt);
         }
+        waiting.stop_grace = self.attempts.get(&attempt).and_then(|it| it.stop_grace);
         self.attempts.insert(attempt, waiting);
     }
 

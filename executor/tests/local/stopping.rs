@@ -2,6 +2,7 @@
 
 use crate::world::{World, id, is_alive, pid};
 use dalsegno_engine::Executor;
+use dalsegno_executor::Stream;
 use dalsegno_scheduler::Span;
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,22 @@ async fn a_process_in_a_session_of_its_own_is_killed_unless_it_took_off_its_mark
     escaped.said().await;
     assert!(is_alive(released));
     rustix::process::kill_process(released, rustix::process::Signal::KILL).expect("killed");
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_stopped_before_it_was_submitted_never_runs() {
+    let mut world = World::new().await;
+    world.local().stop(id("1/a/1"), Span::ZERO);
+    world.submit("1/a/1", "echo ran");
+    assert_eq!(world.ended().await, "1/a/1: stopped");
+    world.submit("1/a/1", "echo ran");
+    assert_eq!(world.ended().await, "1/a/1: stopped");
+    world.watch("1/a/1");
+    assert_eq!(world.ended().await, "1/a/1: stopped");
+    // The keeper takes orders in turn, and opens the log of an attempt before it starts it.
+    assert_eq!(world.play("1/b/1", "true").await.0, "1/b/1: succeeded");
+    let log = world.local().layout().log_path(&id("1/a/1"), Stream::Out);
+    assert!(!log.exists());
 }
 
 #[tokio::test]
