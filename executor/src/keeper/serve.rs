@@ -253,7 +253,10 @@ impl Keeper {
 impl Client {
     fn send(&self, events: &[Event]) {
         let mut bytes = Vec::with_capacity(128);
-        encode(events, &mut bytes);
+        let mut rest = events;
+        while !rest.is_empty() {
+            rest = &rest[encode(rest, &mut bytes)..];
+        }
         let _ = self.outgoing.send(bytes.into());
     }
 }

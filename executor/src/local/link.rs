@@ -196,11 +196,7 @@ impl Sender {
         self.buffer.clear();
         let mut rest = requests;
         while !rest.is_empty() {
-            // Orders are the only large requests, and one order is bounded by what the system can start.
-            let count = rest.len().min(64);
-            let (now, later) = rest.split_at(count);
-            encode(now, &mut self.buffer);
-            rest = later;
+            rest = &rest[encode(rest, &mut self.buffer)..];
             if self.buffer.len() >= FRAME_GOAL_BYTES || rest.is_empty() {
                 self.stream.write_all(&self.buffer).await?;
                 self.buffer.clear();

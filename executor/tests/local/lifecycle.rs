@@ -176,6 +176,32 @@ async fn what_cannot_be_started_says_why() {
 }
 
 #[tokio::test]
+async fn many_attempts_with_large_environments_are_run_and_one_too_large_is_refused() {
+    let mut world = World::new().await;
+    let with = |attempt: &str, variables: usize, size: usize| {
+        let mut submission = world.shell(attempt, "exit 3");
+        let large = (0..variables).map(|it| (format!("V{it}"), "x".repeat(size)));
+        submission.env.extend(large);
+        submission
+    };
+    // 70 MB together, which is more than one message to the keeper may have.
+    let many = (0..60).map(|it| with(&format!("1/a[{it}]/1"), 10, 120_000));
+    let many: Vec<_> = many.collect();
+    let too_large = with("1/b/1", 1, 1 << 20);
+    world.local().submit(many);
+    for _ in 0..60 {
+        let ended = world.ended().await;
+        assert!(ended.ends_with("/1: exit: exit code 3"), "{ended}");
+    }
+    world.local().submit(vec![too_large]);
+    assert_eq!(
+        world.ended().await,
+        "1/b/1: not_started: could not be started: the variable V0 is too large: 1025 KiB, and the system takes \
+         128 KiB; write the value to a file and hand over its path"
+    );
+}
+
+#[tokio::test]
 async fn the_same_attempt_submitted_twice_runs_once() {
     let mut world = World::new().await;
     let line = "echo ran >> $DIR/ran; echo $DALSEGNO_OUTPUT";
