@@ -89,7 +89,7 @@ impl Scheduler {
     /// What in the indexes does not follow from the rows; empty when all is in order.
     pub fn disorder(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let mut waits = BTreeSet::new();
+        let (mut waits, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         let mut used = BTreeMap::new();
         for (id, run) in &self.runs {
             if run.row.state == RunState::Queued {
@@ -103,7 +103,7 @@ impl Scheduler {
         }
         for (key, row) in &self.tasks {
             if row.state == TaskState::Ready {
-                waits.insert(Candidate::Task(*key));
+                waiting.insert((key.run, key.node, self.task_rank(*key, row), *key));
             }
             if row.state.is_live() {
                 for (limit, slots) in self.task_limits(*key) {
@@ -111,6 +111,19 @@ impl Scheduler {
                 }
             }
         }
+        // Of each step the first ready task stands for all.
+        let mut steps = BTreeSet::new();
+        for (run, node, _, key) in &waiting {
+            if steps.insert((*run, *node)) {
+                waits.insert(Candidate::Task(*key));
+            }
+        }
+        differ(
+            &mut found,
+            "waiting",
+            self.waiting.iter().map(|it| (it, ())),
+            waiting.iter().map(|it| (it, ())),
+        );
         differ(&mut found, "used", self.used.iter(), used.iter());
         let parked = self
             .parked

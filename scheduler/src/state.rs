@@ -152,6 +152,9 @@ pub struct Scheduler {
     pub(crate) timers: OrdSet<(Timestamp, Timer)>,
     /// To be placed; empty between decisions.
     pub(crate) ready: OrdSet<(Rank, Candidate)>,
+    /// All ready tasks by run and step. Tasks of one step in one run want the same slots, so only the
+    /// first of them is a candidate: a foreach of 100,000 is one entry in the queues.
+    pub(crate) waiting: OrdSet<(RunId, NodeId, Rank, TaskKey)>,
     /// Waiting for a limit, in the order in which it is given out.
     pub(crate) parked: OrdSet<(Limit, Rank, Candidate)>,
     /// Where a parked candidate waits.
@@ -295,13 +298,10 @@ impl Scheduler {
         }
         let was_ready = old.is_some_and(|it| it.state == TaskState::Ready);
         match (was_ready, row.state == TaskState::Ready) {
-            (false, true) => {
-                let rank = self.task_rank(key, &row);
-                self.ready.insert((rank, Candidate::Task(key)));
-            }
+            (false, true) => freed.extend(self.queue_task(key, self.task_rank(key, &row))),
             (true, false) => {
                 let rank = old.map(|it| self.task_rank(key, it));
-                freed.extend(self.unqueue(Candidate::Task(key), rank));
+                freed.extend(self.unqueue_task(key, rank.expect("a ready task had a row")));
             }
             _ => {}
         }
@@ -317,6 +317,58 @@ impl Scheduler {
             run.failed = run.failed + u32::from(failed) - u32::from(was_failed);
         }
         freed
+    }
+
+    /// A task may run: it waits behind the others of its step, or is their first.
+    fn queue_task(&mut self, key: TaskKey, rank: Rank) -> Option<Limit> {
+        let first = self.first_waiting(key.run, key.node);
+        self.waiting.insert((key.run, key.node, rank, key));
+        match first {
+            Some(first) if first < (rank, key) => None,
+            _ => {
+                let freed =
+                    first.and_then(|(rank, it)| self.unqueue(Candidate::Task(it), Some(rank)));
+                self.ready.insert((rank, Candidate::Task(key)));
+                freed
+            }
+        }
+    }
+
+    /// A task does not wait any more; the next of its step takes its place.
+    fn unqueue_task(&mut self, key: TaskKey, rank: Rank) -> Option<Limit> {
+        let first = self.first_waiting(key.run, key.node);
+        self.waiting.remove(&(key.run, key.node, rank, key));
+        if first != Some((rank, key)) {
+            return None;
+        }
+        let freed = self.unqueue(Candidate::Task(key), Some(rank));
+        if let Some((rank, next)) = self.first_waiting(key.run, key.node) {
+            self.ready.insert((rank, Candidate::Task(next)));
+        }
+        freed
+    }
+
+    /// The task of a step that goes next.
+    pub(crate) fn first_waiting(&self, run: RunId, node: NodeId) -> Option<(Rank, TaskKey)> {
+        self.waiting_of(run, node).next()
+    }
+
+    /// The ready tasks of a step, in the order in which they go.
+    pub(crate) fn waiting_of(
+        &self,
+        run: RunId,
+        node: NodeId,
+    ) -> impl Iterator<Item = (Rank, TaskKey)> {
+        let first = TaskKey {
+            run,
+            node,
+            path: Path::ROOT,
+            iteration: 0,
+        };
+        self.waiting
+            .range((run, node, Rank(i64::MIN), first)..)
+            .take_while(move |(of, step, _, _)| (*of, *step) == (run, node))
+            .map(|(_, _, rank, key)| (*rank, *key))
     }
 
     pub(crate) fn index_scope(&mut self, place: Place, row: Arc<ScopeRow>) {

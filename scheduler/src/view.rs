@@ -4,7 +4,7 @@ use crate::flow::Flow;
 use crate::id::{FlowName, RunId, TaskId};
 use crate::reason::Limit;
 use crate::row::{HalfMatchRow, OccurrenceRow, RunRow, ScopeRow, TaskRow};
-use crate::state::{FlowState, Scheduler};
+use crate::state::{Candidate, FlowState, Scheduler};
 use std::sync::Arc;
 
 /// A limit and who uses it.
@@ -106,7 +106,11 @@ impl Scheduler {
                     .parked
                     .range(crate::state::first_parked(&limit)..)
                     .take_while(|(it, ..)| *it == limit)
-                    .count(),
+                    .map(|(_, _, candidate)| match candidate {
+                        Candidate::Task(key) => self.waiting_of(key.run, key.node).count(),
+                        Candidate::Run(_) => 1,
+                    })
+                    .sum(),
                 limit,
             })
             .collect()

@@ -1,6 +1,7 @@
-//! Giving out slots. Each candidate waits in one place: for the first limit that stops it, in order
-//! of rank. When slots of a limit become free only its own queue is looked at, so the work is
-//! O(log n) for each candidate that moves.
+//! Giving out slots. Candidates are queued runs, and of each step of a run the first ready task; each waits
+//! in one place: for the first limit that stops it, in order of rank. When slots of a limit become free
+//! only its own queue is looked at, so the work is O(log n) for each candidate that moves, and however
+//! many tasks of a step wait, they move as one.
 
 use super::Draft;
 use crate::input::Command;
@@ -21,27 +22,28 @@ impl Draft {
             let Some(limit) = self.freed.pop_first() else {
                 return;
             };
-            self.wake(&limit);
+            self.wake(limit);
         }
     }
 
-    /// Moves those that now fit under a limit back to the ready queue. A woken candidate that is
-    /// stopped by another limit leaves its slots here unused, so this limit is looked at again.
-    fn wake(&mut self, limit: &Limit) {
-        let mut free = self.s.capacity(limit).saturating_sub(self.s.in_use(limit));
-        while let Some((rank, candidate)) = self.s.first_for(limit) {
-            let wanted = self.s.wanted(candidate, limit);
-            if wanted > free {
-                return;
-            }
-            free -= wanted;
-            self.s.unqueue(candidate, None);
-            self.place(rank, candidate);
-            let went_elsewhere = self.s.parked_at.contains_key(&candidate);
-            if went_elsewhere {
-                free += wanted;
-            }
+    /// Gives the first in the queue of a limit another try, if it fits; the limit is then looked at again,
+    /// after whoever follows in its step. One that is stopped by another limit leaves its slots here unused.
+    fn wake(&mut self, limit: Limit) {
+        let Some((rank, candidate)) = self.s.first_for(&limit) else {
+            return;
+        };
+        let free = self
+            .s
+            .capacity(&limit)
+            .saturating_sub(self.s.in_use(&limit));
+        // One that may not start at all goes to wait where its flow is unblocked.
+        let misplaced = self.s.blocked(candidate).is_some() && !matches!(limit, Limit::Flow(_));
+        if self.s.wanted(candidate, &limit) > free && !misplaced {
+            return;
         }
+        self.s.unqueue(candidate, None);
+        self.place(rank, candidate);
+        self.freed.insert(limit);
     }
 
     fn place(&mut self, rank: Rank, candidate: Candidate) {
