@@ -164,6 +164,7 @@ struct Worker {
     shared: Arc<Shared>,
     sender: Sender,
     listener: JoinHandle<()>,
+    /// What the keeper knew when it was connected to, until it turns out to be unwanted.
     known: Vec<Key>,
     keeper_pid: i32,
 }
@@ -200,14 +201,21 @@ impl Worker {
     }
 
     async fn handle(
-        &self,
+        &mut self,
         call: Call,
         requests: &mut Vec<Request>,
         leaving: &mut Option<oneshot::Sender<()>>,
     ) {
         match call {
             Call::Reconcile(live) => {
-                requests.extend(self.shared.tracked().reconcile(live, &self.known));
+                let said = self.shared.tracked().reconcile(live, &mut self.known);
+                for request in &said {
+                    if let Request::Forget { attempts } = request {
+                        let ids = attempts.iter().filter_map(|it| it.parse().ok());
+                        ids.for_each(|it| self.remove_output(&it));
+                    }
+                }
+                requests.extend(said);
             }
             Call::Submit(submissions) => {
                 for submission in submissions {
@@ -224,12 +232,16 @@ impl Worker {
             Call::Forget(attempts) => {
                 requests.push(self.shared.tracked().forget(&attempts));
                 for attempt in &attempts {
-                    // Most tasks write none.
-                    let _ = std::fs::remove_file(self.shared.layout.output_path(attempt));
+                    self.remove_output(attempt);
                 }
             }
             Call::Leave(done) => *leaving = Some(done),
         }
+    }
+
+    fn remove_output(&self, attempt: &AttemptId) {
+        // Most tasks write none.
+        let _ = std::fs::remove_file(self.shared.layout.output_path(attempt));
     }
 
     async fn submit(&self, mut submission: Submission) -> Option<Request> {

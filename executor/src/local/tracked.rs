@@ -29,14 +29,24 @@ struct Waiting {
 }
 
 impl Tracked {
-    pub(crate) fn reconcile(&mut self, live: BTreeSet<AttemptId>, known: &[Key]) -> Vec<Request> {
+    /// Drops whatever is not named, from `known` too, and returns what to say of it to the keeper. That may be
+    /// an end that became durable although the engine did not learn so before it read its state again.
+    pub(crate) fn reconcile(
+        &mut self,
+        live: BTreeSet<AttemptId>,
+        known: &mut Vec<Key>,
+    ) -> Vec<Request> {
+        let mut all: BTreeSet<Key> = known.iter().cloned().collect();
+        all.extend(self.attempts.keys().map(|it| it.to_string().into()));
+        self.attempts.retain(|it, _| live.contains(it));
         self.expected = Some(live);
-        self.unwanted(known)
+        known.retain(|it| self.is_wanted(it));
+        self.unwanted(all)
     }
 
     /// What to say to a keeper after connecting to it, other than the first time.
     pub(crate) fn ask_again(&mut self, known: &[Key]) -> Vec<Request> {
-        let mut requests = self.unwanted(known);
+        let mut requests = self.unwanted(known.iter().cloned());
         for (id, waiting) in self.attempts.iter().filter(|(_, it)| !it.is_reported) {
             let attempt: Key = id.to_string().into();
             requests.push(match &waiting.order {
@@ -53,15 +63,17 @@ impl Tracked {
         requests
     }
 
-    fn unwanted(&self, known: &[Key]) -> Vec<Request> {
+    /// Before the first [`Self::reconcile`] nobody knows.
+    fn is_wanted(&self, key: &Key) -> bool {
         let Some(expected) = &self.expected else {
-            return Vec::new();
+            return true;
         };
-        let is_wanted = |key: &&Key| {
-            key.parse::<AttemptId>()
-                .is_ok_and(|it| expected.contains(&it) || self.attempts.contains_key(&it))
-        };
-        let unwanted: Vec<_> = known.iter().filter(|it| !is_wanted(it)).cloned().collect();
+        key.parse::<AttemptId>()
+            .is_ok_and(|it| expected.contains(&it) || self.attempts.contains_key(&it))
+    }
+
+    fn unwanted(&self, known: impl IntoIterator<Item = Key>) -> Vec<Request> {
+        let unwanted: Vec<_> = known.into_iter().filter(|it| !self.is_wanted(it)).collect();
         let stops = unwanted.iter().cloned().map(|attempt| Request::Stop {
             attempt,
             grace_ms: UNWANTED_GRACE_MS,

@@ -1,9 +1,10 @@
 //! Daemons and keepers that go and come.
 
-use crate::world::{World, is_alive, keeper_program, pid};
-use dalsegno_engine::Reporter;
+use crate::world::{World, id, is_alive, keeper_program, pid};
+use dalsegno_engine::{Executor, Reporter};
 use dalsegno_executor::{LocalConfig, LocalExecutor, StartError};
 use dalsegno_scheduler::Report;
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 #[tokio::test]
@@ -61,6 +62,31 @@ async fn what_the_next_daemon_does_not_want_is_stopped() {
     let ended = world.ended().await;
     assert!(ended.starts_with("1/a/1: "), "{ended}");
     assert!(!is_alive(task));
+}
+
+#[tokio::test]
+async fn what_the_same_daemon_does_not_want_any_more_is_stopped_and_forgotten() {
+    let mut world = World::new().await;
+    let (up, life) = (world.pipe("up"), world.pipe("life"));
+    world.submit("1/a/1", "exec 3> $DIR/life; echo > $DIR/up; sleep 60");
+    up.said().await;
+    for attempt in ["1/b/1", "1/c/1"] {
+        let line = "echo x=1 > $DALSEGNO_OUTPUT; exit 0";
+        assert_eq!(
+            world.play(attempt, line).await.0,
+            format!(r#"{attempt}: {{"x":1}}"#)
+        );
+    }
+    // It reads its state again: the end of b was durable, the one of c was not.
+    world.local().reconcile(BTreeSet::from([id("1/c/1")]));
+    life.said().await;
+    world.watch("1/c/1");
+    assert_eq!(world.ended().await, r#"1/c/1: {"x":1}"#);
+    world.watch("1/b/1");
+    let missing = "1/b/1: lost: the keeper on this machine does not know it";
+    assert_eq!(world.ended().await, missing);
+    let output = |attempt| world.local().layout().output_path(&id(attempt)).exists();
+    assert_eq!([output("1/b/1"), output("1/c/1")], [false, true]);
 }
 
 #[tokio::test]
