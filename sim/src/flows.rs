@@ -188,7 +188,7 @@ fn run_policy(rng: &mut Rng) -> Value {
         run["pools"] = json!({"r": 1 + rng.below(2)});
     }
     if rng.chance(20) {
-        run["timeout"] = json!(10 * MINUTE);
+        run["timeout"] = json!(90 * MINUTE);
     }
     if rng.chance(25) {
         run["max_parallel_tasks"] = json!(1 + rng.below(3));
