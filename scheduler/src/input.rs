@@ -64,7 +64,10 @@ impl Input {
                 key: Some(key),
                 ..
             }) => Some(format!("start:{flow} {key}")),
-            Self::Event(event) => Some(format!("event:{} {}", event.source, event.id)),
+            // With its length, for both may hold spaces.
+            Self::Event(NewEvent { source, id, .. }) => {
+                Some(format!("event:{} {source} {id}", source.len()))
+            }
             _ => None,
         }
     }

@@ -183,7 +183,7 @@ pub struct FlowVersionRow {
 /// A dedupe key that was used, and for what: the second use is answered with the first's result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// `event:<source> <id>` or `start:<flow> <idempotency key>`.
+    /// `event:<length of source> <source> <id>` or `start:<flow> <idempotency key>`.
     pub key: String,
     /// `event:<seq>`, `run:<id>` or `occurrence:<flow> <key>`.
     pub result: String,

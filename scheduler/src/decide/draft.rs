@@ -58,6 +58,10 @@ enum Touched {
 /// the past, and the engine comes back at once.
 const TIMERS_MAX: usize = 1_000;
 
+/// How many rows one input may touch before it stops firing timers: one timer may stand for hundreds of
+/// missed occurrences.
+const TOUCHED_MAX: usize = 5_000;
+
 impl Draft {
     pub(super) fn new(s: Scheduler, now: Timestamp) -> Self {
         Self {
@@ -152,7 +156,7 @@ impl Draft {
             let Some((at, timer)) = self.s.timers.get_min().cloned() else {
                 return;
             };
-            if at > self.now {
+            if at > self.now || self.touched.len() > TOUCHED_MAX {
                 return;
             }
             self.s.timers.remove(&(at, timer.clone()));

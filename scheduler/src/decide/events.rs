@@ -8,7 +8,7 @@ use super::runs::{Arrival, RUN_ENDED};
 use crate::expr::Scope;
 use crate::flow::Flow;
 use crate::id::{FlowName, RunId, TriggerName};
-use crate::input::{Answer, NewEvent, Rejected};
+use crate::input::{Answer, Input, NewEvent, Rejected};
 use crate::params;
 use crate::reason::Reason;
 use crate::row::{Claim, EventRow, HalfMatchRow, Interval, MatchOutcome, MatchRow};
@@ -45,13 +45,13 @@ impl Draft {
         if event.kind.starts_with("dalsegno.") || event.source.starts_with("dalsegno:") {
             return Err(Rejected::ReservedEvent(event.kind));
         }
-        let claim = format!("event:{} {}", event.source, event.id);
+        let claim = Input::Event(event.clone()).claim();
         let before = self.s.last_run;
         let seq = self.take_event(event);
-        self.changes.claims.push(Claim {
-            key: claim,
+        self.changes.claims.extend(claim.map(|key| Claim {
+            key,
             result: format!("event:{seq}"),
-        });
+        }));
         let runs = (before + 1..=self.s.last_run).map(RunId).collect();
         Ok(Answer::Event {
             seq,
@@ -299,18 +299,8 @@ impl Draft {
     }
 
     fn put_match(&mut self, row: MatchRow) {
-        let same = |it: &MatchRow| {
-            it.event == row.event
-                && it.flow == row.flow
-                && it.trigger == row.trigger
-                && it.leaf == row.leaf
-        };
-        // One draft may decide the same place twice; only the last word counts.
-        if let Some(before) = self.changes.matches.iter().rposition(same) {
-            self.changes.matches[before] = row;
-        } else {
-            self.changes.matches.push(row);
-        }
+        // One draft may decide the same place twice; of several rows with one key the last one counts.
+        self.changes.matches.push(row);
     }
 
     // Half-matched sets.
@@ -437,7 +427,15 @@ fn join_key(spec: &TriggerSpec, leaf: &TriggerLeaf, event: &EventRow) -> Result<
         }
         (JoinOn::None, _) | (JoinOn::Expr, None) => Ok(String::new()),
         (JoinOn::Expr, Some(expr)) => match expr.eval(&event_scope(event)) {
-            Ok(value) => Ok(crate::expr::plain(&value)),
+            Ok(value) => {
+                let key = crate::expr::plain(&value);
+                if key.len() > KEY_BYTES_MAX {
+                    let message =
+                        format!("join_on: a value of at most {KEY_BYTES_MAX} bytes is expected");
+                    return Err(Reason::FilterFailed { message });
+                }
+                Ok(key)
+            }
             Err(error) => Err(Reason::FilterFailed {
                 message: format!("join_on: {error}"),
             }),

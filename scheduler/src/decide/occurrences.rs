@@ -130,12 +130,23 @@ impl Draft {
                 Misfire::Skip => OccurrenceState::Skipped,
                 Misfire::Latest | Misfire::All => OccurrenceState::Expected,
             };
+            if spec.misfire.paused == Misfire::Latest {
+                // Only the newest will ever run, so one is held at most.
+                for held in self.held(flow, &spec.name) {
+                    self.coalesce(held, &row.key);
+                }
+            }
             self.put_occurrence(OccurrenceRow {
                 state: kept,
                 reason: Some(reason),
                 ..row
             });
-            return self.expect_next(flow, spec, schedule, due_at.max(self.now - TICK));
+            // Those that came due while the daemon was down count too, as far back as they may be caught up.
+            let after = match spec.misfire.paused {
+                Misfire::Skip => self.now - TICK,
+                Misfire::Latest | Misfire::All => self.now - spec.misfire.window,
+            };
+            return self.expect_next(flow, spec, schedule, due_at.max(after));
         }
         if late <= self.s.config.misfire_after {
             self.run_occurrence(&graph, row);
@@ -209,20 +220,26 @@ impl Draft {
             return;
         };
         for (spec, _) in flow.schedules() {
-            let first = (name.clone(), String::new());
-            let mut held: Vec<OccurrenceRow> = self
-                .s
-                .occurrences
-                .range(first..)
-                .take_while(|((flow, _), _)| flow == name)
-                .filter(|(_, row)| row.trigger == spec.name && row.reason.is_some())
-                .map(|(_, row)| OccurrenceRow::clone(row))
-                .collect();
-            held.sort_by_key(|row| row.due_at);
+            let held = self.held(name, &spec.name);
             if let Some(reason) = held.first().and_then(|row| row.reason.clone()) {
                 self.catch_up(&flow, &spec.misfire, spec.misfire.paused, held, &reason, 0);
             }
         }
+    }
+
+    /// Occurrences of a schedule that wait for the end of a pause, by due time.
+    fn held(&self, flow: &FlowName, schedule: &TriggerName) -> Vec<OccurrenceRow> {
+        let first = (flow.clone(), String::new());
+        let mut held: Vec<OccurrenceRow> = self
+            .s
+            .occurrences
+            .range(first..)
+            .take_while(|((of, _), _)| of == flow)
+            .filter(|(_, row)| row.trigger == *schedule && row.reason.is_some())
+            .map(|(_, row)| OccurrenceRow::clone(row))
+            .collect();
+        held.sort_by_key(|row| row.due_at);
+        held
     }
 
     /// Applies a misfire policy to occurrences in order of time; each ends with its reason.

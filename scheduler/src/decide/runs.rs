@@ -52,7 +52,7 @@ impl Draft {
         )
         .map_err(Rejected::BadParams)?;
         let key = match &request.key {
-            Some(key) => format!("manual:{key}"),
+            Some(key) => format!("manual:key:{key}"),
             // Each decision that is on record has a journal entry, so no two share a number.
             None => format!("manual:#{}", self.s.last_journal + 1),
         };
@@ -147,9 +147,16 @@ impl Draft {
             }
         })?;
         let policy = &flow.spec().run;
-        let mut unfinished = self.s.unfinished(&arrival.flow);
-        // Those that ended just now are still in memory.
-        unfinished.retain(|it| !self.run(*it).row.state.is_terminal());
+        // A queue of thousands is looked through only where the strategy asks for it.
+        let unfinished = match policy.strategy {
+            Strategy::Sequential | Strategy::StrictSequential | Strategy::Parallel(_) => Vec::new(),
+            Strategy::FirstOnly | Strategy::LastOnly | Strategy::SerialLatestOnly => {
+                let mut unfinished = self.s.unfinished(&arrival.flow);
+                // Those that ended just now are still in memory.
+                unfinished.retain(|it| !self.run(*it).row.state.is_terminal());
+                unfinished
+            }
+        };
         if policy.strategy == Strategy::FirstOnly
             && let Some(&running) = unfinished.first()
         {
