@@ -146,8 +146,9 @@ async fn listen(mut receiver: Receiver, shared: Arc<Shared>) {
         match receiver.receive().await {
             Ok(Some(events)) => {
                 for event in events {
-                    let heard = shared.tracked().hear(event, &shared.layout);
-                    if let Some((attempt, report)) = heard {
+                    let heard = shared.tracked().hear(event);
+                    if let Some((attempt, news)) = heard {
+                        let report = news.into_report(&shared.layout.output_path(&attempt));
                         shared.reporter.report(attempt, report).await;
                     }
                 }

@@ -1,8 +1,10 @@
 //! What a task writes to `$DALSEGNO_OUTPUT`: lines `NAME=JSON`, the last one for a name counts.
 
+use rustix::fs::OFlags;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The largest output file. Outputs are for deciding what happens next; data belongs in files of its own.
@@ -17,8 +19,20 @@ const QUOTE_CHARS_MAX: usize = 60;
 /// What is wrong in which line, and the cure.
 pub(crate) fn read(path: &Path, declared: &[String]) -> Result<Map<String, Value>, String> {
     let mut bytes = Vec::new();
-    match File::open(path) {
+    // Opening a pipe would wait for somebody who writes.
+    let opened = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path);
+    match opened {
         Ok(file) => {
+            if !file.metadata().is_ok_and(|it| it.is_file()) {
+                return Err(
+                    "what is at $DALSEGNO_OUTPUT is not a plain file; append lines to that path, and make \
+                     nothing else there"
+                        .into(),
+                );
+            }
             let read = file.take(OUTPUT_BYTES_MAX + 1).read_to_end(&mut bytes);
             read.map_err(|error| format!("cannot read the output file: {error}"))?;
         }

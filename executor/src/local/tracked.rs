@@ -1,11 +1,11 @@
 //! The attempts a daemon waits for, and what becomes of the keeper's news of them.
 
-use super::layout::Layout;
 use super::outcome::outcome;
-use crate::keeper::protocol::{Event, Key, Order, Request};
+use crate::keeper::protocol::{End, Event, Key, Order, Request};
 use dalsegno_engine::clock;
-use dalsegno_scheduler::{AttemptId, Outcome, Report, Span};
+use dalsegno_scheduler::{AttemptId, Outcome, Report, Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How long those that nobody wants any more have between the polite stop and the forced one.
@@ -163,7 +163,7 @@ impl Tracked {
     }
 
     /// What the engine has to be told of an event. `None`: nobody waits for it.
-    pub(crate) fn hear(&mut self, event: Event, layout: &Layout) -> Option<(AttemptId, Report)> {
+    pub(crate) fn hear(&mut self, event: Event) -> Option<(AttemptId, News)> {
         let (Event::Started { attempt, .. }
         | Event::Ended { attempt, .. }
         | Event::Missing { attempt }) = &event
@@ -172,35 +172,74 @@ impl Tracked {
         };
         let id: AttemptId = attempt.parse().ok()?;
         let waiting = self.attempts.get_mut(&id).filter(|it| !it.is_reported)?;
-        let (outcome, started_at, at) = match event {
+        let news = match event {
             Event::Started { pid, at, .. } => {
                 let external_id = format!("pid {pid}").into();
-                return Some((id, Report::Started { external_id, at }));
+                return Some((id, News::Report(Report::Started { external_id, at })));
             }
             Event::Ended {
                 end,
                 started_at,
                 at,
                 ..
-            } => {
-                let output = layout.output_path(&id);
-                let outcome = outcome(end, waiting.memory_bytes, &output, &waiting.outputs);
-                (outcome, started_at, at)
-            }
-            _ if waiting.stop_grace.is_some() => (Outcome::Stopped, None, clock::now()),
+            } => News::Ended {
+                end,
+                memory_bytes: waiting.memory_bytes,
+                outputs: waiting.outputs.clone(),
+                started_at,
+                at,
+            },
+            _ if waiting.stop_grace.is_some() => News::missing(Outcome::Stopped),
             _ => {
                 let message = "the keeper on this machine does not know it";
-                (Outcome::Lost(message.into()), None, clock::now())
+                News::missing(Outcome::Lost(message.into()))
             }
         };
         waiting.is_reported = true;
         waiting.order = None;
-        let report = Report::Ended {
+        Some((id, news))
+    }
+}
+
+/// Something to be reported.
+#[derive(Debug)]
+pub(crate) enum News {
+    Report(Report),
+    /// A process has ended; what that means may be in its output file.
+    Ended {
+        end: End,
+        memory_bytes: Option<u64>,
+        outputs: Vec<String>,
+        started_at: Option<Timestamp>,
+        at: Timestamp,
+    },
+}
+
+impl News {
+    fn missing(outcome: Outcome) -> Self {
+        Self::Report(Report::Ended {
             outcome,
-            started_at,
-            at,
-        };
-        Some((id, report))
+            started_at: None,
+            at: clock::now(),
+        })
+    }
+
+    /// Reads a file, so nobody should wait for it.
+    pub(crate) fn into_report(self, output_file: &Path) -> Report {
+        match self {
+            Self::Report(report) => report,
+            Self::Ended {
+                end,
+                memory_bytes,
+                outputs,
+                started_at,
+                at,
+            } => Report::Ended {
+                outcome: outcome(end, memory_bytes, output_file, &outputs),
+                started_at,
+                at,
+            },
+        }
     }
 }
 

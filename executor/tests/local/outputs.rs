@@ -43,3 +43,19 @@ async fn a_task_that_succeeds_without_its_outputs_has_failed() {
         "{ended}"
     );
 }
+
+#[tokio::test]
+async fn only_a_plain_file_is_read_as_outputs() {
+    let mut world = World::new().await;
+    let expected = "bad_output: outputs are not usable: what is at $DALSEGNO_OUTPUT is not a plain file; \
+                    append lines to that path, and make nothing else there";
+    for (attempt, line) in [
+        ("1/a/1", "mkfifo $DALSEGNO_OUTPUT"),
+        ("1/a/2", "mkdir $DALSEGNO_OUTPUT"),
+    ] {
+        let ended = world.play(attempt, line).await.0;
+        assert_eq!(ended, format!("{attempt}: {expected}"));
+    }
+    let line = "echo x=1 > $DIR/elsewhere; ln -s $DIR/elsewhere $DALSEGNO_OUTPUT";
+    assert_eq!(world.play("1/a/3", line).await.0, r#"1/a/3: {"x":1}"#);
+}
