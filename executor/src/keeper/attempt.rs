@@ -26,6 +26,8 @@ pub(crate) struct Process {
     pub(crate) started_at: Timestamp,
     /// Since boot.
     pub(crate) started_boot_us: u64,
+    /// Those of its order.
+    pub(crate) outputs: Vec<String>,
     pub(crate) status: Option<WaitStatus>,
     pub(crate) stop: Option<Stop>,
     pub(crate) limit: Option<Limit>,
@@ -51,6 +53,7 @@ impl Process {
             leader,
             started_at,
             started_boot_us,
+            outputs: Vec::new(),
             status: None,
             stop: None,
             limit: None,
@@ -180,6 +183,7 @@ impl Ended {
             started_at: self.started_at,
             at: self.at,
             end: self.end.clone(),
+            outputs: self.outputs.clone(),
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Ended {
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) at: Timestamp,
     pub(crate) end: End,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) outputs: Vec<String>,
 }
 
 /// What the file says of one attempt.
@@ -175,6 +177,7 @@ mod tests {
             started_at: None,
             at: Timestamp(7),
             end: End::Exit(0),
+            outputs: vec!["auc".into()],
         }
     }
 

@@ -55,6 +55,9 @@ pub struct Order {
     pub stderr: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// Outputs that it must write. Nothing to the keeper, which gives them back in [`Event::Ended`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
 }
 
 /// What a keeper answers and tells, to everyone connected.
@@ -79,6 +82,10 @@ pub enum Event {
         started_at: Option<Timestamp>,
         at: Timestamp,
         end: End,
+        /// Those of its [`Order`], where it ended with exit status 0: a daemon that asks for the end may know
+        /// no more of the attempt than its name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outputs: Vec<String>,
     },
     /// The answer to [`Request::Watch`] and [`Request::Stop`] for an attempt that is not known.
     Missing { attempt: Key },

@@ -56,6 +56,7 @@ fn lost(attempt: Key, started_at: Option<dalsegno_scheduler::Timestamp>, same_bo
         started_at,
         at: clock::now(),
         end: End::Lost(message.into()),
+        outputs: Vec::new(),
     }
 }
 

@@ -8,7 +8,6 @@ use super::procfs;
 use super::protocol::{End, Event, Key, Order};
 use super::spawn::spawn;
 use dalsegno_engine::clock;
-use dalsegno_scheduler::Timestamp;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
@@ -120,7 +119,7 @@ impl State {
             }
             Some(Attempt::Queued) => {
                 self.queue.retain(|(order, _)| order.attempt != attempt);
-                self.record_end(attempt, None, End::Stopped);
+                self.record(never_started(attempt, End::Stopped));
             }
         }
     }
@@ -167,7 +166,7 @@ impl State {
                 "cannot write the keeper's journal in {}: {error}",
                 self.dir.display()
             );
-            return self.record_end(attempt, None, End::NotStarted(message));
+            return self.record(never_started(attempt, End::NotStarted(message)));
         }
         let limit = order.memory_bytes.map(|it| self.limits.limit(it));
         let group = match &limit {
@@ -182,13 +181,16 @@ impl State {
             group,
         ) {
             Ok(leader) => leader,
-            Err(message) => return self.record_end(attempt, None, End::NotStarted(message)),
+            Err(message) => {
+                return self.record(never_started(attempt, End::NotStarted(message)));
+            }
         };
         if matches!(limit, Some(Limit::Looked { .. })) {
             self.looked.insert(attempt.clone());
         }
         let mut process = Process::new(leader, at, boot_us);
         process.limit = limit;
+        process.outputs.clone_from(&order.outputs);
         self.note(&[process.record(&attempt)]);
         self.leaders.insert(leader, attempt.clone());
         self.untold
@@ -296,25 +298,30 @@ impl State {
             std::mem::replace(seen, kills) < kills
         });
         let (started_at, is_forgotten) = (process.started_at, process.is_forgotten);
+        let outputs = match end {
+            End::Exit(0) => process.outputs.clone(),
+            _ => Vec::new(),
+        };
         self.looked.remove(&attempt);
         if is_forgotten {
             self.attempts.remove(&attempt);
             self.note(&[Record::Forgotten(attempt)]);
         } else {
-            self.record_end(attempt, Some(started_at), end);
+            self.record(Ended {
+                attempt,
+                started_at: Some(started_at),
+                at: clock::now(),
+                end,
+                outputs,
+            });
         }
     }
 
-    fn record_end(&mut self, attempt: Key, started_at: Option<Timestamp>, end: End) {
-        let ended = Ended {
-            attempt: attempt.clone(),
-            started_at,
-            at: clock::now(),
-            end,
-        };
+    fn record(&mut self, ended: Ended) {
         self.note(&[Record::Ended(ended.clone())]);
         self.events.push(ended.event());
-        self.attempts.insert(attempt, Attempt::Ended(ended));
+        self.attempts
+            .insert(ended.attempt.clone(), Attempt::Ended(ended));
     }
 
     /// The disk may be full: what the journal cannot take is still known while this keeper lives.
@@ -325,5 +332,15 @@ impl State {
         if let Err(error) = self.journal.append(records) {
             eprintln!("keeper: cannot write the journal: {error}");
         }
+    }
+}
+
+fn never_started(attempt: Key, end: End) -> Ended {
+    Ended {
+        attempt,
+        started_at: None,
+        at: clock::now(),
+        end,
+        outputs: Vec::new(),
     }
 }

@@ -225,10 +225,9 @@ impl Worker {
             }
             Call::Watch(Submission {
                 attempt,
-                outputs,
                 memory_bytes,
                 ..
-            }) => requests.push(self.shared.tracked().watch(attempt, outputs, memory_bytes)),
+            }) => requests.push(self.shared.tracked().watch(attempt, memory_bytes)),
             Call::Stop(attempt, grace) => requests.push(self.shared.tracked().stop(attempt, grace)),
             Call::Forget(attempts) => {
                 requests.push(self.shared.tracked().forget(&attempts));
@@ -245,19 +244,18 @@ impl Worker {
         let _ = std::fs::remove_file(self.shared.layout.output_path(attempt));
     }
 
-    async fn submit(&self, mut submission: Submission) -> Option<Request> {
+    async fn submit(&self, submission: Submission) -> Option<Request> {
         let attempt = submission.attempt.clone();
         let stop = self.shared.tracked().stop_again(&attempt);
         if stop.is_some() {
             return stop;
         }
-        let outputs = std::mem::take(&mut submission.outputs);
         match order::prepare(
             submission,
             &self.shared.layout,
             self.config.api_url.as_deref(),
         ) {
-            Ok(order) => Some(self.shared.tracked().submit(attempt, order, outputs)),
+            Ok(order) => Some(self.shared.tracked().submit(attempt, order)),
             Err(message) => {
                 let report = Report::Ended {
                     outcome: Outcome::Failed(Reason::NotStarted { message }),

@@ -65,6 +65,7 @@ pub(crate) fn prepare(
         stdout: text(layout.log_path(attempt, Stream::Out))?,
         stderr: text(layout.log_path(attempt, Stream::Err))?,
         memory_bytes: submission.memory_bytes,
+        outputs: submission.outputs,
         attempt: attempt.to_string().into(),
     })
 }

@@ -22,7 +22,6 @@ pub(crate) struct Tracked {
 struct Waiting {
     /// `None`: only watched, or only to be stopped.
     order: Option<Arc<Order>>,
-    outputs: Vec<String>,
     memory_bytes: Option<u64>,
     stop_grace: Option<Span>,
     is_reported: bool,
@@ -92,17 +91,11 @@ impl Tracked {
         Some(self.stop(attempt.clone(), grace))
     }
 
-    pub(crate) fn submit(
-        &mut self,
-        attempt: AttemptId,
-        order: Order,
-        outputs: Vec<String>,
-    ) -> Request {
+    pub(crate) fn submit(&mut self, attempt: AttemptId, order: Order) -> Request {
         let order = Arc::new(order);
         let waiting = Waiting {
             memory_bytes: order.memory_bytes,
             order: Some(order.clone()),
-            outputs,
             stop_grace: None,
             is_reported: false,
         };
@@ -110,16 +103,10 @@ impl Tracked {
         Request::Submit(order)
     }
 
-    pub(crate) fn watch(
-        &mut self,
-        attempt: AttemptId,
-        outputs: Vec<String>,
-        memory_bytes: Option<u64>,
-    ) -> Request {
+    pub(crate) fn watch(&mut self, attempt: AttemptId, memory_bytes: Option<u64>) -> Request {
         let key = attempt.to_string().into();
         let waiting = Waiting {
             order: None,
-            outputs,
             memory_bytes,
             stop_grace: None,
             is_reported: false,
@@ -132,7 +119,6 @@ impl Tracked {
         let key = attempt.to_string().into();
         let waiting = self.attempts.entry(attempt).or_insert_with(|| Waiting {
             order: None,
-            outputs: Vec::new(),
             memory_bytes: None,
             stop_grace: None,
             is_reported: false,
@@ -181,11 +167,12 @@ impl Tracked {
                 end,
                 started_at,
                 at,
+                outputs,
                 ..
             } => News::Ended {
                 end,
                 memory_bytes: waiting.memory_bytes,
-                outputs: waiting.outputs.clone(),
+                outputs,
                 started_at,
                 at,
             },

@@ -3,7 +3,7 @@
 use crate::world::{World, id, is_alive, keeper_program, pid};
 use dalsegno_engine::{Executor, Reporter};
 use dalsegno_executor::{LocalConfig, LocalExecutor, StartError};
-use dalsegno_scheduler::Report;
+use dalsegno_scheduler::{Report, Span};
 use std::collections::BTreeSet;
 use std::process::Stdio;
 
@@ -45,6 +45,34 @@ async fn an_end_while_no_daemon_was_there_is_told_to_the_next_one() {
         world.ended().await,
         "1/a/1: do_not_retry: exit code 202, which means: do not retry"
     );
+}
+
+#[tokio::test]
+async fn a_success_that_is_found_when_it_should_be_stopped_has_its_outputs_or_has_failed() {
+    let mut world = World::new().await;
+    for (attempt, line) in [
+        ("1/a/1", "true"),
+        ("1/b/1", "echo auc=1 > $DALSEGNO_OUTPUT"),
+    ] {
+        let mut submission = world.shell(attempt, line);
+        submission.outputs = vec!["auc".into()];
+        world.local().submit(vec![submission]);
+        world.ended().await;
+    }
+    // The keeper remembers what to expect, and so does the one that comes after it.
+    for _ in 0..2 {
+        world.kill_daemon();
+        world.start_daemon(&["1/a/1", "1/b/1"]).await;
+        world.local().stop(id("1/a/1"), Span::ZERO);
+        let ended = world.ended().await;
+        let expected = "1/a/1: bad_output: outputs are not usable: declared but not written: auc";
+        assert!(ended.starts_with(expected), "{ended}");
+        world.local().stop(id("1/b/1"), Span::ZERO);
+        assert_eq!(world.ended().await, r#"1/b/1: {"auc":1}"#);
+        world.kill_daemon();
+        world.kill_keeper();
+        world.start_daemon(&["1/a/1", "1/b/1"]).await;
+    }
 }
 
 #[tokio::test]
