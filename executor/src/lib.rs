@@ -9,6 +9,7 @@
 mod instant;
 pub mod keeper;
 mod local;
+mod private;
 
 pub use instant::InstantExecutor;
 pub use local::{Layout, LocalConfig, LocalExecutor, OUTPUT_BYTES_MAX, StartError, Stream};

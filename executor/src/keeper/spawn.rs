@@ -1,6 +1,7 @@
 //! Starts one process, by `posix_spawn`: no copy of the keeper is ever made.
 
 use super::protocol::{MARK, Order};
+use crate::private;
 use rustix::process::Pid;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -95,7 +96,7 @@ fn append(path: &str) -> io::Result<File> {
     match open() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if let Some(folder) = Path::new(path).parent() {
-                std::fs::create_dir_all(folder)?;
+                private::make_dir(folder)?;
             }
             open()
         }

@@ -21,6 +21,8 @@ pub enum Stream {
 /// <data>/keeper/                               socket, lock, journal and log of the keeper
 /// ```
 ///
+/// All of it is made for the daemon's user alone.
+///
 /// A task is written as `train`, `train.3`, `fit.3.0` or `loop@2`. A step's name is at most letters, digits,
 /// `-` and `_` when it comes from a flow; from elsewhere (a request for a log) any other byte becomes `%xx`, so
 /// no path leads out of the data directory.
@@ -76,6 +78,13 @@ impl Layout {
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
         &self.data
+    }
+
+    /// All folders in the data directory. Whoever can open the keeper's can run commands as its user.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> {
+        ["logs", "outputs", "checkpoints", "events", "keeper"]
+            .into_iter()
+            .map(|it| self.data.join(it))
     }
 
     fn of_run(&self, what: &str, run: RunId) -> PathBuf {

@@ -5,9 +5,8 @@ use super::layout::Layout;
 use super::order;
 use crate::keeper::protocol::{Event, Key, PROTOCOL, Request};
 use crate::keeper::{FRAME_GOAL_BYTES, decode, encode, open_dir, socket_path};
-use std::fs::DirBuilder;
+use crate::private;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -50,12 +49,12 @@ pub(crate) async fn connect(config: &LocalConfig, layout: &Layout) -> Result<Lin
         dir: dir.clone(),
         source,
     };
-    // Whoever can connect can run commands as this user.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&dir)
-        .map_err(failed)?;
+    for folder in layout.folders() {
+        private::make_dir(&folder).map_err(|source| StartError::Directory {
+            dir: folder,
+            source,
+        })?;
+    }
     for _ in 0..TRIES_MAX {
         let open = open_dir(&dir).map_err(failed)?;
         let Ok(stream) = UnixStream::connect(socket_path(&open)).await else {

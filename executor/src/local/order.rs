@@ -2,10 +2,11 @@
 
 use super::layout::{Layout, Stream};
 use crate::keeper::protocol::{MARK, Order};
+use crate::private;
 use dalsegno_scheduler::Submission;
 use dalsegno_scheduler::spec::Command;
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The longest argument or variable Linux takes, with its name, `=` and final zero byte (`MAX_ARG_STRLEN`).
@@ -121,12 +122,8 @@ fn check_size(argv: &[String], env: &BTreeMap<String, String>) -> Result<(), Str
 }
 
 fn make_dir(path: &Path) -> Result<(), String> {
-    let made = match std::fs::create_dir(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => std::fs::create_dir_all(path),
-        other => other,
-    };
-    made.map_err(|error| format!("cannot make the folder {}: {error}", path.display()))
+    private::make_dir(path)
+        .map_err(|error| format!("cannot make the folder {}: {error}", path.display()))
 }
 
 /// All attempts of a run find the same event, so whoever comes first writes it.
@@ -135,7 +132,7 @@ fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
         return Ok(());
     }
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        private::make_dir(folder)?;
     }
     let new = path.with_extension("new");
     std::fs::write(&new, content)?;

@@ -6,6 +6,7 @@ use dalsegno_executor::Stream;
 use dalsegno_scheduler::spec::Command;
 use dalsegno_scheduler::{AttemptId, Report, Submission};
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -101,6 +102,25 @@ async fn a_checkpoint_is_found_by_the_next_attempt() {
 }
 
 #[tokio::test]
+async fn what_attempts_say_and_write_is_for_the_user_of_the_daemon_alone() {
+    let mut world = World::new().await;
+    let line = "echo x=1 > $DALSEGNO_OUTPUT";
+    assert_eq!(world.play("1/a/1", line).await.0, r#"1/a/1: {"x":1}"#);
+    for folder in [
+        "logs",
+        "logs/1",
+        "outputs",
+        "outputs/1",
+        "checkpoints/1/a",
+        "events",
+        "keeper",
+    ] {
+        let found = std::fs::metadata(world.path("data").join(folder)).expect("a folder");
+        assert_eq!(found.permissions().mode() & 0o777, 0o700, "{folder}");
+    }
+}
+
+#[tokio::test]
 async fn exit_codes_and_signals_mean_what_the_guide_says() {
     let mut world = World::new().await;
     let mut found = Vec::new();
@@ -136,7 +156,7 @@ async fn what_cannot_be_started_says_why() {
     let mut world = World::new().await;
     std::fs::write(world.path("flows/plain"), "text").expect("written");
     std::fs::write(world.path("flows/script"), "#!/none/python\n").expect("written");
-    let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let all = PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(world.path("flows/script"), all).expect("made executable");
     let path = world.path("").display().to_string();
     let mut found = Vec::new();
