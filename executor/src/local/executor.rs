@@ -10,12 +10,17 @@ use dalsegno_engine::{Executor, Reporter, clock};
 use dalsegno_scheduler::{AttemptId, Outcome, Reason, Report, Span, Submission};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 /// How many calls are turned into one message to the keeper.
 const CALLS_MAX: usize = 256;
+
+/// How long good-bye may take when the keeper cannot be reached. Whatever was not said is asked for again after
+/// the next start.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs attempts as processes under the keeper of a data directory.
 ///
@@ -34,6 +39,7 @@ pub struct LocalExecutor {
     layout: Layout,
     /// Unbounded because calls must return at once; the engine's limits on live attempts bound it.
     calls: mpsc::UnboundedSender<Call>,
+    is_leaving: watch::Sender<bool>,
 }
 
 enum Call {
@@ -86,8 +92,13 @@ impl LocalExecutor {
             known,
             keeper_pid,
         };
-        tokio::spawn(worker.run(pending));
-        Ok(Arc::new(Self { layout, calls }))
+        let (is_leaving, leaving) = watch::channel(false);
+        tokio::spawn(worker.run(pending, leaving));
+        Ok(Arc::new(Self {
+            layout,
+            calls,
+            is_leaving,
+        }))
     }
 
     /// Where its files lie.
@@ -96,10 +107,12 @@ impl LocalExecutor {
     }
 
     /// Says good-bye to the keeper, for an orderly end of the daemon: running attempts go on, and the keeper
-    /// leaves when there are none. Later calls do nothing.
+    /// leaves when there are none. Later calls do nothing. Takes two seconds at most, which are needed only
+    /// when the keeper cannot be reached.
     pub async fn leave(&self) {
         let (done, is_done) = oneshot::channel();
         self.call(Call::Leave(done));
+        self.is_leaving.send_replace(true);
         let _ = is_done.await;
     }
 
@@ -171,7 +184,25 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut pending: mpsc::UnboundedReceiver<Call>) {
+    async fn run(
+        mut self,
+        pending: mpsc::UnboundedReceiver<Call>,
+        mut leaving: watch::Receiver<bool>,
+    ) {
+        let too_late = async {
+            // An error means that the executor was dropped.
+            let _ = leaving.wait_for(|it| *it).await;
+            tokio::time::sleep(LEAVE_WITHIN).await;
+        };
+        tokio::select! {
+            () = self.work(pending) => {}
+            () = too_late => warn!("left without a good-bye: the keeper does not answer"),
+        }
+        self.listener.abort();
+    }
+
+    /// Until good-bye is said or nobody can call any more.
+    async fn work(&mut self, mut pending: mpsc::UnboundedReceiver<Call>) {
         let mut calls = Vec::new();
         loop {
             tokio::select! {
@@ -198,7 +229,6 @@ impl Worker {
                 self.reconnect().await;
             }
         }
-        self.listener.abort();
     }
 
     async fn handle(

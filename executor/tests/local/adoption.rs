@@ -6,6 +6,7 @@ use dalsegno_executor::{LocalConfig, LocalExecutor, StartError};
 use dalsegno_scheduler::{Report, Span};
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_process_survives_its_daemon_and_is_adopted_by_the_next() {
@@ -178,6 +179,34 @@ async fn a_keeper_leaves_with_its_daemon_when_nothing_runs_and_remembers_what_is
     assert_ne!(world.keeper(), keeper);
     world.watch("1/a/1");
     assert_eq!(world.ended().await, "1/a/1: exit: exit code 7");
+}
+
+#[tokio::test]
+async fn a_daemon_can_leave_while_no_keeper_can_be_started() {
+    let mut world = World::new().await;
+    world.kill_daemon();
+    world.kill_keeper();
+    let mut config = world.config();
+    config.program = world.path("program");
+    std::os::unix::fs::symlink(keeper_program(), &config.program).expect("linked");
+    let (reporter, _reports) = Reporter::channel();
+    let local = LocalExecutor::start(config, reporter)
+        .await
+        .expect("an executor");
+
+    // The program is replaced by one that is no keeper, and tells that it was tried.
+    let tried = world.pipe("tried");
+    let pipe = world.path("tried").display().to_string();
+    let script = format!("#!/bin/sh\n[ -p {pipe} ] && exec 3> {pipe} && rm {pipe}\nexit 1\n");
+    std::fs::write(world.path("broken"), script).expect("written");
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(world.path("broken"), all).expect("made executable");
+    std::fs::rename(world.path("broken"), world.path("program")).expect("replaced");
+    world.kill_keeper();
+    tried.said().await;
+    tokio::time::timeout(Duration::from_secs(20), local.leave())
+        .await
+        .expect("it does not wait for a keeper");
 }
 
 #[tokio::test]
