@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Less work per figure: for a first look
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Before each figure wait up to so long for a machine on which nobody else works
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) calm: u64,
     /// Also write all that was measured to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -6,6 +6,7 @@
 mod aim;
 mod args;
 mod bare;
+mod calm;
 mod daemon;
 mod executors;
 mod figure;

@@ -7,14 +7,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// A folder beside this binary, so on the disk that the build uses, never in memory. It goes away with this value.
+/// Where figures put their folders, when the suite measures them; it removes all of them at its end.
+///
+/// Not earlier: file systems are slow to make files for a while after many were removed (ext4 without a journal
+/// passes over every inode that was freed in the last minutes), and that would count in the next figure.
+pub(crate) const HOME: &str = "DALSEGNO_BENCH_HOME";
+
+/// A folder beside this binary, so on the disk that the build uses, never in memory. It goes away with this value,
+/// or with the suite.
 pub(crate) fn folder() -> Result<TempDir> {
-    let parent = target()?.join("tmp");
+    let home = std::env::var_os(HOME).map(PathBuf::from);
+    let parent = match &home {
+        Some(home) => home.clone(),
+        None => target()?.join("tmp"),
+    };
     std::fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
-    tempfile::Builder::new()
+    let folder = tempfile::Builder::new()
         .prefix("bench-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("no folder in {}", parent.display()))
+        .disable_cleanup(home.is_some())
+        .tempdir_in(&parent);
+    folder.with_context(|| format!("no folder in {}", parent.display()))
 }
 
 /// Cargo's target folder.

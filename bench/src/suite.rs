@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::figure::Figure;
 use crate::figures::{self, ALL, Effort, is_meant};
-use crate::{peers, place, table};
+use crate::{calm, peers, place, table};
 use anyhow::{Context as _, Result, bail};
 use dalsegno_engine::clock;
 use serde_json::{Value, json};
@@ -27,11 +27,13 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         bail!("there is no figure `{unknown}`; there are a to i");
     }
     peers::check(&args.peers)?;
+    let home = place::folder()?;
     let wanted = |id: &str| args.only.is_empty() || args.only.iter().any(|it| is_meant(id, it));
     let (mut measured, mut failed) = (Vec::new(), Vec::new());
     for (id, about) in ALL.into_iter().filter(|(id, _)| wanted(id)) {
         eprintln!("   ({id}) {about}");
-        match in_own_process(id, args.quick) {
+        calm::wait(Duration::from_secs(args.calm));
+        match in_own_process(id, args.quick, home.path()) {
             Ok(figures) => {
                 eprint!("{}", table::details(&figures));
                 measured.extend(figures);
@@ -78,11 +80,11 @@ fn alone(id: &str, args: &Args) -> Result<bool> {
     Ok(true)
 }
 
-fn in_own_process(id: &str, quick: bool) -> Result<Vec<Figure>> {
-    let folder = place::folder()?;
-    let file = folder.path().join("figures.json");
+fn in_own_process(id: &str, quick: bool, home: &Path) -> Result<Vec<Figure>> {
+    let file = home.join(format!("{id}.json"));
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--alone", id, "--json"]).arg(&file);
+    command.env(place::HOME, home);
     if quick {
         command.arg("--quick");
     }
