@@ -18,6 +18,10 @@ use tracing::{info, warn};
 /// How many calls are turned into one message to the keeper.
 const CALLS_MAX: usize = 256;
 
+/// So many orders are sent before the next one is prepared, so that the keeper starts the first attempts of a
+/// wide step while folders are made for the others.
+const REQUESTS_MAX: usize = 16;
+
 /// How long good-bye may take when the keeper cannot be reached. Whatever was not said is asked for again after
 /// the next start.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
@@ -89,6 +93,7 @@ impl LocalExecutor {
             config,
             shared,
             sender,
+            is_broken: false,
             known,
             keeper_pid,
         };
@@ -177,6 +182,7 @@ struct Worker {
     config: LocalConfig,
     shared: Arc<Shared>,
     sender: Sender,
+    is_broken: bool,
     listener: JoinHandle<()>,
     /// What the keeper knew when it was connected to, until it turns out to be unwanted.
     known: Vec<Key>,
@@ -220,12 +226,12 @@ impl Worker {
             }
             if let Some(done) = leaving {
                 requests.push(Request::Exit);
-                let _ = self.sender.send(&requests).await;
+                self.send(&mut requests).await;
                 let _ = done.send(());
                 break;
             }
-            let broken = self.listener.is_finished() || self.sender.send(&requests).await.is_err();
-            if broken {
+            self.send(&mut requests).await;
+            if self.is_broken || self.listener.is_finished() {
                 self.reconnect().await;
             }
         }
@@ -251,6 +257,9 @@ impl Worker {
             Call::Submit(submissions) => {
                 for submission in submissions {
                     requests.extend(self.submit(submission).await);
+                    if requests.len() >= REQUESTS_MAX {
+                        self.send(requests).await;
+                    }
                 }
             }
             Call::Watch(Submission {
@@ -267,6 +276,12 @@ impl Worker {
             }
             Call::Leave(done) => *leaving = Some(done),
         }
+    }
+
+    /// What is not sent because the connection broke is asked again on the next one.
+    async fn send(&mut self, requests: &mut Vec<Request>) {
+        self.is_broken |= self.sender.send(requests).await.is_err();
+        requests.clear();
     }
 
     fn remove_output(&self, attempt: &AttemptId) {
@@ -312,6 +327,7 @@ impl Worker {
             );
             self.keeper_pid = link.keeper_pid;
             self.sender = link.sender;
+            self.is_broken = false;
             self.known = link.known;
             self.listener = tokio::spawn(listen(link.receiver, self.shared.clone()));
             let requests = self.shared.tracked().ask_again(&self.known);
