@@ -28,10 +28,6 @@ mod table;
 use clap::Parser;
 use std::process::ExitCode;
 
-// The daemon's allocator: figures about memory and speed must not differ from it by theirs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // Before anything else: as a task of a flow this process measures its own start.
     if stamp::is_asked_for() {
