@@ -1,7 +1,7 @@
 //! How the rest of the daemon speaks to the engine.
 
 use dalsegno_scheduler::{
-    Answer, FlowName, Input, Rejected, RunId, Scheduler, StepName, Timestamp,
+    Answer, FlowName, Input, Rejected, ResumeWith, RunId, Scheduler, StepName, Timestamp,
 };
 use dalsegno_store::Store;
 use std::sync::Arc;
@@ -83,6 +83,7 @@ pub(crate) enum Ask {
     Resume {
         run: RunId,
         from: Option<StepName>,
+        with: ResumeWith,
         by: String,
     },
 }
@@ -121,9 +122,16 @@ impl EngineHandle {
         &self,
         run: RunId,
         from: Option<StepName>,
+        with: ResumeWith,
         by: String,
     ) -> Result<Answer, AskError> {
-        self.send(Ask::Resume { run, from, by }).await
+        self.send(Ask::Resume {
+            run,
+            from,
+            with,
+            by,
+        })
+        .await
     }
 
     async fn send(&self, ask: Ask) -> Result<Answer, AskError> {

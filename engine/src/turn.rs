@@ -263,16 +263,26 @@ impl<'a> Lead<'a> {
 
     /// A resume needs the run's rows, which are not in memory.
     async fn read(&mut self, request: Request) -> Option<Item> {
-        let (run, from, by) = match request.ask {
+        let (run, from, with, by) = match request.ask {
             Ask::Input(input) => return Some(Item::Request(input, request.answer)),
-            Ask::Resume { run, from, by } => (run, from, by),
+            Ask::Resume {
+                run,
+                from,
+                with,
+                by,
+            } => (run, from, with, by),
         };
         let refusal = if self.core.run(run).is_some() {
             AskError::Rejected(Rejected::NotFinished(run))
         } else {
             match self.engine.shared.store.snapshot(run).await {
                 Ok(Some(snapshot)) => {
-                    let input = Input::Resume(Box::new(ResumeRequest { snapshot, from, by }));
+                    let input = Input::Resume(Box::new(ResumeRequest {
+                        snapshot,
+                        from,
+                        with,
+                        by,
+                    }));
                     return Some(Item::Request(input, request.answer));
                 }
                 Ok(None) => AskError::Rejected(Rejected::UnknownRun(run)),

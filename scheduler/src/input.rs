@@ -102,7 +102,19 @@ pub struct ResumeRequest {
     pub snapshot: RunSnapshot,
     /// Also repeat this step and all that follows from it, finished or not.
     pub from: Option<StepName>,
+    pub with: ResumeWith,
     pub by: String,
+}
+
+/// The version of the flow with which a resumed run goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResumeWith {
+    /// The active one: whoever repaired the flow file wants the repair. Finished tasks of steps that are
+    /// still there are kept.
+    #[default]
+    Latest,
+    /// The one with which the run began.
+    Same,
 }
 
 /// What an executor says of an attempt.
@@ -214,7 +226,9 @@ pub enum Rejected {
     BadParams(Vec<BadParam>),
     #[error("flow `{0}` would wait for itself: {1}")]
     FlowCycle(FlowName, String),
-    #[error("flow `{flow}` wants {wanted} slots of pool `{pool}`, which {has}")]
+    #[error(
+        "flow `{flow}` wants {wanted} of pool `{pool}`, which {has}; set `{pool} = N` below [pools] in dalsegno.toml and restart"
+    )]
     Pool {
         flow: FlowName,
         pool: String,

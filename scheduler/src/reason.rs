@@ -205,7 +205,8 @@ impl fmt::Display for Reason {
             Self::RetryAt { at, attempt, after } => {
                 write!(
                     f,
-                    "attempt {attempt} failed ({after}); the next begins at {at}"
+                    "attempt {attempt} failed ({after}); the next begins at {}",
+                    at.ceil_to_second()
                 )
             }
             Self::FlowPaused { by, reason } => {
@@ -245,7 +246,10 @@ impl fmt::Display for Reason {
                 )
             }
             Self::Coalesced { into } => write!(f, "{into} stands for it"),
-            Self::MissedDown { from, to } => write!(f, "the daemon was down from {from} to {to}"),
+            Self::MissedDown { from, to } => {
+                let (from, to) = (from.floor_to_second(), to.floor_to_second());
+                write!(f, "the daemon was down from {from} to {to}")
+            }
             Self::MissedTooMany { dropped, kept } => {
                 write!(
                     f,

@@ -5,7 +5,7 @@ use crate::id::{AttemptId, FlowName, RunId, Version};
 use crate::input::Command;
 use crate::row::{FlowVersionRow, Recovered, RunState, ScopeState, TaskState};
 use crate::spec::FlowSpec;
-use crate::state::{Config, FlowState, Place, Run, Scheduler, TaskKey};
+use crate::state::{Config, FlowState, Place, Run, Scheduler, TaskKey, place_in};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -85,16 +85,8 @@ impl Scheduler {
             }
         }
         for row in rows.scopes {
-            let node = s
-                .runs
-                .get(&row.run)
-                .and_then(|it| it.flow.scope(row.scope.as_str()));
-            if let Some((_, node, _)) = node {
-                let place = Place {
-                    run: row.run,
-                    node,
-                    path: row.path,
-                };
+            let run = s.runs.get(&row.run);
+            if let Some(place) = run.and_then(|it| place_in(&it.flow, &row)) {
                 s.index_scope(place, row);
             }
         }

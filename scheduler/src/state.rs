@@ -179,13 +179,7 @@ pub(crate) enum Subject {
 
 impl Scheduler {
     pub(crate) fn task_key(&self, run: RunId, task: &TaskId) -> Option<TaskKey> {
-        let node = self.runs.get(&run)?.flow.step_node(task.step.as_str())?;
-        Some(TaskKey {
-            run,
-            node,
-            path: task.path,
-            iteration: task.iteration,
-        })
+        key_in(&self.runs.get(&run)?.flow, run, task)
     }
 
     /// Slots that a task holds while it is live, in the order in which they are asked for.
@@ -620,6 +614,27 @@ impl Scheduler {
             .chain([Limit::Tasks])
             .collect()
     }
+}
+
+/// The key of a task in a flow; `None` when the flow has no such step at that depth.
+pub(crate) fn key_in(flow: &Flow, run: RunId, task: &TaskId) -> Option<TaskKey> {
+    let node = flow.step_node(task.step.as_str())?;
+    (flow.node(node).depth == task.path.depth()).then_some(TaskKey {
+        run,
+        node,
+        path: task.path,
+        iteration: task.iteration,
+    })
+}
+
+/// The place of a scope's opening in a flow; `None` when the flow has no such scope at that depth.
+pub(crate) fn place_in(flow: &Flow, row: &ScopeRow) -> Option<Place> {
+    let (_, node, _) = flow.scope(row.scope.as_str())?;
+    (flow.node(node).depth == row.path.depth()).then_some(Place {
+        run: row.run,
+        node,
+        path: row.path,
+    })
 }
 
 /// A schedule of a flow by its name.

@@ -27,6 +27,16 @@ impl Timestamp {
         Self(secs * 1_000_000)
     }
 
+    /// The first whole second at or after it, for prose about what is to come.
+    pub const fn ceil_to_second(self) -> Self {
+        Self(self.0.saturating_add(999_999)).floor_to_second()
+    }
+
+    /// The whole second it is in, for prose.
+    pub const fn floor_to_second(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(1_000_000))
+    }
+
     /// The same instant as chrono sees it; instants outside chrono's calendar are clamped to the epoch.
     pub fn to_chrono(self) -> chrono::DateTime<chrono::Utc> {
         chrono::DateTime::from_timestamp_micros(self.0).unwrap_or_default()

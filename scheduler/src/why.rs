@@ -95,11 +95,15 @@ impl Scheduler {
             all.push(match &occurrence.reason {
                 Some(reason) => Explanation::because(&occurrence.key, reason)
                     .cure(format!("dalsegno unpause {name}")),
-                None => Explanation::new(
-                    &occurrence.trigger,
-                    format!("the next occurrence is due at {}", occurrence.due_at),
-                )
-                .until(Some(self.fires_at(occurrence))),
+                None => {
+                    let due = occurrence.due_at;
+                    let text = if row.paused.is_some() {
+                        format!("the next occurrence, due at {due}, starts no run while the flow is paused")
+                    } else {
+                        format!("the next occurrence is due at {due}")
+                    };
+                    Explanation::new(&occurrence.trigger, text).until(Some(self.fires_at(occurrence)))
+                }
             });
         }
         if let Some(flow) = &state.flow {
@@ -124,7 +128,10 @@ impl Scheduler {
         if sets.is_empty() {
             let missing = crate::decide::missing(&trigger.on, &Default::default());
             let reason = Reason::WaitingFor { missing };
-            return vec![Explanation::because(&trigger.name, &reason)];
+            return vec![Explanation {
+                text: format!("{reason}{}", self.upstream_notes(trigger)),
+                ..Explanation::because(&trigger.name, &reason)
+            }];
         }
         sets.into_iter()
             .map(|(key, expires_at, since)| {
@@ -141,11 +148,35 @@ impl Scheduler {
                     format!("{} [{key}]", trigger.name)
                 };
                 Explanation {
-                    text: format!("{reason}; the first of the set arrived at {since}"),
+                    text: format!(
+                        "{reason}; the first of the set arrived at {}{}",
+                        since.floor_to_second(),
+                        self.upstream_notes(trigger)
+                    ),
                     ..Explanation::because(about, &reason).until(expires_at)
                 }
             })
             .collect()
+    }
+
+    /// What keeps the flows that a trigger waits for from running.
+    fn upstream_notes(&self, trigger: &crate::spec::TriggerSpec) -> String {
+        let mut notes = String::new();
+        for leaf in trigger.on.leaves() {
+            let crate::spec::EventSource::Flow { flow, .. } = &leaf.source else {
+                continue;
+            };
+            let note = match self.flow(flow.as_str()).map(|it| &it.row) {
+                None => "does not exist",
+                Some(row) if row.removed => "has no flow file any more",
+                Some(row) if row.paused.is_some() => "is paused",
+                Some(row) if row.blocked_by.is_some() => "is blocked by a failed run",
+                Some(row) if row.active_version.is_none() => "has no valid version",
+                Some(_) => continue,
+            };
+            notes += &format!("; {flow} {note}");
+        }
+        notes
     }
 
     /// Why an unfinished run waits, or what it does; `None` when it is finished or unknown.

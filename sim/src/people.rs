@@ -5,7 +5,7 @@ use crate::ledger::Ledger;
 use crate::rng::Rng;
 use dalsegno_scheduler::row::RunState;
 use dalsegno_scheduler::{
-    FlowName, Input, NewEvent, ResumeRequest, RunId, Scheduler, StartRequest, StepName,
+    FlowName, Input, NewEvent, ResumeRequest, ResumeWith, RunId, Scheduler, StartRequest, StepName,
 };
 use serde_json::{Map, json};
 
@@ -96,6 +96,7 @@ fn resume(rng: &mut Rng, ledger: &Ledger) -> Option<Input> {
         }
     });
     Some(Input::Resume(Box::new(ResumeRequest {
+        with: ResumeWith::Same,
         snapshot,
         from,
         by: "ada".to_owned(),

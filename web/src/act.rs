@@ -83,7 +83,7 @@ pub(crate) async fn resume(
     by: String,
 ) -> Outcome<RunId> {
     let row = read::run(app.engine(), run).await?;
-    app.engine().resume(row.id, from, by).await?;
+    app.engine().resume(row.id, from, Default::default(), by).await?;
     Ok(row.id)
 }
 

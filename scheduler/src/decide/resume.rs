@@ -5,21 +5,26 @@
 
 use super::Draft;
 use crate::flow::{Flow, NodeId};
-use crate::id::RunId;
-use crate::input::{Answer, Rejected, ResumeRequest};
+use crate::id::{RunId, Version};
+use crate::input::{Answer, Rejected, ResumeRequest, ResumeWith};
 use crate::row::{RunRow, RunState, ScopeRow, ScopeState, TaskRow, TaskState};
-use crate::state::{Place, Run, TaskKey};
+use crate::state::Run;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Draft {
     pub(super) fn resume(&mut self, request: ResumeRequest) -> Result<Answer, Rejected> {
-        let ResumeRequest { snapshot, from, .. } = request;
+        let ResumeRequest {
+            snapshot,
+            from,
+            with,
+            ..
+        } = request;
         let (run, id) = (&snapshot.run, snapshot.run.id);
         if self.s.runs.contains_key(&id) || !run.state.is_terminal() {
             return Err(Rejected::NotFinished(id));
         }
-        let flow = self.flow_version(&snapshot.version, run)?;
+        let (flow, version) = self.flow_version(&snapshot.version, run, with)?;
         let again: BTreeSet<NodeId> = match &from {
             None if run.state == RunState::Succeeded => return Err(Rejected::AlreadySucceeded(id)),
             None => BTreeSet::new(),
@@ -38,6 +43,7 @@ impl Draft {
         self.put_run(Run {
             row: Arc::new(RunRow {
                 state: RunState::Queued,
+                version,
                 generation: run.generation + 1,
                 reason: None,
                 ending: None,
@@ -54,7 +60,7 @@ impl Draft {
             self.take_back_task(&flow, id, task, &again);
         }
         for scope in &snapshot.scopes {
-            self.take_back_scope(&flow, id, scope, &again);
+            self.take_back_scope(&flow, scope, &again);
         }
         Ok(Answer::Run {
             run: id,
@@ -69,15 +75,11 @@ impl Draft {
         task: &Arc<TaskRow>,
         again: &BTreeSet<NodeId>,
     ) {
-        let Some(node) = flow.step_node(task.task.step.as_str()) else {
+        // A step that is gone, or stands in another block now, has no part in the run any more.
+        let Some(key) = crate::state::key_in(flow, run, &task.task) else {
             return;
         };
-        let key = TaskKey {
-            run,
-            node,
-            path: task.task.path,
-            iteration: task.task.iteration,
-        };
+        let node = key.node;
         let done = matches!(task.state, TaskState::Succeeded | TaskState::Caught);
         if done && !again.contains(&node) {
             self.s.index_task(key, task.clone());
@@ -99,21 +101,11 @@ impl Draft {
         );
     }
 
-    fn take_back_scope(
-        &mut self,
-        flow: &Flow,
-        run: RunId,
-        scope: &Arc<ScopeRow>,
-        again: &BTreeSet<NodeId>,
-    ) {
-        let Some((_, node, _)) = flow.scope(scope.scope.as_str()) else {
+    fn take_back_scope(&mut self, flow: &Flow, scope: &Arc<ScopeRow>, again: &BTreeSet<NodeId>) {
+        let Some(place) = crate::state::place_in(flow, scope) else {
             return;
         };
-        let place = Place {
-            run,
-            node,
-            path: scope.path,
-        };
+        let node = place.node;
         let kept = matches!(scope.state, ScopeState::Open | ScopeState::Closed);
         if kept && !again.contains(&node) {
             // Opened again with the same items when its token comes.
@@ -132,20 +124,22 @@ impl Draft {
         );
     }
 
-    /// The version a run belongs to: the active one if it is the same, else the stored one.
+    /// The version with which the run goes on: the active one, or the stored one.
     fn flow_version(
         &self,
-        version: &crate::row::FlowVersionRow,
+        stored: &crate::row::FlowVersionRow,
         run: &RunRow,
-    ) -> Result<Arc<Flow>, Rejected> {
+        with: ResumeWith,
+    ) -> Result<(Arc<Flow>, Version), Rejected> {
         if let Some(state) = self.s.flows.get(&run.flow)
-            && state.row.active_version.as_ref() == Some(&run.version)
-            && let Some(flow) = &state.flow
+            && let (Some(version), Some(flow)) = (&state.row.active_version, &state.flow)
+            && (with == ResumeWith::Latest || *version == run.version)
         {
-            return Ok(flow.clone());
+            return Ok((flow.clone(), version.clone()));
         }
-        crate::recover::read_version(version)
-            .map(Arc::new)
-            .ok_or_else(|| Rejected::NoVersion(run.flow.clone()))
+        match crate::recover::read_version(stored) {
+            Some(flow) => Ok((Arc::new(flow), run.version.clone())),
+            None => Err(Rejected::NoVersion(run.flow.clone())),
+        }
     }
 }

@@ -177,9 +177,9 @@ fn a_lost_attempt_is_repeated_on_our_account() {
     }
     w.ended("1/a", Outcome::Lost("the keeper died".into()));
     assert_snapshot!(w.journal_of(&["backing_off", "failed", "> submit"]), @r"
-    +0s task.backing_off 1/a (attempt 1 failed (lost: the keeper died); the next begins at 2026-11-22T06:00:00.998900Z)
+    +0s task.backing_off 1/a (attempt 1 failed (lost: the keeper died); the next begins at 2026-11-22T06:00:01Z)
     +0.9989s > submit 1/a/2
-    +0.9989s task.backing_off 1/a (attempt 2 failed (lost: the keeper died); the next begins at 2026-11-22T06:00:02.873500Z)
+    +0.9989s task.backing_off 1/a (attempt 2 failed (lost: the keeper died); the next begins at 2026-11-22T06:00:03Z)
     +2.8735s > submit 1/a/3
     +2.8735s task.failed 1/a (lost: the keeper died)
     +2.8735s run.failed 1 (a failed)
@@ -245,7 +245,7 @@ fn a_stop_that_nobody_asked_for_counts_as_lost() {
     w.start("one");
     w.quiet();
     w.ended("1/a", Outcome::Stopped);
-    assert_snapshot!(w.journal_of(&["backing_off"]), @"+0s task.backing_off 1/a (attempt 1 failed (lost: it was stopped, and not by this daemon); the next begins at 2026-11-22T06:00:00.998900Z)");
+    assert_snapshot!(w.journal_of(&["backing_off"]), @"+0s task.backing_off 1/a (attempt 1 failed (lost: it was stopped, and not by this daemon); the next begins at 2026-11-22T06:00:01Z)");
 }
 
 #[test]

@@ -250,14 +250,14 @@ fn a_pool_that_can_never_be_enough_is_refused_when_the_flow_is_deployed() {
     let mut w = World::new();
     let told = |it: Rejected| it.to_string();
     let refused = |w: &mut World, spec: &Value| w.deploy(spec).map_err(told).expect_err("refused");
-    assert_snapshot!(refused(&mut w, &wants("f", "gpu", 4)), @"flow `f` wants 4 slots of pool `gpu`, which has 3");
-    assert_snapshot!(refused(&mut w, &wants("f", "moon", 1)), @"flow `f` wants 1 slots of pool `moon`, which is not configured");
+    assert_snapshot!(refused(&mut w, &wants("f", "gpu", 4)), @"flow `f` wants 4 of pool `gpu`, which has 3; set `gpu = N` below [pools] in dalsegno.toml and restart");
+    assert_snapshot!(refused(&mut w, &wants("f", "moon", 1)), @"flow `f` wants 1 of pool `moon`, which is not configured; set `moon = N` below [pools] in dalsegno.toml and restart");
     let both = flow(
         "f",
         &[step("a", &[], json!({"pools": {"db": 1}}))],
         json!({"run": {"pools": {"db": 2}}}),
     );
-    assert_snapshot!(refused(&mut w, &both), @"flow `f` wants 3 slots of pool `db`, which has 2");
+    assert_snapshot!(refused(&mut w, &both), @"flow `f` wants 3 of pool `db`, which has 2; set `db = N` below [pools] in dalsegno.toml and restart");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::world::{World, flow, retry, step};
 use dalsegno_scheduler::row::RunState;
-use dalsegno_scheduler::{Outcome, Rejected, RunId, Span};
+use dalsegno_scheduler::spec::Command;
+use dalsegno_scheduler::{Outcome, Rejected, ResumeWith, RunId, Span};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -50,6 +51,33 @@ fn finished_tasks_are_kept_and_attempt_numbers_go_on() {
     w.ok("1/c");
     assert_eq!(w.run_state(RunId(1)), RunState::Succeeded);
     assert_eq!(w.run_row(RunId(1)).generation, 2);
+}
+
+#[test]
+fn a_resume_goes_on_with_the_repaired_flow_or_if_asked_with_the_old_one() {
+    let one = |command: &str| {
+        let steps = [step("a", &[], json!({})), step("b", &["a"], json!({}))];
+        let mut spec = flow("f", &steps, json!({}));
+        spec["steps"][1]["run"] = json!({ "shell": command });
+        spec
+    };
+    for (with, runs) in [(ResumeWith::Latest, "true"), (ResumeWith::Same, "false")] {
+        let mut w = World::new().flow(&one("false"));
+        w.start("f");
+        w.ok("1/a");
+        w.fail("1/b");
+        let before = w.run_row(RunId(1)).version.clone();
+        w.deploy(&one("true")).expect("the repair");
+        w.resume_with(RunId(1), None, with).expect("it failed");
+        assert_eq!(w.submission("1/b").command, Command::Shell(runs.into()));
+        assert_eq!(
+            w.run_row(RunId(1)).version == before,
+            with == ResumeWith::Same
+        );
+        w.restart();
+        w.ok("1/b");
+        assert_eq!(w.run_state(RunId(1)), RunState::Succeeded);
+    }
 }
 
 #[test]
@@ -194,12 +222,24 @@ fn a_repeated_foreach_may_have_fewer_items() {
 }
 
 #[test]
-fn a_run_goes_on_with_the_version_it_began_with() {
+fn a_run_goes_on_with_the_version_it_began_with_if_that_is_wanted() {
     let mut w = failed();
     let changed = flow("f", &[step("other", &[], json!({}))], json!({}));
     w.deploy(&changed).expect("valid");
-    w.resume(RunId(1), None).expect("it failed");
+    w.resume_with(RunId(1), None, ResumeWith::Same)
+        .expect("it failed");
     w.ok("1/b");
     w.ok("1/c");
+    assert_eq!(w.run_state(RunId(1)), RunState::Succeeded);
+}
+
+#[test]
+fn steps_that_the_repair_took_away_have_no_part_in_the_run_any_more() {
+    let mut w = failed();
+    let steps = [step("a", &[], json!({})), step("other", &["a"], json!({}))];
+    w.deploy(&flow("f", &steps, json!({}))).expect("valid");
+    w.resume(RunId(1), None).expect("it failed");
+    w.restart();
+    w.ok("1/other");
     assert_eq!(w.run_state(RunId(1)), RunState::Succeeded);
 }

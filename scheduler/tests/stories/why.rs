@@ -67,8 +67,8 @@ fn a_flow_says_what_holds_it_back_and_what_comes_next() {
     assert_snapshot!(w.why_flow("f"), @r"
     f: the flow was paused by ada: maintenance -> dalsegno unpause f
     f: waits because run 1 failed and the strategy is strict_sequential; resume it to go on -> dalsegno resume 1, or dalsegno unpause f to go on without it
-    daily: the next occurrence is due at 2026-11-22T07:00:00Z until 2026-11-22T07:00:00Z
-    both: waits for flow up; the first of the set arrived at 2026-11-22T06:00:00Z until 2026-11-22T06:01:00Z
+    daily: the next occurrence, due at 2026-11-22T07:00:00Z, starts no run while the flow is paused until 2026-11-22T07:00:00Z
+    both: waits for flow up; the first of the set arrived at 2026-11-22T06:00:00Z; up does not exist until 2026-11-22T06:01:00Z
     ");
 }
 

@@ -6,8 +6,8 @@ use dalsegno_scheduler::row::{
 };
 use dalsegno_scheduler::{
     Answer, AttemptId, Command, Config, Draft, Flow, FlowName, Input, NewEvent, Outcome, Path,
-    Reason, Rejected, Report, ResumeRequest, RunId, Scheduler, Span, StartRequest, StepName,
-    Submission, Success, TaskId, Timestamp, Version,
+    Reason, Rejected, Report, ResumeRequest, ResumeWith, RunId, Scheduler, Span, StartRequest,
+    StepName, Submission, Success, TaskId, Timestamp, Version,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -261,9 +261,19 @@ impl World {
     }
 
     pub(crate) fn resume(&mut self, run: RunId, from: Option<&str>) -> Result<Answer, Rejected> {
+        self.resume_with(run, from, ResumeWith::Latest)
+    }
+
+    pub(crate) fn resume_with(
+        &mut self,
+        run: RunId,
+        from: Option<&str>,
+        with: ResumeWith,
+    ) -> Result<Answer, Rejected> {
         let snapshot = self.snapshot(run);
         self.decide(Input::Resume(Box::new(ResumeRequest {
             snapshot,
+            with,
             from: from.map(StepName::from),
             by: "ada".into(),
         })))
