@@ -120,6 +120,18 @@ fn trigger(value: Value<'_>, params: &Params, own: &str) -> Option<TriggerSpec> 
                 .help("remove `join_on`, or remove `join`"),
         );
     }
+    // Runs carry a data interval; most events do not, and then the two can never meet.
+    let is_event = |it: &&TriggerLeaf| matches!(it.source, EventSource::Event { .. });
+    let (events, flows): (Vec<_>, Vec<_>) = on.leaves().into_iter().partition(is_event);
+    let unasked = fields.get("join_on").is_none() && join_on == JoinOn::Interval;
+    if unasked && all_of && !events.is_empty() && !flows.is_empty() {
+        let message = "flows and events are joined by data interval, and events rarely have one";
+        let mixed = value.cx.at(value.span(), "flow.join_of_events", message);
+        value.cx.push(mixed.warning().help(
+            "write `join_on: none` to take any of them together, or `join_on: interval` if the events' data \
+             holds `interval: {start, end}`",
+        ));
+    }
     Some(TriggerSpec {
         name: TriggerName::new(short(&label(&on))),
         on,
@@ -264,9 +276,9 @@ fn leaf(fields: &Fields<'_>, params: &Params, own: &str) -> Option<TriggerLeaf> 
             None => FlowEnd::default(),
         };
         if name == own {
-            let message = "this flow starts itself, again and again";
-            let loops = cx.at(flow.span(), "flow.starts_itself", message).warning();
-            cx.push(loops.help("if that is meant, give it a condition: `where: …`"));
+            let message = "this flow would wait for itself";
+            let loops = cx.at(flow.span(), "flow.starts_itself", message);
+            cx.push(loops.help("name another flow, or give it a `schedule`"));
         }
         EventSource::Flow {
             flow: FlowName::new(name),
