@@ -19,14 +19,15 @@ fn kib(file: &Path, name: &str) -> f64 {
     number.unwrap_or_default()
 }
 
-/// Processor time that a process has used so far, in seconds; 0 when it is gone.
+/// Processor time that a process has used so far, threads that are gone included, in seconds; 0 when it is
+/// gone itself. Counted in hundredths: measure over some seconds.
 pub(crate) fn cpu_seconds(pid: u32) -> f64 {
-    // The scheduler's own count, in nanoseconds, of each thread; `stat` counts in hundredths.
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
-    let threads = tasks.into_iter().flatten().flatten();
-    let used = threads.filter_map(|it| {
-        let text = std::fs::read_to_string(it.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<f64>().ok()
-    });
-    used.sum::<f64>() / 1e9
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name may hold anything; what counts stands behind it: user and system time, fields 14 and 15.
+    let after = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = |place: usize| after.split_whitespace().nth(place)?.parse::<f64>().ok();
+    (ticks(11).unwrap_or_default() + ticks(12).unwrap_or_default()) / TICKS_PER_SECOND
 }
+
+/// `USER_HZ`, the same on every Linux that this runs on.
+const TICKS_PER_SECOND: f64 = 100.0;

@@ -24,6 +24,8 @@ pub struct Draft {
     pub(super) tokens: VecDeque<(Place, Token)>,
     pub(super) changes: Changes,
     pub(super) commands: Vec<Command>,
+    /// Timers fired so far.
+    fired: usize,
     /// Runs whose last active task may be done.
     pub(super) maybe_done: BTreeSet<RunId>,
     /// Runs that ended during this input; they leave memory at its end.
@@ -53,8 +55,8 @@ enum Touched {
     Task(TaskKey),
 }
 
-/// How many timers one input may fire, so that thousands that are due at once do not keep the first
-/// process waiting for the last row. What is left fires with the next input; `next_deadline` is then in
+/// How many timers one draft may fire, so that thousands that are due at once do not keep the first
+/// process waiting for the last row. What is left fires in the next draft; `next_deadline` is then in
 /// the past, and the engine comes back at once.
 const TIMERS_MAX: usize = 1_000;
 
@@ -71,6 +73,7 @@ impl Draft {
             tokens: VecDeque::new(),
             changes: Changes::default(),
             commands: Vec::new(),
+            fired: 0,
             maybe_done: BTreeSet::new(),
             ended: Vec::new(),
             latest: Latest::default(),
@@ -152,7 +155,7 @@ impl Draft {
     }
 
     fn fire_timers(&mut self) {
-        for _ in 0..TIMERS_MAX {
+        while self.fired < TIMERS_MAX {
             let Some((at, timer)) = self.s.timers.get_min().cloned() else {
                 return;
             };
@@ -160,6 +163,7 @@ impl Draft {
                 return;
             }
             self.s.timers.remove(&(at, timer.clone()));
+            self.fired += 1;
             match timer {
                 Timer::Task(key) => self.task_due(key),
                 Timer::RunDeadline(run) => self.run_timed_out(run),
