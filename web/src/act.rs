@@ -4,7 +4,9 @@ use crate::problem::{Failure, Outcome};
 use crate::read;
 use crate::state::App;
 use dalsegno_engine::Code;
-use dalsegno_scheduler::{Answer, FlowName, Input, Reason, RunId, StartRequest, StepName};
+use dalsegno_scheduler::{
+    Answer, FlowName, Input, Reason, ResumeWith, RunId, StartRequest, StepName,
+};
 use serde_json::{Map, Value};
 
 /// What came of a wish to start a flow.
@@ -80,10 +82,11 @@ pub(crate) async fn resume(
     app: &App,
     run: &str,
     from: Option<StepName>,
+    with: ResumeWith,
     by: String,
 ) -> Outcome<RunId> {
     let row = read::run(app.engine(), run).await?;
-    app.engine().resume(row.id, from, Default::default(), by).await?;
+    app.engine().resume(row.id, from, with, by).await?;
     Ok(row.id)
 }
 

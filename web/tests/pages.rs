@@ -207,3 +207,70 @@ async fn assets_are_kept_by_browsers_for_ever() {
     assert!(answer.header(header::CACHE_CONTROL).contains("immutable"));
     assert!(answer.body.contains("color-scheme"));
 }
+
+#[tokio::test]
+async fn a_resumed_run_says_how_often_and_with_which_version_it_goes_on() {
+    let stage = stage().await;
+    let steps = json!([{"name": "bad", "run": {"shell": "x"}}]);
+    stage
+        .deploy(json!({"name": "failing", "steps": steps}))
+        .await;
+    let run = stage.finished_run("failing").await;
+    let path = format!("/runs/{run}");
+    let page = stage.get(&path).await.body;
+    assert!(!page.contains("keep the version"), "there is but one");
+
+    let repaired = json!([{"name": "bad", "run": {"shell": "y"}}]);
+    stage
+        .deploy_as(
+            "fedcba9876543210",
+            json!({"name": "failing", "steps": repaired}),
+        )
+        .await;
+    let page = stage.get(&path).await.body;
+    assert!(page.contains("fedcba9876543210") && page.contains("keep the version"));
+
+    let resume = async |body: &str| {
+        let done = stage
+            .post(&format!("/api/v1/runs/{run}/resume"), body)
+            .await;
+        assert_eq!(done.status, StatusCode::OK, "{}", done.body);
+        let run = stage.get(&format!("/api/v1/runs/{run}/wait")).await.json();
+        run["version"].as_str().expect("a version").to_owned()
+    };
+    assert_eq!(resume(r#"{"version": "same"}"#).await, "0123456789abcdef");
+    let page = stage.get(&path).await.body;
+    assert!(page.contains("<dd>once <span"), "{page}");
+    assert_eq!(resume("{}").await, "fedcba9876543210");
+    let page = stage.get(&path).await.body;
+    assert!(page.contains("<dd>twice <span") && page.contains("Ran since then"));
+    assert!(!page.contains("<dd>-"), "no time is negative");
+    let refused = stage
+        .post(
+            &format!("/api/v1/runs/{run}/resume"),
+            r#"{"version": "newest"}"#,
+        )
+        .await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.body.contains("latest"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn a_file_that_never_was_a_flow_cannot_be_started_and_is_forgotten_when_it_goes() {
+    let stage = stage().await;
+    let invalid = Input::Invalid {
+        flow: "draft".into(),
+        file: "draft.yaml".into(),
+        message: "line 1: a key is missing".into(),
+    };
+    stage.engine.ask(invalid).await.expect("told");
+    let page = stage.get("/flows/draft").await.body;
+    assert!(!page.contains("Start a run"), "nothing to start");
+    assert!(stage.get("/").await.body.contains("/flows/draft"));
+    let remove = Input::Remove {
+        flow: "draft".into(),
+    };
+    stage.engine.ask(remove).await.expect("removed");
+    assert!(!stage.get("/").await.body.contains("/flows/draft"));
+    assert!(stage.get("/?all=1").await.body.contains("/flows/draft"));
+}

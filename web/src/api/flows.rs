@@ -188,7 +188,7 @@ fn occurrence_why(it: &OccurrenceRow) -> Value {
         (None, None) => it.state.to_string(),
     };
     json!({
-        "subject": format!("{} due {}", it.trigger, it.due_at),
+        "subject": format!("{} due {} UTC", it.trigger, crate::text::clock(it.due_at)),
         "text": text,
         "reason": it.reason.as_ref().map(json::row),
         "run": it.run.map(|it| it.to_string()),

@@ -12,7 +12,7 @@ use crate::state::App;
 use axum::extract::{Path, State};
 use dalsegno_engine::Code;
 use dalsegno_scheduler::row::{RunRow, RunState, TaskState};
-use dalsegno_scheduler::{FlowName, StepName, TaskId};
+use dalsegno_scheduler::{FlowName, ResumeWith, StepName, TaskId};
 use dalsegno_store::{Cursor, JournalFilter, RunFilter, TaskFilter};
 use serde::Deserialize;
 use serde_json::Value;
@@ -233,7 +233,27 @@ async fn cancel(
 #[serde(deny_unknown_fields)]
 struct ResumeBody {
     from: Option<StepName>,
+    #[serde(default)]
+    version: WithVersion,
     by: Option<String>,
+}
+
+/// The version of the flow with which a resumed run goes on.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WithVersion {
+    #[default]
+    Latest,
+    Same,
+}
+
+impl From<WithVersion> for ResumeWith {
+    fn from(version: WithVersion) -> Self {
+        match version {
+            WithVersion::Latest => Self::Latest,
+            WithVersion::Same => Self::Same,
+        }
+    }
 }
 
 async fn resume(
@@ -242,7 +262,7 @@ async fn resume(
     Json(body): Json<ResumeBody>,
 ) -> Outcome<axum::Json<Value>> {
     let by = body.by.unwrap_or_else(|| "api".into());
-    act::resume(&app, &id, body.from, by).await?;
+    act::resume(&app, &id, body.from, body.version.into(), by).await?;
     let run = read::run(app.engine(), &id).await?;
     Ok(axum::Json(json::row(&*run)))
 }

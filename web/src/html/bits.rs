@@ -76,7 +76,7 @@ pub(crate) fn exact_and_told(at: Timestamp, now: Timestamp) -> Html {
 /// How long something took, or has taken so far (which ticks).
 pub(crate) fn took(from: Timestamp, until: Option<Timestamp>, now: Timestamp) -> Html {
     match until {
-        Some(until) => Html::text(until - from),
+        Some(until) => Html::text((until - from).max(Span::ZERO)),
         None => {
             let Span(us) = now - from;
             let so_far = Span::from_secs(us.max(0) / 1_000_000);
@@ -137,7 +137,7 @@ pub(crate) struct RunLine {
     pub(crate) flow: String,
     pub(crate) flow_href: String,
     pub(crate) state: Html,
-    pub(crate) trigger: String,
+    pub(crate) trigger: Html,
     pub(crate) created: Html,
     pub(crate) waited: Html,
     pub(crate) ran: Html,

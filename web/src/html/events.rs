@@ -17,9 +17,13 @@ pub(crate) struct EventLine {
     pub(crate) href: String,
     pub(crate) here: bool,
     pub(crate) kind: String,
+    /// Dalsegno's own: a flow ended.
+    pub(crate) own: bool,
     pub(crate) source: String,
     pub(crate) subject: String,
     pub(crate) id: String,
+    /// The beginning, as JSON on one line.
+    pub(crate) data: String,
     pub(crate) received: Html,
 }
 
@@ -36,7 +40,7 @@ pub(crate) struct EventPanel {
 pub(crate) struct MatchLine {
     pub(crate) flow: String,
     pub(crate) flow_href: String,
-    pub(crate) trigger: String,
+    pub(crate) trigger: Html,
     pub(crate) outcome: Html,
     pub(crate) why: Html,
 }

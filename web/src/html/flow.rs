@@ -35,6 +35,7 @@ pub(crate) struct FlowPage {
 }
 
 pub(crate) struct ScheduleLine {
+    pub(crate) name: String,
     pub(crate) words: String,
     pub(crate) detail: String,
 }
@@ -53,7 +54,7 @@ pub(crate) struct NextLine {
 
 pub(crate) struct OccurrenceLine {
     pub(crate) due: Html,
-    pub(crate) by: String,
+    pub(crate) by: Html,
     pub(crate) state: Html,
     pub(crate) why: Html,
 }

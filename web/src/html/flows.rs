@@ -62,7 +62,7 @@ pub(crate) fn bars(newest_first: &[Arc<RunRow>], now: Timestamp) -> Html {
     const HEIGHT: f64 = 30.0;
     let shown: Vec<_> = newest_first.iter().take(BARS_MAX).rev().collect();
     let ran = |run: &RunRow| {
-        let started = run.started_at.unwrap_or(now);
+        let started = run.started_at.unwrap_or(now).max(run.queued_at);
         (run.finished_at.unwrap_or(now) - started).max(Span::ZERO)
     };
     let longest = shown.iter().map(|it| ran(it).0).max().unwrap_or(0).max(1) as f64;

@@ -17,6 +17,8 @@ pub(crate) struct RunPage {
     pub(crate) can_cancel: bool,
     pub(crate) can_resume: bool,
     pub(crate) steps: Vec<String>,
+    /// The flow's version and the run's, where a resume has to choose.
+    pub(crate) versions: Option<(String, String)>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) why_title: &'static str,
     pub(crate) whys: Vec<Why>,

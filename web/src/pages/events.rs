@@ -1,6 +1,6 @@
 //! The page of events: what arrived, and what became of it.
 
-use super::lines::flow_href;
+use super::lines::{flow_href, starter};
 use super::{Page, frame, is_fragment, shown};
 use crate::html::{
     EventLine, EventPanel, EventsPage, Html, MatchLine, exact_and_told, fact, run_link, state, told,
@@ -9,14 +9,18 @@ use crate::input::{PAGE_DEFAULT, Query};
 use crate::problem::{Failure, Outcome};
 use crate::routes::Routes;
 use crate::state::App;
-use crate::text::url_encode;
+use crate::text::{shorten, url_encode};
 use askama::Template;
 use axum::extract::State;
 use dalsegno_engine::Code;
-use dalsegno_scheduler::Timestamp;
 use dalsegno_scheduler::row::{EventRow, MatchRow};
+use dalsegno_scheduler::{Scheduler, Timestamp};
 use dalsegno_store::{Cursor, EventFilter};
+use serde_json::Value;
 use std::sync::Arc;
+
+/// How much of an event's data its line shows.
+const DATA_MAX: usize = 80;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/events", events)
@@ -37,10 +41,15 @@ async fn events(State(app): State<Arc<App>>, query: Query) -> Page {
         seq: it.seq,
         href: format!("/events?event={}", it.seq),
         here: here == Some(it.seq),
+        own: it.kind.starts_with("dalsegno."),
         kind: it.kind.clone(),
         source: it.source.clone(),
         subject: it.subject.clone().unwrap_or_default(),
-        id: crate::text::shorten(&it.id, 40),
+        id: shorten(&it.id, 40),
+        data: match &*it.data {
+            Value::Null => String::new(),
+            data => shorten(&data.to_string(), DATA_MAX),
+        },
         received: told(it.received_at, now),
     };
     let page = EventsPage {
@@ -58,6 +67,7 @@ async fn events(State(app): State<Arc<App>>, query: Query) -> Page {
 }
 
 async fn panel(app: &App, seq: u64, now: Timestamp) -> Outcome<EventPanel> {
+    let view = app.engine().view();
     let store = app.engine().store();
     let unknown = || Failure::new(Code::UnknownEvent, format!("there is no event {seq}"));
     let event = store.event(seq).await?.ok_or_else(unknown)?;
@@ -76,16 +86,16 @@ async fn panel(app: &App, seq: u64, now: Timestamp) -> Outcome<EventPanel> {
         kind: event.kind.clone(),
         close: "/events".into(),
         facts,
-        matches: matches.iter().map(match_line).collect(),
+        matches: matches.iter().map(|it| match_line(&view, it)).collect(),
         data: serde_json::to_string_pretty(&event.data).unwrap_or_default(),
     })
 }
 
-fn match_line(it: &MatchRow) -> MatchLine {
+fn match_line(view: &Scheduler, it: &MatchRow) -> MatchLine {
     MatchLine {
         flow: it.flow.to_string(),
         flow_href: flow_href(&it.flow),
-        trigger: it.trigger.to_string(),
+        trigger: starter(view, &it.flow, &it.trigger),
         outcome: state(it.outcome.as_str()),
         why: match (it.run, &it.reason) {
             (Some(run), _) => run_link(run),

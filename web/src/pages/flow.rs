@@ -1,6 +1,6 @@
 //! The page of one flow.
 
-use super::lines::{due, flow_href, run_line, state_filters, why_line};
+use super::lines::{due, flow_href, run_line, starter, state_filters, why_line};
 use super::{Page, frame, is_fragment, shown};
 use crate::api::runs::run_states;
 use crate::dag::{Card, Look, Paint, draw};
@@ -57,7 +57,7 @@ pub(super) async fn build(
     let is_active = |version: &_| row.active_version.as_ref() == Some(version);
     let source = versions.iter().find(|it| is_active(&it.version));
     let source = source.map(|it| it.source.clone()).unwrap_or_default();
-    let (occurrences, occurrences_next) = occurrences(app, &row, query, now).await?;
+    let (occurrences, occurrences_next) = occurrences(app, &view, &row, query, now).await?;
 
     let states = query.get("state");
     let filter = RunFilter {
@@ -121,7 +121,11 @@ pub(super) async fn build(
         occurrences,
         occurrences_next,
         filters: state_filters(&href, states),
-        runs: runs.items.iter().map(|it| run_line(it, now)).collect(),
+        runs: runs
+            .items
+            .iter()
+            .map(|it| run_line(&view, it, now))
+            .collect(),
         runs_next: runs.next.map(older),
         startable: flow.is_some() && !row.removed,
         form_key: uuid::Uuid::new_v4().to_string(),
@@ -199,6 +203,7 @@ fn frame_look(flow: &Flow, name: &str) -> Look {
 
 fn schedules(flow: &Flow) -> Vec<ScheduleLine> {
     let lines = flow.schedules().map(|(spec, schedule)| ScheduleLine {
+        name: spec.name.to_string(),
         words: schedule.describe().to_owned(),
         detail: words::schedule_detail(spec),
     });
@@ -209,7 +214,7 @@ fn triggers(view: &Scheduler, flow: &Flow, now: Timestamp) -> Vec<TriggerLine> {
     let lines = flow.spec().triggers.iter().map(|trigger| {
         let within = trigger.within.map(|it| format!("together within {it}"));
         TriggerLine {
-            text: words::trigger(&trigger.on),
+            text: words::when(&trigger.on),
             detail: within.unwrap_or_default(),
             sets: sets(view, flow, trigger, now),
         }
@@ -267,8 +272,10 @@ fn next(view: &Scheduler, row: &FlowRow, now: Timestamp) -> Vec<NextLine> {
     let line = |it: &OccurrenceRow| NextLine {
         when: due(it, now),
         what: match &it.reason {
-            Some(reason) => Html::text(format_args!("{}: {reason}", it.trigger)),
-            None => Html::text(&it.trigger),
+            Some(reason) => {
+                starter(view, &it.flow, &it.trigger).then(&Html::text(format_args!(": {reason}")))
+            }
+            None => starter(view, &it.flow, &it.trigger),
         },
     };
     coming.into_iter().take(NEXT_LINES).map(line).collect()
@@ -277,6 +284,7 @@ fn next(view: &Scheduler, row: &FlowRow, now: Timestamp) -> Vec<NextLine> {
 /// The ledger: what was due until now.
 async fn occurrences(
     app: &App,
+    view: &Scheduler,
     row: &FlowRow,
     query: &Query,
     now: Timestamp,
@@ -292,7 +300,7 @@ async fn occurrences(
         .await?;
     let line = |it: &OccurrenceRow| OccurrenceLine {
         due: exact(it.due_at),
-        by: it.trigger.to_string(),
+        by: starter(view, &it.flow, &it.trigger),
         state: state(it.state.as_str()),
         why: match (it.run, &it.reason) {
             (Some(run), None) => run_link(run),

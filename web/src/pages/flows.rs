@@ -1,11 +1,11 @@
 //! The page of all flows, and that of all runs.
 
-use super::lines::{flow_href, run_line, state_filters};
+use super::lines::{flow_href, ran, run_line, state_filters};
 use super::{Page, frame, is_fragment, shown};
 use crate::api::flows::{next_of, upcoming};
 use crate::api::runs::run_states;
 use crate::html::{
-    BARS_MAX, FlowLine, FlowsPage, Html, LastRun, RunsPage, Tile, badge, bars, state, told, took,
+    BARS_MAX, FlowLine, FlowsPage, Html, LastRun, RunsPage, Tile, badge, bars, state, told,
 };
 use crate::input::{PAGE_DEFAULT, Query};
 use crate::json::flow_state;
@@ -32,7 +32,12 @@ async fn flows(State(app): State<Arc<App>>, query: Query) -> Page {
     for run in engine.store().recent_runs(BARS_MAX).await? {
         recent.entry(run.flow.clone()).or_default().push(run);
     }
-    let lines = view.flows().map(|flow| {
+    let all = query.get("all").is_some();
+    // A file that never was a flow and is gone again is nobody's concern.
+    let flows = view
+        .flows()
+        .filter(|it| all || !it.row.removed || it.row.active_version.is_some());
+    let lines = flows.map(|flow| {
         let runs = recent.get(&flow.row.name).map_or(&[][..], Vec::as_slice);
         line(&view, flow, runs, now)
     });
@@ -71,7 +76,7 @@ fn line(view: &Scheduler, state_of: &FlowState, runs: &[Arc<RunRow>], now: Times
                 run.finished_at.or(run.started_at).unwrap_or(run.created_at),
                 now,
             ),
-            took: run.started_at.map(|it| took(it, run.finished_at, now)),
+            took: ran(run, now),
         }),
     }
 }
@@ -162,7 +167,7 @@ fn tiles(
 }
 
 async fn runs(State(app): State<Arc<App>>, query: Query) -> Page {
-    let now = app.engine().now();
+    let (view, now) = (app.engine().view(), app.engine().now());
     let states = query.get("state");
     let filter = RunFilter {
         states: run_states(states)?,
@@ -183,7 +188,11 @@ async fn runs(State(app): State<Arc<App>>, query: Query) -> Page {
     let page = RunsPage {
         frame: frame(&app, "runs", ""),
         filters: state_filters("/runs", states),
-        runs: found.items.iter().map(|it| run_line(it, now)).collect(),
+        runs: found
+            .items
+            .iter()
+            .map(|it| run_line(&view, it, now))
+            .collect(),
         next,
     };
     shown(match is_fragment(&query) {

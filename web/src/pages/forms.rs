@@ -16,8 +16,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use dalsegno_engine::{Code, Problem};
-use dalsegno_scheduler::StepName;
 use dalsegno_scheduler::spec::{ParamKind, ParamSpec};
+use dalsegno_scheduler::{ResumeWith, StepName};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -135,7 +135,11 @@ async fn resume(
     form: Form,
 ) -> Outcome<Response> {
     let from = form.get("from").map(StepName::new);
-    let done = act::resume(&app, &id, from, BY.into()).await;
+    let with = match form.get("version").as_deref() {
+        Some("same") => ResumeWith::Same,
+        _ => ResumeWith::Latest,
+    };
+    let done = act::resume(&app, &id, from, with, BY.into()).await;
     run_after(&app, &id, done.map(|_| ())).await
 }
 

@@ -1,10 +1,10 @@
 //! The page of one run.
 
-use super::lines::{flow_href, why_line};
+use super::lines::{flow_href, ran, starter, times, waited, why_line};
 use super::tasks::Tasks;
 use super::{Page, frame, is_fragment, shown, task};
 use crate::dag::{Card, Paint, draw};
-use crate::html::{Fact, Html, Notice, RunPage, big_state, exact, exact_and_told, fact, took};
+use crate::html::{Fact, Html, Notice, RunPage, big_state, exact, exact_and_told, fact, told};
 use crate::input::Query;
 use crate::problem::Outcome;
 use crate::read;
@@ -14,7 +14,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use dalsegno_scheduler::expr::plain;
 use dalsegno_scheduler::row::{RunRow, RunState};
-use dalsegno_scheduler::{Explanation, Timestamp};
+use dalsegno_scheduler::{Explanation, Flow, Scheduler, Timestamp, Version};
 use std::sync::Arc;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -56,6 +56,9 @@ pub(super) async fn build(
         ))
     });
     let gantt = tasks.gantt(&run, now);
+    let view = app.engine().view();
+    let latest = latest(&view, &run);
+    let resumed = latest.as_ref().map(|(flow, _)| *flow).or(flow);
     Ok(RunPage {
         frame: frame(app, "runs", &format!("?run={}", run.id)),
         notice,
@@ -65,13 +68,14 @@ pub(super) async fn build(
         state: big_state(run.state.as_str()),
         aging: !run.state.is_terminal() && run.state != RunState::Queued,
         can_cancel: !run.state.is_terminal() && run.state != RunState::Cancelling,
-        can_resume: run.state.is_terminal() && flow.is_some(),
-        steps: flow
+        can_resume: run.state.is_terminal() && resumed.is_some(),
+        versions: latest.map(|(_, version)| (version.to_string(), run.version.to_string())),
+        steps: resumed
             .iter()
             .flat_map(|it| &it.spec().steps)
             .map(|it| it.name.to_string())
             .collect(),
-        facts: facts(&run, now),
+        facts: facts(&view, &run, now),
         why_title: why_title(run.state),
         whys: shown_whys(whys, &run)
             .into_iter()
@@ -91,6 +95,14 @@ pub(super) async fn build(
         tasks: tasks.lines(&run, selected.as_deref(), now),
         panel,
     })
+}
+
+/// The flow's active version, where it is not the run's.
+fn latest<'a>(view: &'a Scheduler, run: &RunRow) -> Option<(&'a Flow, &'a Version)> {
+    let state = view.flow(run.flow.as_str())?;
+    let version = state.row.active_version.as_ref()?;
+    let flow = state.flow.as_deref()?;
+    (*version != run.version).then_some((flow, version))
 }
 
 const fn why_title(state: RunState) -> &'static str {
@@ -131,8 +143,8 @@ fn shown_whys(whys: Vec<Explanation>, run: &RunRow) -> Vec<Explanation> {
     grouped.collect()
 }
 
-fn facts(run: &RunRow, now: Timestamp) -> Vec<Fact> {
-    let mut facts = vec![fact("Started by", Html::text(&run.trigger))];
+fn facts(view: &Scheduler, run: &RunRow, now: Timestamp) -> Vec<Fact> {
+    let mut facts = vec![fact("Started by", starter(view, &run.flow, &run.trigger))];
     if run.interval.start != run.interval.end {
         let interval = format!(
             "{} – {}",
@@ -142,19 +154,21 @@ fn facts(run: &RunRow, now: Timestamp) -> Vec<Fact> {
         facts.push(fact("Data interval", Html(interval)));
     }
     facts.push(fact("Created", exact_and_told(run.created_at, now)));
-    let waited_until = run.started_at.or(run.finished_at);
-    facts.push(fact("Waited", took(run.queued_at, waited_until, now)));
-    if let Some(started) = run.started_at {
-        facts.push(fact("Ran", took(started, run.finished_at, now)));
+    facts.push(fact("Waited", waited(run, now)));
+    if run.generation > 1 {
+        let count = Html::text(times(run.generation - 1));
+        let last = format!(r#" <span class="soft">{}</span>"#, told(run.queued_at, now));
+        facts.push(fact("Resumed", count.then(&Html(last))));
+    }
+    if let Some(ran) = ran(run, now) {
+        let name = match run.generation {
+            0 | 1 => "Ran",
+            _ => "Ran since then",
+        };
+        facts.push(fact(name, ran));
     }
     if let Some(finished) = run.finished_at {
         facts.push(fact("Finished", exact_and_told(finished, now)));
-    }
-    if run.generation > 1 {
-        facts.push(fact(
-            "Resumed",
-            Html::text(format_args!("{} times", run.generation - 1)),
-        ));
     }
     if let Some(deadline) = run.deadline.filter(|_| !run.state.is_terminal()) {
         facts.push(fact("Times out", exact_and_told(deadline, now)));

@@ -167,12 +167,16 @@ pub(crate) fn shop() -> Value {
 
 impl Stage {
     pub(crate) async fn deploy(&self, spec: Value) {
+        self.deploy_as("0123456789abcdef", spec).await;
+    }
+
+    pub(crate) async fn deploy_as(&self, version: &str, spec: Value) {
         let spec: FlowSpec = serde_json::from_value(spec).expect("a flow");
         let flow = Arc::new(Flow::new(spec).expect("a valid flow"));
         let file = format!("{}.yaml", flow.name());
         let input = Input::Deploy {
             flow,
-            version: Version::new("0123456789abcdef"),
+            version: Version::new(version),
             source: "flow: shop".into(),
             file,
         };
