@@ -269,6 +269,9 @@ pub(crate) struct LogsArgs {
 pub(crate) struct FlowsArgs {
     /// Show this flow: its steps, parameters, schedules and triggers
     pub(crate) flow: Option<String>,
+    /// List also flows whose file is gone and never was valid
+    #[arg(long, conflicts_with = "flow")]
+    pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -315,7 +318,7 @@ pub(crate) struct OccurrencesArgs {
 /// `dalsegno cancel`
 #[derive(Debug, Args)]
 pub(crate) struct CancelArgs {
-    /// A run's number
+    /// A run's number, or a flow's name for its newest run
     pub(crate) run: String,
     /// Why, for those who ask later
     #[arg(long, value_name = "TEXT")]
@@ -326,13 +329,16 @@ pub(crate) struct CancelArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The same run goes on with new attempts: tasks that succeeded keep their outputs, the others are repeated.
-With --from, that step and all that follows it are repeated, too.")]
+With --from, that step and all that follows it are repeated, too. It goes on with the flow's newest valid version.")]
 pub(crate) struct ResumeArgs {
-    /// A run's number
+    /// A run's number, or a flow's name for its newest run
     pub(crate) run: String,
     /// Repeat this step and all that follows, even what has succeeded
     #[arg(long, value_name = "STEP")]
     pub(crate) from: Option<String>,
+    /// Go on with the version the run began with, even if the flow has a newer one
+    #[arg(long)]
+    pub(crate) same_version: bool,
     /// Wait until the run has ended, and show how it goes
     #[arg(long)]
     pub(crate) wait: bool,
@@ -397,6 +403,9 @@ pub(crate) struct EventsArgs {
     /// Only events from this source
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Option<String>,
+    /// List also Dalsegno's own events, which tell that a run has ended
+    #[arg(long)]
+    pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) limit: Limit,
     #[command(flatten)]

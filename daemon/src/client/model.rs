@@ -146,6 +146,13 @@ pub(crate) struct Flow {
     pub(crate) params: Vec<Param>,
 }
 
+impl Flow {
+    /// Its file is gone, and never was valid: a slip of the pen.
+    pub(crate) fn never_was(&self) -> bool {
+        self.state == "removed" && self.active_version.is_none()
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Paused {
     pub(crate) by: String,
@@ -221,6 +228,9 @@ pub(crate) struct Match {
 pub(crate) struct Explanation {
     pub(crate) subject: String,
     pub(crate) text: String,
+    /// `None` where nothing stands in the way.
+    #[serde(default)]
+    pub(crate) reason: Option<Reason>,
     #[serde(default)]
     pub(crate) until: Option<Time>,
     #[serde(default)]

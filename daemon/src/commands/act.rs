@@ -1,6 +1,6 @@
 //! Commands that change something at once: cancel, pause, unpause.
 
-use super::by;
+use super::{by, name_run};
 use crate::cli::{CancelArgs, PauseArgs, UnpauseArgs};
 use crate::client::{Client, Exit, Flow, Result, Run, path, typed};
 use crate::output::{self, Screen, print};
@@ -8,8 +8,9 @@ use serde_json::json;
 
 /// `dalsegno cancel`
 pub(super) fn cancel(client: &Client, args: &CancelArgs) -> Result<Exit> {
+    let run = name_run(client, &args.run)?;
     let body = json!({ "reason": args.reason, "by": by() });
-    let answer = client.post(&path(&["runs", &args.run, "cancel"]), &body)?;
+    let answer = client.post(&path(&["runs", &run.id, "cancel"]), &body)?;
     let run: Run = typed(answer)?;
     print(&format!(
         "{}\n",

@@ -2,9 +2,15 @@
 
 use super::lists;
 use crate::cli::{EmitArgs, EventsArgs};
-use crate::client::{Client, Event, Exit, Failure, Result, path};
-use crate::output::{self, Screen, print, print_json};
+use crate::client::{Client, Event, Exit, Failure, Listing, Result, path};
+use crate::output::{self, Screen, print, print_json, say};
 use serde_json::{Value, json};
+
+/// What Dalsegno sends itself whenever a run has ended, so that flows can wait for flows.
+const RUN_ENDED: &str = dalsegno_scheduler::RUN_ENDED;
+/// Events that are read at once, and at most, to find those of others between Dalsegno's own.
+const PAGE: usize = 500;
+const EVENTS_MAX: usize = 10_000;
 
 /// `dalsegno events emit`
 pub(super) fn emit(client: &Client, args: &EmitArgs) -> Result<Exit> {
@@ -42,11 +48,50 @@ pub(super) fn list(client: &Client, args: &EventsArgs) -> Result<Exit> {
     let kind = args.kind.as_deref().map(|it| ("type", it));
     let source = args.source.as_deref().map(|it| ("source", it));
     let query: Vec<_> = kind.into_iter().chain(source).collect();
-    let list = client.list("/api/v1/events", &query, args.limit.count as usize)?;
-    if args.json.json {
-        return lists::json(&list);
+    let limit = args.limit.count as usize;
+    if args.json.json || args.all || !query.is_empty() {
+        let list = client.list("/api/v1/events", &query, limit)?;
+        if args.json.json {
+            return lists::json(&list);
+        }
+        print(&output::events(&Screen::of_stdout(), &list.typed()?))?;
+        lists::more(&list);
+        return Ok(Exit::Done);
     }
+    let (list, hidden) = of_others(client, limit)?;
     print(&output::events(&Screen::of_stdout(), &list.typed()?))?;
     lists::more(&list);
+    if hidden > 0 {
+        say(&format!(
+            "{hidden} {} of Dalsegno's own ({RUN_ENDED}) not listed; --all lists them, too",
+            if hidden == 1 { "event" } else { "events" }
+        ));
+    }
     Ok(Exit::Done)
+}
+
+/// The newest events that Dalsegno did not send itself, and how many of its own lie between them.
+fn of_others(client: &Client, limit: usize) -> Result<(Listing, usize)> {
+    let mut all = client.list("/api/v1/events", &[], limit)?;
+    let mut read = all.items.len();
+    loop {
+        all.items.retain(|it| it["type"] != RUN_ENDED);
+        let cursor = all
+            .next
+            .take_if(|_| all.items.len() < limit && read < EVENTS_MAX);
+        let Some(cursor) = cursor else {
+            break;
+        };
+        let page = client.list("/api/v1/events", &[("cursor", &cursor)], PAGE)?;
+        read += page.items.len();
+        all.items.extend(page.items);
+        all.next = page.next;
+    }
+    let hidden = read - all.items.len();
+    // What was read beyond the limit is still to come.
+    if all.items.len() > limit {
+        all.items.truncate(limit);
+        all.next.get_or_insert_default();
+    }
+    Ok((all, hidden))
 }

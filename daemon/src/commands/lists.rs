@@ -1,7 +1,7 @@
 //! Commands that print a list.
 
 use crate::cli::{FlowsArgs, NextArgs, OccurrencesArgs, RunsArgs};
-use crate::client::{Client, Exit, Listing, Result, path, typed};
+use crate::client::{Client, Exit, Flow, Listing, Result, path, typed};
 use crate::output::{self, Screen, print, print_json, say};
 
 /// `dalsegno runs`
@@ -34,10 +34,17 @@ pub(super) fn flows(client: &Client, args: &FlowsArgs) -> Result<Exit> {
         print_json(&answer)?;
         return Ok(Exit::Done);
     }
-    print(&output::flows(
-        &screen,
-        &typed::<Vec<_>>(answer["items"].take())?,
-    ))?;
+    let mut flows: Vec<Flow> = typed(answer["items"].take())?;
+    let all = flows.len();
+    flows.retain(|it| args.all || !it.never_was());
+    print(&output::flows(&screen, &flows))?;
+    match all - flows.len() {
+        0 => {}
+        1 => say("1 flow whose file is gone and never was valid is not listed; it is with --all"),
+        hidden => say(&format!(
+            "{hidden} flows whose files are gone and never were valid are not listed; they are with --all"
+        )),
+    }
     Ok(Exit::Done)
 }
 

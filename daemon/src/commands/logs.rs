@@ -1,16 +1,19 @@
 //! `dalsegno logs`
 
-use super::{find_run, follow, show};
+use super::{follow, name_run, show};
 use crate::cli::LogsArgs;
-use crate::client::{Client, Exit, Failure, Result, Run, Task, path, typed};
-use crate::output::{Tone, print, print_raw, say, state};
+use crate::client::{Client, Exit, Failure, Result, Run, Task, path};
+use crate::output::{self, Tone, print, print_raw, say, state};
 use std::io::Read;
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// More attempts than a task is given.
+const ATTEMPTS_MAX: usize = 10_000;
+
 pub(super) fn logs(client: &Client, args: &LogsArgs) -> Result<Exit> {
-    let run: Run = typed(find_run(client, &args.run)?)?;
+    let run = name_run(client, &args.run)?;
     let streams: &'static [&'static str] = match (args.stdout, args.stderr) {
         (true, _) => &["stdout"],
         (_, true) => &["stderr"],
@@ -34,12 +37,31 @@ pub(super) fn logs(client: &Client, args: &LogsArgs) -> Result<Exit> {
             Tone::Strong.paint(&title),
             state(&task.state)
         ))?;
+        if let Some(earlier) = output::earlier(task.attempt) {
+            let line = format!(
+                "   {earlier}: dalsegno logs {} {} --attempt N",
+                run.id, task.task
+            );
+            print(&format!("{}\n", Tone::Quiet.paint(&line)))?;
+        }
+        let mut is_silent = true;
         for stream in streams {
             let mut log = Log::of(client, &run.id, &task.task, Some(task.attempt), stream);
-            copy(&mut log, *stream == "stderr" && streams.len() > 1)?;
+            is_silent &= !copy(&mut log, *stream == "stderr" && streams.len() > 1)?;
+        }
+        if is_silent {
+            let line = nothing(task.is_terminal());
+            print(&format!("{}\n", Tone::Quiet.paint(line)))?;
         }
     }
     Ok(Exit::Done)
+}
+
+const fn nothing(is_over: bool) -> &'static str {
+    match is_over {
+        true => "(no output)",
+        false => "(no output yet)",
+    }
 }
 
 fn one(
@@ -49,23 +71,41 @@ fn one(
     attempt: Option<u32>,
     streams: &[&'static str],
 ) -> Result<Exit> {
-    let (mut missing, mut found) = (None, false);
+    let (mut missing, mut found, mut is_silent) = (None, false, true);
     for stream in streams {
         let mut log = Log::of(client, &run.id, task, attempt, stream);
-        copy(&mut log, *stream == "stderr" && streams.len() > 1)?;
+        is_silent &= !copy(&mut log, *stream == "stderr" && streams.len() > 1)?;
         match log.missing {
             Some(failure) => missing = Some(failure),
             None => found = true,
         }
     }
     match missing {
-        Some(failure) if !found => Err(failure),
-        _ => Ok(Exit::Done),
+        Some(failure) if !found => return Err(failure),
+        _ if is_silent => say(nothing(run.is_finished())),
+        _ => {}
     }
+    if attempt.is_none() {
+        let list = client.list(
+            &path(&["runs", &run.id, "attempts"]),
+            &[("task", task)],
+            ATTEMPTS_MAX,
+        )?;
+        let newest = list
+            .items
+            .iter()
+            .filter_map(|it| it["number"].as_u64())
+            .max();
+        let newest = newest.and_then(|it| u32::try_from(it).ok());
+        if let Some(earlier) = newest.and_then(output::earlier) {
+            say(&format!("{earlier}: --attempt N"));
+        }
+    }
+    Ok(Exit::Done)
 }
 
-/// Prints a log; what went to standard error, when both are printed, below a line that says so.
-fn copy(log: &mut Log<'_>, has_title: bool) -> Result<()> {
+/// Prints a log, and tells whether there was anything in it; what went to standard error, when both are printed, below a line that says so.
+fn copy(log: &mut Log<'_>, has_title: bool) -> Result<bool> {
     let (mut is_first, mut last) = (true, b'\n');
     log.read(false, |bytes| {
         if has_title && is_first {
@@ -78,7 +118,7 @@ fn copy(log: &mut Log<'_>, has_title: bool) -> Result<()> {
     if last != b'\n' {
         print_raw(b"\n")?;
     }
-    Ok(())
+    Ok(!is_first)
 }
 
 /// One log of one attempt, read from where it was read before.

@@ -15,8 +15,8 @@ mod watch;
 mod why;
 
 use crate::cli::{Cli, Command, CompletionsArgs, EventsCommand, KeeperArgs, UpArgs};
-use crate::client::{Client, Exit, Failure, Result, Run, path};
-use crate::output::{choose_color, complain, print};
+use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
+use crate::output::{choose_color, complain, print, say};
 use clap::CommandFactory;
 use std::process::ExitCode;
 
@@ -93,9 +93,30 @@ fn completions(args: &CompletionsArgs) -> Result<Exit> {
 
 /// A run by its number, or the newest run of a flow by the flow's name.
 fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
-    if name.bytes().all(|it| it.is_ascii_digit()) {
+    if is_number(name) {
         return client.get(&path(&["runs", name]), &[]);
     }
+    let not_one = |flow: Failure| {
+        let text = format!("`{name}` is neither a run's number nor a flow's name");
+        let failure = Failure::new(Exit::NotFound, text);
+        let similar = flow.help.into_iter().find(|it| it.starts_with("did you"));
+        failure.help(similar.unwrap_or_else(|| {
+            "`dalsegno runs` lists runs, `dalsegno flows` lists flows".to_owned()
+        }))
+    };
+    if name.is_empty() {
+        return Err(not_one(Failure::new(Exit::NotFound, "")));
+    }
+    // The daemon knows best what can be a flow's name.
+    match client.get(&path(&["flows", name]), &[]) {
+        Err(failure) if matches!(failure.exit, Exit::NotFound | Exit::Refused) => {
+            return match failure.code.as_deref() {
+                Some("unknown_flow" | "unknown_route") => Err(not_one(failure)),
+                _ => Err(failure),
+            };
+        }
+        flow => flow?,
+    };
     let mut newest = client.list("/api/v1/runs", &[("flow", name)], 1)?;
     newest.items.pop().ok_or_else(|| {
         let text = format!("flow {name} has not run yet");
@@ -103,9 +124,22 @@ fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
     })
 }
 
+/// As [`find_run`], and where a flow was named it is said which run that is.
+fn name_run(client: &Client, name: &str) -> Result<Run> {
+    let run: Run = typed(find_run(client, name)?)?;
+    if !is_number(name) {
+        say(&format!("the newest run of {} is run {}", run.flow, run.id));
+    }
+    Ok(run)
+}
+
+fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|it| it.is_ascii_digit())
+}
+
 /// The flow of a run, if its active version is still the run's.
-fn flow_of(client: &Client, run: &Run) -> Option<crate::client::Flow> {
-    let flow: crate::client::Flow = client.get_as(&path(&["flows", &run.flow])).ok()?;
+fn flow_of(client: &Client, run: &Run) -> Option<Flow> {
+    let flow: Flow = client.get_as(&path(&["flows", &run.flow])).ok()?;
     (flow.active_version.as_deref() == Some(&run.version)).then_some(flow)
 }
 

@@ -1,26 +1,17 @@
 //! `dalsegno resume`
 
-use super::{by, flow_of, show, watch};
+use super::{by, name_run, show, watch};
 use crate::cli::ResumeArgs;
-use crate::client::{Client, Exit, Failure, Result, Run, path, typed};
-use crate::output::{self, Screen, print, say};
+use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
+use crate::output::{self, print, say};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
 
 pub(super) fn resume(client: &Client, args: &ResumeArgs) -> Result<Exit> {
-    let place = path(&["runs", &args.run]);
-    let run: Run = client.get_as(&place)?;
+    let run = name_run(client, &args.run)?;
     // What the daemon would refuse is refused there, in its words.
     if run.is_finished() && (!run.succeeded() || args.from.is_some()) {
-        let flow = flow_of(client, &run);
-        let tasks = show::tasks(client, &run)?.typed()?;
-        let plan = output::plan(&run, flow.as_ref(), &tasks, args.from.as_deref());
-        say(&plan.render(&run));
-        if flow.is_none() && args.from.is_some() {
-            say(
-                "  the flow has changed since; what follows that step in the run's own version is repeated, too",
-            );
-        }
+        tell_plan(client, &run, args)?;
         if !args.yes && !agreed()? {
             return Err(Failure::new(Exit::Refused, "nothing was changed"));
         }
@@ -30,16 +21,35 @@ pub(super) fn resume(client: &Client, args: &ResumeArgs) -> Result<Exit> {
     } else {
         0
     };
-    let body = json!({ "from": args.from, "by": by() });
-    let run: Run = typed(client.post(&path(&["runs", &args.run, "resume"]), &body)?)?;
+    let version = if args.same_version { "same" } else { "latest" };
+    let body = json!({ "from": args.from, "version": version, "by": by() });
+    let run: Run = typed(client.post(&path(&["runs", &run.id, "resume"]), &body)?)?;
     if args.wait {
         return watch::to_the_end(client, &run.id, seen, false);
     }
-    print(&format!(
-        "{}\n",
-        output::verdict(&run, &Screen::of_stdout())
-    ))?;
+    print(&format!("{}\n", output::begun(&run, "goes on")))?;
     Ok(Exit::Done)
+}
+
+/// What is kept and what is repeated, and in which version.
+fn tell_plan(client: &Client, run: &Run, args: &ResumeArgs) -> Result<()> {
+    let flow: Option<Flow> = client.get_as(&path(&["flows", &run.flow])).ok();
+    let newest = flow.as_ref().and_then(|it| it.active_version.clone());
+    let is_same = newest.as_ref().is_none_or(|it| *it == run.version);
+    // Only the newest version's steps are told by the flow.
+    let steps = flow
+        .as_ref()
+        .filter(|_| newest.is_some() && (is_same || !args.same_version));
+    let tasks = show::tasks(client, run)?.typed()?;
+    let plan = output::plan(run, steps, &tasks, args.from.as_deref());
+    let version = output::goes_on_with(run, newest.as_deref(), args.same_version);
+    say(&format!("{}  {version}", plan.render(run)));
+    if steps.is_none() && args.from.is_some() {
+        say(
+            "  the flow has changed since; what follows that step in the run's own version is repeated, too",
+        );
+    }
+    Ok(())
 }
 
 /// Asks a person; a program has meant it.

@@ -3,30 +3,48 @@
 use super::{by, watch};
 use crate::cli::RunArgs;
 use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
-use crate::output::{self, Screen, print, print_json, say};
+use crate::output::{self, print, print_json, say};
 use serde_json::{Map, Value, json};
 
 pub(super) fn run(client: &Client, args: &RunArgs) -> Result<Exit> {
-    let params = params(client, args)?;
+    let params = params(client, args).map_err(maybe_soon)?;
     let body = json!({ "params": params, "by": by() });
     let mut headers = vec![("content-type", "application/json")];
     headers.extend(args.key.as_deref().map(|it| ("idempotency-key", it)));
-    let answer = client.post_with(&path(&["flows", &args.flow, "runs"]), &headers, &body)?;
+    let answer = client.post_with(&path(&["flows", &args.flow, "runs"]), &headers, &body);
+    let answer = answer.map_err(maybe_soon)?;
     if answer["started"] == Value::Bool(false) {
         return not_started(args, &answer);
     }
+    warn_of_invalid(client, &args.flow);
     if !args.wait {
         match args.json.json {
             true => print_json(&answer)?,
-            false => print(&format!(
-                "{}\n",
-                output::verdict(&typed::<Run>(answer)?, &Screen::of_stdout())
-            ))?,
+            false => print(&format!("{}\n", output::begun(&typed(answer)?, "started")))?,
         }
         return Ok(Exit::Done);
     }
     let run: Run = typed(answer)?;
     watch::to_the_end(client, &run.id, 0, args.json.json)
+}
+
+/// Whoever has just saved a file may be faster than the daemon.
+fn maybe_soon(failure: Failure) -> Failure {
+    match failure.code.as_deref() {
+        Some("unknown_flow") => failure.help("saved just now? the daemon reads it within a second"),
+        _ => failure,
+    }
+}
+
+/// A file that is not valid now has not kept the run from starting, but it is not what runs.
+fn warn_of_invalid(client: &Client, flow: &str) {
+    // The run has started, whatever the answer to this is.
+    let Ok(flow) = client.get_as::<Flow>(&path(&["flows", flow])) else {
+        return;
+    };
+    if let Some(text) = output::invalid_now(&flow) {
+        say(&text);
+    }
 }
 
 /// Command lines know text only, and the daemon reads it as the parameter's type. What is declared as

@@ -19,20 +19,20 @@ pub(crate) fn events(screen: &Screen, events: &[Event]) -> String {
     let rows = events.iter().map(|it| {
         vec![
             Tone::Strong.cell(it.seq.to_string()),
-            Tone::Plain.cell(relative(it.received_at, screen.now)),
             Tone::Plain.cell(&it.kind),
-            Tone::Plain.cell(it.subject.as_deref().unwrap_or_default()),
+            Tone::Plain.cell(relative(it.received_at, screen.now)),
             Tone::Quiet.cell(short(&it.data.to_string())),
+            Tone::Plain.cell(it.subject.as_deref().unwrap_or_default()),
             Tone::Quiet.cell(&it.source),
             Tone::Quiet.cell(&it.id),
         ]
     });
     let columns = [
         Firm("event"),
-        Firm("received"),
         Soft("type"),
-        Extra("subject"),
+        Firm("received"),
         Extra("data"),
+        Extra("subject"),
         Extra("source"),
         Extra("id"),
     ];

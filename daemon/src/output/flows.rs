@@ -1,5 +1,6 @@
 //! Flows: the list, and one of them.
 
+use super::plan::short;
 use super::screen::Screen;
 use super::table::Column::{Extra, Firm, Soft};
 use super::table::table;
@@ -40,6 +41,19 @@ pub(crate) fn flows(screen: &Screen, flows: &[Flow]) -> String {
         ],
         rows.collect(),
     )
+}
+
+/// A warning that a flow's file is not what runs, with the cure.
+pub(crate) fn invalid_now(flow: &Flow) -> Option<String> {
+    let (_, version) = (flow.invalid.as_ref()?, flow.active_version.as_deref()?);
+    Some(format!(
+        "{}: {} is not valid now, so its last good version {} runs\n  {} `dalsegno check {}` says what to repair",
+        Tone::Warn.paint("warning"),
+        flow.file,
+        short(version),
+        Tone::Quiet.paint("help:"),
+        flow.file
+    ))
 }
 
 /// One flow with all that it declares.

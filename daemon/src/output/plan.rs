@@ -84,6 +84,25 @@ impl Plan {
     }
 }
 
+/// With which version of its flow a run goes on, where the newest valid one is known.
+pub(crate) fn goes_on_with(run: &Run, newest: Option<&str>, same_version: bool) -> String {
+    let own = short(&run.version);
+    match newest.filter(|it| *it != run.version).map(short) {
+        None => format!("goes on with version {own}"),
+        Some(newest) if same_version => {
+            format!("goes on with version {own}, as it began (the flow's newest is {newest})")
+        }
+        Some(newest) => format!(
+            "goes on with version {newest} (the run began with {own}; --same-version keeps that)"
+        ),
+    }
+}
+
+/// Enough of a version to tell it from others.
+pub(crate) fn short(version: &str) -> &str {
+    version.get(..8).unwrap_or(version)
+}
+
 /// Tasks of one step: by one name when there are many alike.
 fn names(group: &[&Task], with_state: bool) -> Vec<String> {
     let mut by_state: BTreeMap<&str, Vec<&&Task>> = BTreeMap::new();

@@ -108,7 +108,18 @@ fn line(row: &TaskRow) -> String {
         let _ = write!(text, ", attempt {}", row.attempt);
     }
     if let Some(reason) = &row.reason {
-        let _ = write!(text, ": {reason}");
+        let reason = reason.to_string();
+        let told = tone::rest(state, &reason).unwrap_or(&reason);
+        let _ = write!(text, ": {told}");
     }
     text
+}
+
+/// The attempts before the newest one: `attempts 1–7`.
+pub(crate) fn earlier(newest: u32) -> Option<String> {
+    match newest {
+        0 | 1 => None,
+        2 => Some("attempt 1".to_owned()),
+        newest => Some(format!("attempts 1–{}", newest - 1)),
+    }
 }

@@ -39,26 +39,48 @@ pub(crate) fn runs(screen: &Screen, runs: &[Run]) -> String {
 
 /// How a run stands, in one line: `run 42 of etl failed after 1m 12s: train[3] failed`.
 pub(crate) fn verdict(run: &Run, screen: &Screen) -> String {
-    let mut text = format!("run {} of {} ", run.id, run.flow);
-    let took = length(run.started_at, run.finished_at, screen.now);
-    let is = if matches!(run.state.as_str(), "succeeded" | "failed" | "timed_out") {
-        ""
-    } else {
-        "is "
+    let (verb, state) = match run.state.as_str() {
+        "succeeded" | "failed" | "timed_out" => ("", run.state.as_str()),
+        "cancelled" => ("was ", "cancelled"),
+        "cancelling" => ("is being ", "cancelled"),
+        state => ("is ", state),
     };
-    text.push_str(is);
-    text.push_str(&tone::state(&run.state));
-    if !took.is_empty() {
-        text.push_str(if run.is_finished() {
-            " after "
-        } else {
-            " for "
-        });
+    let mut text = format!("run {} of {} {verb}", run.id, run.flow);
+    text.push_str(&Tone::of(&run.state).paint(&tone::words(state)));
+    let took = length(run.started_at, run.finished_at, screen.now);
+    if run.is_finished() && !took.is_empty() {
+        text.push_str(" after ");
+        text.push_str(&took);
+    } else if run.state == "running" && !took.is_empty() {
+        text.push_str(" for ");
         text.push_str(&took);
     }
-    if let Some(reason) = &run.reason {
-        text.push_str(": ");
-        text.push_str(reason.text());
+    match run
+        .reason
+        .as_ref()
+        .map(|it| (it, tone::rest(state, it.text())))
+    {
+        None => {}
+        Some((reason, _)) if run.state == "timed_out" && reason.code == "run_timeout" => {}
+        Some((_, Some(rest))) => {
+            text.push(' ');
+            text.push_str(rest);
+        }
+        Some((reason, None)) => {
+            text.push_str(": ");
+            text.push_str(reason.text());
+        }
     }
     text
+}
+
+/// A run that was just set going, and how to see more of it; one that waits or has ended tells that instead.
+pub(crate) fn begun(run: &Run, verb: &str) -> String {
+    match run.state.as_str() {
+        "running" => format!(
+            "run {} of {} {verb}; follow it: dalsegno logs {} -f",
+            run.id, run.flow, run.id
+        ),
+        _ => verdict(run, &Screen::of_stdout()),
+    }
 }

@@ -200,7 +200,12 @@ fn of_step(rows: &mut Vec<Row>, indent: &str, group: &[&Task]) {
 
 fn of_task(task: &Task, name: String) -> Row {
     let mut note = String::new();
-    if !matches!(task.state.as_str(), "succeeded" | "running") {
+    let reason = task.reason.as_ref().map(|it| it.text());
+    // A reason that begins with the state's word tells both.
+    let both = reason.filter(|it| tone::rest(&task.state, it).is_some());
+    if let Some(both) = both {
+        note.push_str(both);
+    } else if !matches!(task.state.as_str(), "succeeded" | "running") {
         note.push_str(&tone::words(&task.state));
     }
     if task.attempt > 1 {
@@ -211,13 +216,8 @@ fn of_task(task: &Task, name: String) -> Row {
             task.attempt
         );
     }
-    if let Some(reason) = &task.reason {
-        let _ = write!(
-            note,
-            "{}{}",
-            if note.is_empty() { "" } else { ": " },
-            reason.text()
-        );
+    if let Some(reason) = reason.filter(|_| both.is_none()) {
+        let _ = write!(note, "{}{reason}", if note.is_empty() { "" } else { ": " });
     }
     Row {
         name,

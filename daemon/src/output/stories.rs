@@ -167,6 +167,54 @@ fn a_run_in_one_line() {
 }
 
 #[test]
+fn no_sentence_about_a_run_says_a_word_twice() {
+    let by_cli = json!({"code": "cancelled_by", "by": "cli", "text": "cancelled by cli: test"});
+    let mut runs = [failed_run(), failed_run(), failed_run(), failed_run()];
+    for (run, state) in runs
+        .iter_mut()
+        .zip(["cancelled", "cancelling", "timed_out", "running"])
+    {
+        run["state"] = state.into();
+        run["reason"] = by_cli.clone();
+    }
+    runs[1]["finished_at"] = Value::Null;
+    runs[2]["reason"] = json!({"code": "run_timeout", "text": "the run timed out after 1m"});
+    (runs[3]["finished_at"], runs[3]["reason"]) = (Value::Null, Value::Null);
+    let mut lines: Vec<String> = runs[..3]
+        .iter()
+        .map(|it| plain(verdict(&is(it.clone()), &paper())))
+        .collect();
+    lines.push(begun(&is(runs[3].clone()), "started"));
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    run 42 of report was cancelled after 1m by cli: test
+    run 42 of report is being cancelled by cli: test
+    run 42 of report timed out after 1m
+    run 42 of report started; follow it: dalsegno logs 42 -f
+    ");
+    let mut stopped = task("load", "cancelled", "0:05", Some("0:05"), Some("0:20"));
+    stopped["reason"] = by_cli;
+    let text = plain(show(&paper(), &is(failed_run()), None, &[is(stopped)]));
+    assert!(text.contains("  cancelled by cli: test\n"), "{text}");
+}
+
+#[test]
+fn a_resume_tells_with_which_version_it_goes_on() {
+    let run = is(failed_run());
+    let lines = [
+        goes_on_with(&run, None, false),
+        goes_on_with(&run, Some("0123456789abcdef"), false),
+        goes_on_with(&run, Some("87408a15deadbeef"), false),
+        goes_on_with(&run, Some("87408a15deadbeef"), true),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    goes on with version 01234567
+    goes on with version 01234567
+    goes on with version 87408a15 (the run began with 01234567; --same-version keeps that)
+    goes on with version 01234567, as it began (the flow's newest is 87408a15)
+    ");
+}
+
+#[test]
 fn flows_are_listed_and_one_is_shown_with_all_it_declares() {
     let list = plain(flows(&paper(), &[flow()]));
     insta::assert_snapshot!(format!("{list}\n{}", plain(super::flow(&paper(), &flow()))));
@@ -204,13 +252,20 @@ fn explanations_of_one_thing_stand_together_with_their_cures() {
     let whys = json!([
         {"subject": "report", "text": "the flow was paused by clara", "until": null, "cure": "dalsegno unpause report"},
         {"subject": "report", "text": "next occurrence", "until": "2026-11-23T06:00:00Z", "cure": null},
+        {"subject": "both", "text": "waits for load; the first of the set arrived at 2026-11-22T06:01:00Z",
+            "reason": {"code": "waiting_for", "missing": ["load"], "text": "waits for load"}, "until": "2026-11-22T18:02:00Z"},
+        {"subject": "run 41, task load", "text": "attempt 1 runs for 4s", "until": "2026-11-22T06:03:00Z"},
         {"subject": "run 42", "text": "region[1] failed", "until": null, "cure": "dalsegno resume 42"},
     ]);
     insta::assert_snapshot!(plain(why(&paper(), &is::<Vec<_>>(whys))), @r"
     report
       the flow was paused by clara
       → dalsegno unpause report
-      next occurrence (in 23h 58m)
+      next occurrence · in 23h 58m
+    both
+      waits for load; the first of the set arrived at 2026-11-22T06:01:00Z · expires in 12h
+    run 41, task load
+      attempt 1 runs for 4s · times out in 1m
     run 42
       region[1] failed
       → dalsegno resume 42

@@ -87,3 +87,10 @@ pub(crate) fn words(state: &str) -> String {
 pub(crate) fn state(state: &str) -> String {
     Tone::of(state).paint(&words(state))
 }
+
+/// What a reason says beyond its state: `by cli` of `cancelled by cli`.
+pub(crate) fn rest<'a>(state: &str, reason: &'a str) -> Option<&'a str> {
+    reason
+        .strip_prefix(words(state).as_str())?
+        .strip_prefix(' ')
+}
