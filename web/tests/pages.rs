@@ -274,3 +274,33 @@ async fn a_file_that_never_was_a_flow_cannot_be_started_and_is_forgotten_when_it
     assert!(!stage.get("/").await.body.contains("/flows/draft"));
     assert!(stage.get("/?all=1").await.body.contains("/flows/draft"));
 }
+
+#[tokio::test]
+async fn the_events_page_shows_what_each_event_says() {
+    let stage = stage().await;
+    stage.deploy(shop()).await;
+    stage.finished_run("shop").await;
+    let mut event = dalsegno_scheduler::NewEvent {
+        source: "/desk".into(),
+        id: "1".into(),
+        kind: "orders.in".into(),
+        subject: None,
+        time: None,
+        data: json!({"file": "<a>.csv", "note": "x".repeat(200)}),
+    };
+    stage
+        .engine
+        .ask(Input::Event(event.clone()))
+        .await
+        .expect("taken");
+    event.id = "2".into();
+    event.data = json!(null);
+    stage.engine.ask(Input::Event(event)).await.expect("taken");
+    let page = stage.get("/events").await.body;
+    assert!(
+        page.contains("&lt;a&gt;.csv") && page.contains("xxx…"),
+        "{page}"
+    );
+    assert!(page.contains(r#"<a href="/runs/1">run 1</a> succeeded"#));
+    assert!(page.contains(r#"class=" own""#), "toned down");
+}

@@ -22,8 +22,8 @@ pub(crate) struct EventLine {
     pub(crate) source: String,
     pub(crate) subject: String,
     pub(crate) id: String,
-    /// The beginning, as JSON on one line.
-    pub(crate) data: String,
+    /// The beginning, as JSON on one line; of Dalsegno's own which run it was and how it ended.
+    pub(crate) data: Html,
     pub(crate) received: Html,
 }
 

@@ -41,15 +41,12 @@ async fn events(State(app): State<Arc<App>>, query: Query) -> Page {
         seq: it.seq,
         href: format!("/events?event={}", it.seq),
         here: here == Some(it.seq),
-        own: it.kind.starts_with("dalsegno."),
+        own: is_own(it),
         kind: it.kind.clone(),
         source: it.source.clone(),
         subject: it.subject.clone().unwrap_or_default(),
         id: shorten(&it.id, 40),
-        data: match &*it.data {
-            Value::Null => String::new(),
-            data => shorten(&data.to_string(), DATA_MAX),
-        },
+        data: data_told(it),
         received: told(it.received_at, now),
     };
     let page = EventsPage {
@@ -64,6 +61,25 @@ async fn events(State(app): State<Arc<App>>, query: Query) -> Page {
         true => page.as_live().render(),
         false => page.render(),
     })
+}
+
+/// What an event says, on one line.
+fn data_told(event: &EventRow) -> Html {
+    let text = |name: &str| event.data.get(name).and_then(Value::as_str);
+    if let (true, Some(run), Some(state)) = (is_own(event), text("run"), text("state")) {
+        let href = format!("/runs/{}", url_encode(run));
+        let link = Html::link(&href, format_args!("run {run}"));
+        return link.then(&Html::text(format_args!(" {}", state.replace('_', " "))));
+    }
+    match &*event.data {
+        Value::Null => Html::default(),
+        data => Html::text(shorten(&data.to_string(), DATA_MAX)),
+    }
+}
+
+/// Made by Dalsegno itself, when a run ended.
+fn is_own(event: &EventRow) -> bool {
+    event.kind.starts_with("dalsegno.")
 }
 
 async fn panel(app: &App, seq: u64, now: Timestamp) -> Outcome<EventPanel> {
