@@ -15,9 +15,6 @@ Exit codes:
   6    something broke: storage, the daemon, the network
   130  interrupted";
 
-/// Where the daemon is when nobody says otherwise.
-pub(crate) const SERVER: &str = "http://127.0.0.1:8320";
-
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -38,9 +35,15 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The daemon to talk to
-    #[arg(long, global = true, value_name = "URL", env = "DALSEGNO_SERVER", default_value = SERVER, hide_env_values = true)]
-    pub(crate) server: String,
+    /// The daemon to talk to [default: the port of dalsegno.toml here, else http://127.0.0.1:8320]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DALSEGNO_SERVER",
+        hide_env_values = true
+    )]
+    pub(crate) server: Option<String>,
     /// The daemon's token, if it has one; better given by the environment, which other users cannot read
     #[arg(
         long,

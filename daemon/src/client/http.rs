@@ -1,5 +1,6 @@
 //! HTTP requests, blocking, with errors in words.
 
+use super::beside::beside;
 use super::failure::{Exit, Failure, Result};
 use crate::cli::Global;
 use serde::de::DeserializeOwned;
@@ -58,7 +59,11 @@ pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T> {
 
 impl Client {
     pub(crate) fn new(global: &Global) -> Result<Self> {
-        let given = global.server.trim();
+        let (given, token) = match &global.server {
+            Some(server) => (server.trim().to_owned(), global.token.clone()),
+            None => beside(None, global.token.as_deref())?,
+        };
+        let given = given.as_str();
         let (scheme, rest) = given.split_once("://").unwrap_or(("http", given));
         let host = rest.trim_end_matches('/');
         if !matches!(scheme, "http" | "https") || host.is_empty() {
@@ -83,7 +88,7 @@ impl Client {
         let agent = config.build().into();
         Ok(Self {
             server,
-            token: global.token.clone(),
+            token,
             agent,
         })
     }

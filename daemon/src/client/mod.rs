@@ -1,5 +1,6 @@
 //! Talking to a daemon over its API.
 
+mod beside;
 mod failure;
 mod http;
 mod live;
@@ -7,6 +8,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use beside::settings;
 pub(crate) use failure::{Exit, Failure, Result};
 pub(crate) use http::{Client, Listing, path, typed};
 pub(crate) use live::Live;

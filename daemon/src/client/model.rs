@@ -115,6 +115,13 @@ impl Task {
     }
 }
 
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) number: u32,
+    #[serde(default)]
+    pub(crate) finished_at: Option<Time>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Flow {
     pub(crate) name: String,

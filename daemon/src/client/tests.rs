@@ -48,7 +48,7 @@ fn client(server: &str, token: Option<&str>) -> Client {
 
 fn try_client(server: &str, token: Option<&str>) -> Result<Client> {
     Client::new(&Global {
-        server: server.to_owned(),
+        server: Some(server.to_owned()),
         token: token.map(str::to_owned),
         color: Color::Never,
     })

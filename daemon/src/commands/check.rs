@@ -1,7 +1,8 @@
 //! `dalsegno check`
 
+use super::pools;
 use crate::cli::CheckArgs;
-use crate::client::{Exit, Result};
+use crate::client::{Exit, Result, settings};
 use crate::output::{self, Screen, print, print_json, say};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
 use serde_json::json;
@@ -23,22 +24,43 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
     let files: Vec<Checked> = paths.iter().flat_map(|it| read(it)).collect();
     let bad = files.iter().filter(|(_, it)| it.is_err()).count();
     let exit = if bad == 0 { Exit::Done } else { Exit::Failed };
+    // A broken configuration is the daemon's to tell; here it is about flow files.
+    let pools = settings(None, Some("any")).map(|it| it.core.pools).ok();
+    let lacks = |file: &std::result::Result<FlowFile, Diagnostics>| match (file, &pools) {
+        (Ok(file), Some(pools)) => pools::lacks(&file.flow, pools),
+        _ => Vec::new(),
+    };
     if args.json {
-        let found: Vec<_> = files.iter().flat_map(|(_, it)| findings(it)).collect();
+        let mut found = Vec::new();
+        for (path, file) in &files {
+            found.extend(findings(file).iter().map(|it| json!(it)));
+            found.extend(lacks(file).iter().map(|it| it.json(path)));
+        }
         print_json(&json!({ "items": found, "next": null }))?;
         return Ok(exit);
     }
-    for (_, file) in &files {
-        let found = findings(file);
-        if !found.is_empty() {
-            print(&format!("{}\n", found.render(true).trim_end()))?;
-        }
-    }
     let screen = Screen::of_stdout();
+    let mut told_before = None;
     for (path, file) in &files {
-        if let Ok(file) = file {
-            print(&output::checked(&file.flow, path, screen.now))?;
+        let mut text = match file {
+            Ok(file) => output::checked(&file.flow, path, screen.now),
+            Err(_) => output::refused(path),
+        };
+        let (found, lacks) = (findings(file), lacks(file));
+        if !found.is_empty() {
+            text.push_str(found.render(true).trim_end());
+            text.push('\n');
         }
+        for lack in &lacks {
+            text.push_str(&output::warning(&lack.message, &lack.help));
+        }
+        // Files with nothing to tell about stand close together.
+        let has_more = !found.is_empty() || !lacks.is_empty();
+        if told_before.is_some_and(|it| it || has_more) {
+            print("\n")?;
+        }
+        told_before = Some(has_more);
+        print(&text)?;
     }
     let counted = |count: usize| match count {
         1 => "1 file".to_owned(),

@@ -2,15 +2,12 @@
 
 use super::{follow, name_run, show};
 use crate::cli::LogsArgs;
-use crate::client::{Client, Exit, Failure, Result, Run, Task, path};
+use crate::client::{Attempt, Client, Exit, Failure, Result, Run, Task, path, typed};
 use crate::output::{self, Tone, print, print_raw, say, state};
 use std::io::Read;
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// More attempts than a task is given.
-const ATTEMPTS_MAX: usize = 10_000;
 
 pub(super) fn logs(client: &Client, args: &LogsArgs) -> Result<Exit> {
     let run = name_run(client, &args.run)?;
@@ -82,24 +79,22 @@ fn one(
     }
     match missing {
         Some(failure) if !found => return Err(failure),
-        _ if is_silent => say(nothing(run.is_finished())),
         _ => {}
     }
-    if attempt.is_none() {
-        let list = client.list(
-            &path(&["runs", &run.id, "attempts"]),
-            &[("task", task)],
-            ATTEMPTS_MAX,
-        )?;
-        let newest = list
-            .items
+    let mut answer = client.get(&path(&["runs", &run.id, "attempts"]), &[("task", task)])?;
+    let attempts: Vec<Attempt> = typed(answer["items"].take())?;
+    let newest = attempts.iter().map(|it| it.number).max();
+    if is_silent {
+        let this = attempts
             .iter()
-            .filter_map(|it| it["number"].as_u64())
-            .max();
-        let newest = newest.and_then(|it| u32::try_from(it).ok());
-        if let Some(earlier) = newest.and_then(output::earlier) {
-            say(&format!("{earlier}: --attempt N"));
-        }
+            .find(|it| Some(it.number) == attempt.or(newest));
+        say(nothing(this.is_none_or(|it| it.finished_at.is_some())));
+    }
+    if let Some(earlier) = newest
+        .filter(|_| attempt.is_none())
+        .and_then(output::earlier)
+    {
+        say(&format!("{earlier}: --attempt N"));
     }
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ mod follow;
 mod lists;
 mod logs;
 mod migrate;
+mod pools;
 mod resume;
 mod run;
 mod show;

@@ -34,6 +34,21 @@ pub(crate) fn checked(flow: &Flow, file: &Path, now: Timestamp) -> String {
     text
 }
 
+/// The heading above what is wrong with a file.
+pub(crate) fn refused(file: &Path) -> String {
+    let file = file.display().to_string();
+    format!("{} {}\n", Tone::Bad.paint("✗"), Tone::Strong.paint(&file))
+}
+
+/// A warning with its cure.
+pub(crate) fn warning(message: &str, help: &str) -> String {
+    format!(
+        "{}: {message}\n  {} {help}\n",
+        Tone::Warn.paint("warning"),
+        Tone::Quiet.paint("help:")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Flows: the list, and one of them.
 
+use super::checked::warning;
 use super::plan::short;
 use super::screen::Screen;
 use super::table::Column::{Extra, Firm, Soft};
@@ -46,14 +47,13 @@ pub(crate) fn flows(screen: &Screen, flows: &[Flow]) -> String {
 /// A warning that a flow's file is not what runs, with the cure.
 pub(crate) fn invalid_now(flow: &Flow) -> Option<String> {
     let (_, version) = (flow.invalid.as_ref()?, flow.active_version.as_deref()?);
-    Some(format!(
-        "{}: {} is not valid now, so its last good version {} runs\n  {} `dalsegno check {}` says what to repair",
-        Tone::Warn.paint("warning"),
+    let message = format!(
+        "{} is not valid now, so its last good version {} runs",
         flow.file,
-        short(version),
-        Tone::Quiet.paint("help:"),
-        flow.file
-    ))
+        short(version)
+    );
+    let help = format!("`dalsegno check {}` says what to repair", flow.file);
+    Some(warning(&message, &help).trim_end().to_owned())
 }
 
 /// One flow with all that it declares.
