@@ -6,7 +6,7 @@ mod http;
 mod live;
 mod model;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use beside::settings;
 pub(crate) use failure::{Exit, Failure, Result};

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::thread::JoinHandle;
 
 /// Answers requests one after the other, each on a connection of its own; gives what was asked.
-fn server(answers: Vec<String>) -> (Client, JoinHandle<Vec<String>>) {
+pub(crate) fn server(answers: Vec<String>) -> (Client, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let server = std::thread::spawn(move || {
@@ -54,7 +54,7 @@ fn try_client(server: &str, token: Option<&str>) -> Result<Client> {
     })
 }
 
-fn answer(status: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"

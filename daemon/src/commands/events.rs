@@ -95,3 +95,30 @@ fn of_others(client: &Client, limit: usize) -> Result<(Listing, usize)> {
     }
     Ok((all, hidden))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::{answer, server};
+
+    #[test]
+    fn dalsegnos_own_events_are_left_out_and_the_list_is_filled_up() {
+        let (client, server) = server(vec![
+            answer(
+                "200 OK",
+                r#"{"items":[{"type":"dalsegno.run.ended"},{"type":"a"}],"next":"5"}"#,
+            ),
+            answer(
+                "200 OK",
+                r#"{"items":[{"type":"b"},{"type":"dalsegno.run.ended"},{"type":"c"}],"next":null}"#,
+            ),
+        ]);
+        let (list, hidden) = of_others(&client, 2).expect("two pages");
+        let kinds: Vec<&Value> = list.items.iter().map(|it| &it["type"]).collect();
+        assert_eq!(kinds, ["a", "b"]);
+        assert_eq!(hidden, 2);
+        assert!(list.next.is_some(), "`c` is still to come");
+        let asked = server.join().expect("the server ends");
+        assert!(asked[1].contains("cursor=5&limit="), "{asked:?}");
+    }
+}

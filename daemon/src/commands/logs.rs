@@ -4,6 +4,7 @@ use super::{follow, name_run, show};
 use crate::cli::LogsArgs;
 use crate::client::{Attempt, Client, Exit, Failure, Result, Run, Task, path, typed};
 use crate::output::{self, Tone, print, print_raw, say, state};
+use std::borrow::Cow;
 use std::io::Read;
 
 /// How much is read at a time.
@@ -37,7 +38,8 @@ pub(super) fn logs(client: &Client, args: &LogsArgs) -> Result<Exit> {
         if let Some(earlier) = output::earlier(task.attempt) {
             let line = format!(
                 "   {earlier}: dalsegno logs {} {} --attempt N",
-                run.id, task.task
+                run.id,
+                quoted(&task.task)
             );
             print(&format!("{}\n", Tone::Quiet.paint(&line)))?;
         }
@@ -52,6 +54,14 @@ pub(super) fn logs(client: &Client, args: &LogsArgs) -> Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// A task's name as shells take it: brackets would stand for files.
+fn quoted(task: &str) -> Cow<'_, str> {
+    match task.contains(['[', '@']) {
+        true => Cow::Owned(format!("'{task}'")),
+        false => Cow::Borrowed(task),
+    }
 }
 
 const fn nothing(is_over: bool) -> &'static str {

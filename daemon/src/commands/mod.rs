@@ -151,3 +151,63 @@ fn by() -> String {
         .filter(|it| !it.is_empty())
         .unwrap_or_else(|| "cli".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::{answer, server};
+
+    const RUN: &str =
+        r#"{"id":"7","flow":"etl","state":"failed","created_at":"2026-11-22T06:00:00Z"}"#;
+
+    #[test]
+    fn a_flows_name_stands_for_its_newest_run() {
+        let (client, server) = server(vec![
+            answer("200 OK", r#"{"name":"etl","state":"active"}"#),
+            answer("200 OK", &format!(r#"{{"items":[{RUN}],"next":null}}"#)),
+        ]);
+        assert_eq!(name_run(&client, "etl").expect("a run").id, "7");
+        let asked = server.join().expect("the server ends");
+        assert!(
+            asked[1].starts_with("GET /api/v1/runs?flow=etl&limit=1 "),
+            "{asked:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_neither_a_run_nor_a_flow_is_not_found() {
+        let body =
+            r#"{"code":"unknown_flow","detail":"there is no flow `12x`","did_you_mean":"12a"}"#;
+        let (client, server) = server(vec![answer("404 Not Found", body)]);
+        for (name, help) in [
+            ("12x", "did you mean `12a`?"),
+            (
+                "",
+                "`dalsegno runs` lists runs, `dalsegno flows` lists flows",
+            ),
+        ] {
+            let failure = find_run(&client, name).expect_err("nothing of that name");
+            assert_eq!(failure.exit, Exit::NotFound);
+            assert_eq!(
+                failure.text,
+                format!("`{name}` is neither a run's number nor a flow's name")
+            );
+            assert_eq!(failure.help, [help]);
+        }
+        server.join().expect("the server ends");
+    }
+
+    #[test]
+    fn a_flow_without_runs_is_told_how_to_start_one() {
+        let (client, server) = server(vec![
+            answer("200 OK", r#"{"name":"etl","state":"active"}"#),
+            answer("200 OK", r#"{"items":[],"next":null}"#),
+        ]);
+        let failure = find_run(&client, "etl").expect_err("it has not run");
+        assert_eq!(
+            (failure.exit, failure.text.as_str()),
+            (Exit::NotFound, "flow etl has not run yet")
+        );
+        server.join().expect("the server ends");
+    }
+}

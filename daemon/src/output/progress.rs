@@ -104,7 +104,8 @@ fn line(row: &TaskRow) -> String {
     if let (Some(start), Some(end)) = (row.started_at, row.finished_at) {
         let _ = write!(text, " after {}", end - start);
     }
-    if row.attempt > 1 {
+    // The reason of a retry names the attempt itself.
+    if row.attempt > 1 && row.state != TaskState::BackingOff {
         let _ = write!(text, ", attempt {}", row.attempt);
     }
     if let Some(reason) = &row.reason {

@@ -215,6 +215,26 @@ fn a_resume_tells_with_which_version_it_goes_on() {
 }
 
 #[test]
+fn a_flow_whose_file_is_not_valid_now_is_warned_of_when_an_older_version_runs() {
+    let mut flow = flow();
+    assert_eq!(invalid_now(&flow), None);
+    flow.invalid = Some("unknown key `rn`".to_owned());
+    let text = invalid_now(&flow).expect("a warning");
+    insta::assert_snapshot!(plain(text), @r"
+    warning: flows/report.yaml is not valid now, so its last good version 01234567 runs
+      help: `dalsegno check flows/report.yaml` says what to repair
+    ");
+    flow.active_version = None;
+    assert_eq!(invalid_now(&flow), None, "nothing of it can run");
+}
+
+#[test]
+fn earlier_attempts_are_counted() {
+    let texts = [0, 1, 2, 8].map(|it| earlier(it).unwrap_or_default());
+    assert_eq!(texts, ["", "", "attempt 1", "attempts 1–7"]);
+}
+
+#[test]
 fn flows_are_listed_and_one_is_shown_with_all_it_declares() {
     let list = plain(flows(&paper(), &[flow()]));
     insta::assert_snapshot!(format!("{list}\n{}", plain(super::flow(&paper(), &flow()))));
