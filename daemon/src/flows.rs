@@ -222,14 +222,14 @@ fn concerns_flows(event: &notify::Event) -> bool {
 
 fn tell(synced: &Synced) {
     for flow in &synced.changed {
-        info!("flow {flow} has a new version");
+        info!("flow {flow} is active as it stands in its file now");
     }
     for flow in &synced.removed {
         info!("flow {flow} is off: its file is gone");
     }
     for (file, message) in &synced.invalid {
         warn!(
-            "{} is not valid; its last good version stays active\n{message}",
+            "{} is not valid as it stands; its last good version, if it had one, stays active\n{message}",
             file.display()
         );
     }

@@ -113,7 +113,7 @@ pub enum ResumeWith {
     /// still there are kept.
     #[default]
     Latest,
-    /// The one with which the run began.
+    /// The one that the run has had so far.
     Same,
 }
 
