@@ -58,11 +58,11 @@ enum Touched {
 /// How many timers one draft may fire, so that thousands that are due at once do not keep the first
 /// process waiting for the last row. What is left fires in the next draft; `next_deadline` is then in
 /// the past, and the engine comes back at once.
-const TIMERS_MAX: usize = 1_000;
+const TIMERS_MAX: usize = 4_000;
 
 /// How many rows one input may touch before it stops firing timers: one timer may stand for hundreds of
 /// missed occurrences.
-const TOUCHED_MAX: usize = 5_000;
+const TOUCHED_MAX: usize = 20_000;
 
 impl Draft {
     pub(super) fn new(s: Scheduler, now: Timestamp) -> Self {
