@@ -2,8 +2,9 @@
 
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// Held as long as it lives.
@@ -14,7 +15,10 @@ pub(crate) struct DataLock {
 
 /// Makes the data directory if need be, and takes its lock.
 pub(crate) fn take(data: &Path) -> anyhow::Result<DataLock> {
-    std::fs::create_dir_all(data).with_context(|| {
+    // Parameters and outputs are in there: nobody else needs to read them.
+    let mut folder = DirBuilder::new();
+    folder.recursive(true).mode(0o700);
+    folder.create(data).with_context(|| {
         format!(
             "cannot make the data directory {}; name one that can be written with --data",
             data.display()
