@@ -48,9 +48,6 @@ pub enum Reason {
     BlockedByFailure {
         run: RunId,
     },
-    BehindRun {
-        run: RunId,
-    },
     RetryAt {
         at: Timestamp,
         attempt: u32,
@@ -201,7 +198,6 @@ impl fmt::Display for Reason {
                 f,
                 "waits because run {run} failed and the strategy is strict_sequential; resume it to go on"
             ),
-            Self::BehindRun { run } => write!(f, "waits for run {run} to end"),
             Self::RetryAt { at, attempt, after } => {
                 write!(
                     f,

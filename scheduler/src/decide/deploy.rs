@@ -179,32 +179,13 @@ impl Draft {
 
 impl Scheduler {
     pub(crate) fn subscribe(&mut self, flow: &Flow) {
-        for (trigger, spec) in flow.spec().triggers.iter().enumerate() {
-            for (leaf, it) in spec.on.leaves().iter().enumerate() {
-                let subject = match &it.source {
-                    EventSource::Flow { flow, .. } => Subject::Flow(flow.clone()),
-                    EventSource::Event { kind } => Subject::Kind(kind.clone()),
-                };
-                let name = flow.name().clone();
-                self.subscriptions
-                    .insert((subject, name, trigger as u16, leaf as u16));
-            }
-        }
+        self.subscriptions.extend(subscriptions(flow));
     }
 
     pub(crate) fn unsubscribe(&mut self, name: &FlowName) {
-        let Some(flow) = self.flows.get(name).and_then(|it| it.flow.clone()) else {
-            return;
-        };
-        for (trigger, spec) in flow.spec().triggers.iter().enumerate() {
-            for (leaf, it) in spec.on.leaves().iter().enumerate() {
-                let subject = match &it.source {
-                    EventSource::Flow { flow, .. } => Subject::Flow(flow.clone()),
-                    EventSource::Event { kind } => Subject::Kind(kind.clone()),
-                };
-                self.subscriptions
-                    .remove(&(subject, name.clone(), trigger as u16, leaf as u16));
-            }
+        let flow = self.flows.get(name).and_then(|it| it.flow.clone());
+        for subscription in flow.iter().flat_map(|it| subscriptions(it)) {
+            self.subscriptions.remove(&subscription);
         }
     }
 
@@ -262,6 +243,21 @@ impl Scheduler {
         }
         None
     }
+}
+
+/// What each leaf of each trigger of a flow listens to.
+fn subscriptions(flow: &Flow) -> Vec<(Subject, FlowName, u16, u16)> {
+    let mut all = Vec::new();
+    for (trigger, spec) in flow.spec().triggers.iter().enumerate() {
+        for (leaf, it) in spec.on.leaves().iter().enumerate() {
+            let subject = match &it.source {
+                EventSource::Flow { flow, .. } => Subject::Flow(flow.clone()),
+                EventSource::Event { kind } => Subject::Kind(kind.clone()),
+            };
+            all.push((subject, flow.name().clone(), trigger as u16, leaf as u16));
+        }
+    }
+    all
 }
 
 /// The flows whose completion a flow waits for.
