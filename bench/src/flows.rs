@@ -76,6 +76,7 @@ pub(crate) fn deploy(spec: FlowSpec) -> Input {
 
 fn flow(name: &str, steps: Vec<StepSpec>) -> FlowSpec {
     FlowSpec {
+        metaflow: None,
         name: name.into(),
         description: None,
         owner: None,
@@ -95,6 +96,7 @@ fn flow(name: &str, steps: Vec<StepSpec>) -> FlowSpec {
 
 fn step(name: &str, after: Option<String>, scope: ScopeIndex) -> StepSpec {
     StepSpec {
+        hook: None,
         name: name.into(),
         scope,
         after: after.iter().map(StepName::new).collect(),

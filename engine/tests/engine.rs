@@ -146,6 +146,7 @@ impl Stage {
 
 fn chain(name: &str, steps: &[(&str, &[&str])]) -> Flow {
     let step = |(name, after): &(&str, &[&str])| StepSpec {
+        hook: None,
         name: (*name).into(),
         scope: ScopeIndex::ROOT,
         after: after.iter().map(|it| (*it).into()).collect(),
@@ -163,6 +164,7 @@ fn chain(name: &str, steps: &[(&str, &[&str])]) -> Flow {
         grace: default_grace(),
     };
     Flow::new(FlowSpec {
+        metaflow: None,
         name: FlowName::new(name),
         description: None,
         owner: None,

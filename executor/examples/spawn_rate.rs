@@ -120,6 +120,7 @@ async fn kept(
 fn submission(dir: &Path, run: usize, number: usize) -> Submission {
     let path = dalsegno_scheduler::Path::ROOT.child(u32::try_from(number).expect("few"));
     Submission {
+        metaflow: None,
         attempt: AttemptId {
             run: RunId(run as u64),
             task: TaskId {

@@ -177,6 +177,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Flow, Range<usize>)> {
     let (schedules, schedule_places): (Vec<_>, Vec<_>) = schedules.into_iter().unzip();
     let (triggers, trigger_places): (Vec<_>, Vec<_>) = triggers.into_iter().unzip();
     let spec = FlowSpec {
+        metaflow: None,
         name: FlowName::new(name_text.unwrap_or_default()),
         description: text("description"),
         owner: text("owner"),

@@ -101,6 +101,7 @@ pub(crate) fn read(value: Value<'_>) -> Params {
 /// Stands in for a parameter with errors, so that its name is known elsewhere.
 fn unreadable(name: &str) -> ParamSpec {
     ParamSpec {
+        optional: false,
         name: name.into(),
         kind: ParamKind::Json,
         default: Some(Template::Literal(Json::Null)),
@@ -187,6 +188,7 @@ fn param(value: Value<'_>) -> Option<ParamSpec> {
         );
     }
     Some(ParamSpec {
+        optional: false,
         name: value.name.into(),
         kind,
         default,

@@ -296,6 +296,7 @@ impl<'a> Reader<'a, '_> {
 
 fn bare(name: StepName, scope: ScopeIndex) -> StepSpec {
     StepSpec {
+        hook: None,
         name,
         scope,
         after: Vec::new(),

@@ -133,6 +133,7 @@ fn trigger(value: Value<'_>, params: &Params, own: &str) -> Option<TriggerSpec> 
         ));
     }
     Some(TriggerSpec {
+        reset_at: None,
         name: TriggerName::new(short(&label(&on))),
         on,
         join_on,
@@ -306,6 +307,7 @@ fn leaf(fields: &Fields<'_>, params: &Params, own: &str) -> Option<TriggerLeaf> 
         return None;
     };
     Some(TriggerLeaf {
+        fields: Default::default(),
         source,
         filter,
         params: mapped.unwrap_or_default(),

@@ -260,6 +260,7 @@ impl Scheduler {
             memory_bytes: step.memory_bytes,
             grace: step.grace,
             event: row.event_data.first().cloned().map(Arc::new),
+            metaflow: None,
         })
     }
 

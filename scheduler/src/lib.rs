@@ -11,6 +11,7 @@ mod flow;
 mod hash;
 mod id;
 mod input;
+pub mod metaflow;
 pub mod params;
 mod reason;
 mod recover;

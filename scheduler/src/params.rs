@@ -179,6 +179,7 @@ mod tests {
 
     fn param(kind: ParamKind) -> ParamSpec {
         ParamSpec {
+            optional: false,
             name: "x".into(),
             kind,
             default: None,

@@ -79,6 +79,14 @@ pub enum Reason {
     DoNotRetry {
         status: i32,
     },
+    /// The task's own code broke off with an error: its last line.
+    UserError {
+        message: String,
+    },
+    /// What has to be put right before a repetition makes sense; never retried.
+    Configuration {
+        message: String,
+    },
     Signal {
         signal: i32,
     },
@@ -216,6 +224,8 @@ impl fmt::Display for Reason {
             Self::DoNotRetry { status } => {
                 write!(f, "exit code {status}, which means: do not retry")
             }
+            Self::UserError { message } => write!(f, "{message}"),
+            Self::Configuration { message } => write!(f, "it cannot run as it is: {message}"),
             Self::Signal { signal } => write!(f, "killed by signal {signal}"),
             Self::OutOfMemory {
                 limit_bytes: Some(bytes),

@@ -297,6 +297,9 @@ pub struct RunRow {
     /// When the run's timeout strikes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// The run whose finished tasks this one began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<RunId>,
 }
 
 fn no_values(values: &Arc<Vec<Value>>) -> bool {
@@ -311,6 +314,9 @@ pub struct TaskRow {
     pub state: TaskState,
     /// The newest attempt's number; 0 before the first.
     pub attempt: u32,
+    /// Attempts before the task was (re)born: 0, or more after a resume.
+    #[serde(default)]
+    pub attempts_before: u32,
     /// Retries used since the task was (re)born, by who pays for them.
     pub retries: Retries,
     #[serde(default, skip_serializing_if = "Option::is_none")]

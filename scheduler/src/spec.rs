@@ -5,6 +5,7 @@
 
 use crate::expr::{Expr, Template};
 use crate::id::{FlowName, PoolName, StepName, TriggerName};
+use crate::metaflow::{MetaflowFlow, MetaflowStep};
 use crate::schedule::{Gap, Overlap, When};
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct FlowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ScopeSpec>,
     pub steps: Vec<StepSpec>,
+    /// Of flows that were read from a Metaflow file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metaflow: Option<MetaflowFlow>,
 }
 
 /// A declared parameter.
@@ -56,6 +60,9 @@ pub struct ParamSpec {
     pub choices: Vec<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Without a default it may be left out, and then has no value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// The type of a parameter.
@@ -145,6 +152,17 @@ pub struct TriggerSpec {
     /// A half-matched set older than this expires. `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
+    /// Half-matched sets are emptied at these moments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_at: Option<ResetSpec>,
+}
+
+/// When half-matched sets are emptied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResetSpec {
+    pub when: When,
+    /// IANA name.
+    pub timezone: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,6 +198,10 @@ pub struct TriggerLeaf {
     /// With [`JoinOn::Expr`]: this leaf's join key, CEL over `event`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<Expr>,
+    /// Flow parameters and the fields of `event.data` they are taken from where those are present, brought into
+    /// the parameter's type. An event that lacks the field of a parameter without a default does not count.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -333,6 +355,17 @@ pub struct StepSpec {
     /// Between SIGTERM and SIGKILL when an attempt is stopped.
     #[serde(default = "default_grace")]
     pub grace: Span,
+    /// Not a part of the graph: runs once when all else of a run is over, and does not change how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookOn>,
+}
+
+/// Which ends of a run a hook is for. Cancelled runs have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookOn {
+    Success,
+    Failure,
 }
 
 /// Ten seconds, as most service managers and container runtimes give.
@@ -348,6 +381,8 @@ pub enum Command {
     Shell(String),
     /// Program and arguments, no shell.
     Argv(Vec<String>),
+    /// A step of a Metaflow flow; see [`FlowSpec::metaflow`].
+    Metaflow(MetaflowStep),
 }
 
 /// When a step with several predecessors runs.

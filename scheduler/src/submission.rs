@@ -1,6 +1,7 @@
 //! What an executor needs to know to run one attempt.
 
 use crate::id::{AttemptId, FlowName};
+use crate::metaflow::MetaflowTask;
 use crate::spec::Command;
 use crate::time::Span;
 use serde_json::Value;
@@ -25,4 +26,6 @@ pub struct Submission {
     pub grace: Span,
     /// The event that started the run, as CloudEvents JSON.
     pub event: Option<Arc<Value>>,
+    /// With [`Command::Metaflow`].
+    pub metaflow: Option<Box<MetaflowTask>>,
 }

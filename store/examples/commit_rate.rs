@@ -259,6 +259,7 @@ fn task(run: u64, step: u32, state: TaskState) -> TaskRow {
         task: id(step),
         state,
         attempt: 1,
+        attempts_before: 0,
         retries: Retries::default(),
         reason: None,
         ready_at: NOW,
@@ -311,6 +312,7 @@ fn run(id: u64) -> RunRow {
         started_at: Some(NOW),
         finished_at: None,
         deadline: None,
+        origin: None,
     }
 }
 

@@ -262,6 +262,7 @@ pub(crate) fn run<R: Fields>(row: &R) -> Result<Arc<RunRow>, Error> {
         started_at: c.maybe_at()?,
         finished_at: c.maybe_at()?,
         deadline: c.maybe_at()?,
+        origin: c.maybe_int()?.map(|it| RunId(it as u64)),
     }))
 }
 
@@ -272,6 +273,7 @@ pub(crate) fn task<R: Fields>(row: &R) -> Result<Arc<TaskRow>, Error> {
         task: c.task()?,
         state: c.word(TaskState::parse)?,
         attempt: c.number()?,
+        attempts_before: c.number()?,
         retries: Retries {
             user: c.number()?,
             infrastructure: c.number()?,

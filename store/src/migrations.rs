@@ -28,6 +28,7 @@ migrations! {
     3 "0003_runs",
     4 "0004_triggers",
     5 "0005_journal",
+    6 "0006_metaflow",
 }
 
 /// The newest schema version this binary knows.

@@ -177,6 +177,7 @@ mod tests {
         let at = Timestamp::from_secs;
         let params = json!({"at": 5, "deadline": 6});
         let run = RunRow {
+            origin: None,
             id: RunId(42),
             flow: "etl".into(),
             version: "0123456789abcdef".into(),

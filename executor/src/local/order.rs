@@ -37,6 +37,7 @@ pub(crate) fn prepare(
     let argv = match submission.command {
         Command::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line],
         Command::Argv(argv) => argv,
+        Command::Metaflow(_) => return Err("this executor does not run Metaflow steps".into()),
     };
     check_size(&argv, &submission.env)?;
 

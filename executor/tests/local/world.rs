@@ -80,6 +80,7 @@ impl World {
     /// A shell line as an attempt.
     pub(crate) fn shell(&self, attempt: &str, line: &str) -> Submission {
         Submission {
+            metaflow: None,
             attempt: id(attempt),
             flow: "flow".into(),
             command: Command::Shell(line.into()),

@@ -251,7 +251,9 @@ impl Draft {
         let retry = flow.step_of(key.node).retry;
         let attempt = self.attempt_id(key, task.attempt);
         match reason {
-            Reason::DoNotRetry { .. } | Reason::Expression { .. } => None,
+            Reason::DoNotRetry { .. }
+            | Reason::Configuration { .. }
+            | Reason::Expression { .. } => None,
             Reason::Lost { .. } => {
                 let used = task.retries.infrastructure;
                 (used < self.s.config.lost_retries)

@@ -207,6 +207,7 @@ impl Draft {
                 started_at: None,
                 finished_at: None,
                 deadline: None,
+                origin: None,
             }),
             flow,
             active: 0,

@@ -116,6 +116,7 @@ impl Draft {
             task: self.task_id(key),
             state,
             attempt: before.map_or(0, |it| it.attempt),
+            attempts_before: before.map_or(0, |it| it.attempt),
             retries: Retries::default(),
             reason: None,
             ready_at: self.now,

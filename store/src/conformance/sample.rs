@@ -135,6 +135,7 @@ pub(super) fn run(id: u64, flow: &str, state: RunState) -> RunRow {
         started_at: None,
         finished_at: state.is_terminal().then_some(after(9)),
         deadline: None,
+        origin: None,
     }
 }
 
@@ -148,6 +149,7 @@ pub(super) fn task(run: u64, task: &str, state: TaskState) -> TaskRow {
         task: task_id(task),
         state,
         attempt: 1,
+        attempts_before: 0,
         retries: Retries::default(),
         reason: None,
         ready_at: NOW,

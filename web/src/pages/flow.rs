@@ -177,6 +177,7 @@ fn card_look(flow: &Flow, card: &Card) -> Look {
             let command = match &step.run {
                 Command::Shell(text) => text.trim().lines().next().unwrap_or("").to_owned(),
                 Command::Argv(words) => words.join(" "),
+                Command::Metaflow(step) => step.decorators.join(" "),
             };
             let each = if card.each { "each: " } else { "" };
             let when = if step.when.is_some() { "if: " } else { "" };
