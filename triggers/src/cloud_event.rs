@@ -48,7 +48,7 @@ pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Vec<NewEvent>, Problem>
 }
 
 /// The content type without its parameters, in lower case.
-fn media_type(headers: &HeaderMap) -> String {
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|it| it.to_str().ok()).unwrap_or("");
     let bare = kind.split(';').next().unwrap_or("");
@@ -67,7 +67,7 @@ fn unsupported(kind: &str) -> Problem {
     Problem::new(Code::UnsupportedMediaType, detail)
 }
 
-fn json(body: &[u8]) -> Result<Value, Problem> {
+pub(crate) fn json(body: &[u8]) -> Result<Value, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         let mut text = error.to_string();
         if let Some(at) = text.rfind(" at line ") {

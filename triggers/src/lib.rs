@@ -1,11 +1,13 @@
-//! What starts flows from outside: CloudEvents over HTTP.
+//! What starts flows from outside: CloudEvents over HTTP, and the events that Metaflow's own code publishes.
 //!
 //! Schedules and the completion of other flows need no adapter: the core knows them.
 
+mod argo_event;
 mod attributes;
 mod base64;
 mod cloud_event;
 mod route;
 
+pub use argo_event::{SOURCE as METAFLOW_SOURCE, parse_argo};
 pub use cloud_event::{BadEvent, parse};
-pub use route::{BODY_BYTES_MAX, router};
+pub use route::{BODY_BYTES_MAX, METAFLOW_EVENTS, router};

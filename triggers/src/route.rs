@@ -1,7 +1,9 @@
-//! `POST /api/v1/events`.
+//! `POST /api/v1/events`, and where Metaflow's `ArgoEvent` publishes.
 
-use crate::cloud_event::parse;
+use crate::argo_event::parse_argo;
+use crate::cloud_event::{media_type, parse};
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,10 +20,14 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// not turn others away.
 const AT_ONCE: usize = 1_000;
 
-/// The route through which events arrive. The daemon puts it behind the same guard as all others.
+/// Where `METAFLOW_ARGO_EVENTS_WEBHOOK_URL` of tasks points.
+pub const METAFLOW_EVENTS: &str = "/api/v1/metaflow/events";
+
+/// The routes through which events arrive. The daemon puts them behind the same guard as all others.
 pub fn router(engine: EngineHandle) -> Router {
     Router::new()
         .route("/api/v1/events", post(accept))
+        .route(METAFLOW_EVENTS, post(accept_argo))
         .with_state(engine)
 }
 
@@ -38,13 +44,7 @@ async fn accept(State(engine): State<EngineHandle>, request: Request) -> Respons
 /// Answers once every event is durable.
 async fn taken(engine: &EngineHandle, request: Request) -> Result<Vec<Value>, Problem> {
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, BODY_BYTES_MAX)
-        .await
-        .map_err(|_| {
-            let detail =
-                format!("the body is larger than {BODY_BYTES_MAX} bytes; send the batch in parts");
-            Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", BODY_BYTES_MAX)
-        })?;
+    let body = whole(body, "send the batch in parts").await?;
     let events = parse(&parts.headers, &body)?;
     let is_batch = events.len() > 1;
     let mut items = Vec::new();
@@ -55,6 +55,41 @@ async fn taken(engine: &EngineHandle, request: Request) -> Result<Vec<Value>, Pr
         }
     }
     Ok(items)
+}
+
+async fn accept_argo(State(engine): State<EngineHandle>, request: Request) -> Response {
+    match taken_argo(&engine, request).await {
+        Ok(answer) => axum::Json(answer).into_response(),
+        Err(problem) => respond(&problem),
+    }
+}
+
+/// Answers once the event is durable.
+async fn taken_argo(engine: &EngineHandle, request: Request) -> Result<Value, Problem> {
+    let (parts, body) = request.into_parts();
+    let kind = media_type(&parts.headers);
+    if kind != "application/json" {
+        let detail = format!(
+            "content type `{kind}` is not taken here; send application/json, as ArgoEvent.publish does, or a CloudEvent \
+             to /api/v1/events"
+        );
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    let body = whole(body, "send a reference to large data").await?;
+    let event = parse_argo(&body)?;
+    ask(engine, &event)
+        .await
+        .map_err(|error| told(error, false))
+}
+
+async fn whole(body: Body, cure: &str) -> Result<Bytes, Problem> {
+    let too_large = |_| {
+        let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes; {cure}");
+        Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", BODY_BYTES_MAX)
+    };
+    axum::body::to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(too_large)
 }
 
 async fn ask(engine: &EngineHandle, event: &NewEvent) -> Result<Value, AskError> {

@@ -6,6 +6,7 @@ use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
 use dalsegno_scheduler::spec::FlowSpec;
 use dalsegno_scheduler::{AttemptId, Config, Flow, Input, Span, Submission, Version};
 use dalsegno_store::{MemoryStore, Store};
+use dalsegno_triggers::METAFLOW_EVENTS;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -57,7 +58,16 @@ async fn engine() -> (EngineHandle, tokio_util::sync::DropGuard) {
 }
 
 async fn post(engine: &EngineHandle, kind: &str, body: String) -> (StatusCode, Value) {
-    let request = Request::post("/api/v1/events").header("content-type", kind);
+    post_to(engine, "/api/v1/events", kind, body).await
+}
+
+async fn post_to(
+    engine: &EngineHandle,
+    path: &str,
+    kind: &str,
+    body: String,
+) -> (StatusCode, Value) {
+    let request = Request::post(path).header("content-type", kind);
     let request = request.body(Body::from(body)).expect("a request");
     let router = dalsegno_triggers::router(engine.clone());
     let response = router.oneshot(request).await.expect("a router answers");
@@ -117,4 +127,116 @@ async fn a_body_that_is_too_large_is_refused() {
         (&problem["code"], &problem["limit_bytes"]),
         (&json!("body_too_large"), &json!(1 << 20))
     );
+}
+
+/// As `ArgoEvent(NAME).publish(payload)` of Metaflow 2.19 posts it.
+fn published(id: Value, more: Value) -> Value {
+    let mut payload = json!({
+        "name": "orders.corrected", "id": id, "timestamp": 1_795_342_446, "utc_date": "20261122",
+        "generated-by-metaflow": true,
+    });
+    let more = more.as_object().expect("an object").clone();
+    payload.as_object_mut().expect("an object").extend(more);
+    json!({"name": "orders.corrected", "payload": payload})
+}
+
+async fn publish(engine: &EngineHandle, body: &Value) -> (StatusCode, Value) {
+    post_to(
+        engine,
+        METAFLOW_EVENTS,
+        "application/json",
+        body.to_string(),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_metaflow_publishes_starts_flows_and_a_second_delivery_does_not() {
+    let (engine, _stop) = engine().await;
+    let body = published(
+        json!("3f0e7b52-7a35-4b52-9c5e-0a1b2c3d4e5f"),
+        json!({"file": "a.csv"}),
+    );
+    let (status, first) = publish(&engine, &body).await;
+    assert_eq!(status, StatusCode::OK, "{first}");
+    assert_eq!(
+        (&first["runs"], &first["duplicate"], &first["source"]),
+        (&json!(["1"]), &json!(false), &json!("metaflow"))
+    );
+    assert_eq!(first["id"], "3f0e7b52-7a35-4b52-9c5e-0a1b2c3d4e5f");
+    let (_, second) = publish(&engine, &body).await;
+    assert_eq!(
+        (&second["seq"], &second["duplicate"]),
+        (&first["seq"], &json!(true))
+    );
+    let row = engine
+        .store()
+        .event(1)
+        .await
+        .expect("readable")
+        .expect("stored");
+    assert_eq!(row.kind, "orders.corrected");
+    assert_eq!(row.data["file"], "a.csv");
+    assert_eq!(row.time.to_string(), "2026-11-22T10:14:06Z");
+}
+
+#[tokio::test]
+async fn two_events_about_one_order_are_two() {
+    let (engine, _stop) = engine().await;
+    let id = json!(17);
+    let (_, first) = publish(&engine, &published(id.clone(), json!({"state": "new"}))).await;
+    let (_, other) = publish(&engine, &published(id.clone(), json!({"state": "paid"}))).await;
+    let (_, again) = publish(&engine, &published(id, json!({"state": "paid"}))).await;
+    assert_ne!(first["seq"], other["seq"], "the sender's own id");
+    assert_eq!(
+        (&again["seq"], &again["duplicate"]),
+        (&other["seq"], &json!(true))
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_event_of_metaflow_is_told_what_is_wrong() {
+    let (engine, _stop) = engine().await;
+    let cases = [
+        (
+            json!([]),
+            "the body is a JSON object with `name` and `payload`",
+        ),
+        (json!({"payload": {"id": "a"}}), "`name` is missing"),
+        (
+            json!({"name": 5, "payload": {"id": "a"}}),
+            "`name` is a number, and a text is expected",
+        ),
+        (json!({"name": "x"}), "`payload` is missing"),
+        (
+            json!({"name": "x", "payload": "y"}),
+            "`payload` is a text, and an object is expected",
+        ),
+        (
+            json!({"name": "x", "payload": {}}),
+            "`payload.id` is missing; it must be unique",
+        ),
+        (
+            json!({"name": "x", "payload": {"id": "a"}, "data": 1}),
+            "`data` is not known here",
+        ),
+        (
+            json!({"name": "dalsegno.run.ended", "payload": {"id": "a"}}),
+            "Dalsegno's own",
+        ),
+    ];
+    for (body, expected) in cases {
+        let (status, problem) = publish(&engine, &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.contains(expected), "{detail}");
+    }
+    let large = published(json!("a"), json!({"text": "x".repeat(300 << 10)}));
+    let (status, problem) = publish(&engine, &large).await;
+    assert_eq!(
+        (status, &problem["limit_bytes"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &json!(262_144))
+    );
+    let (status, _) = post_to(&engine, METAFLOW_EVENTS, "text/plain", "{}".into()).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
