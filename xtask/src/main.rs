@@ -4,6 +4,8 @@ mod bench;
 mod ci;
 mod parts;
 mod postgres;
+mod python_tests;
+mod s3;
 mod shell;
 mod sim;
 mod test;

@@ -195,7 +195,7 @@ fn folder_for(user: Option<&Unprivileged>) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("there is no free loopback port")?;
     Ok(listener.local_addr()?.port())
 }

@@ -4,6 +4,8 @@
 
 use crate::parts;
 use crate::postgres::{Durability, Postgres};
+use crate::python_tests;
+use crate::s3::S3;
 use crate::shell;
 use crate::workspace::Workspace;
 use anyhow::Result;
@@ -20,11 +22,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::read()?;
     eprintln!("\n== what the tests need");
     let python = parts::python(&workspace)?;
+    let metaflow = parts::metaflow(&workspace)?;
     let chromium = parts::chromium()?;
     let postgres = Postgres::start(
         &parts::postgres_binaries(&workspace)?,
         Durability::Throwaway,
     )?;
+    let s3 = S3::start(&parts::s3_emulator(&workspace)?)?;
 
     if needs_binary(&args.rest) {
         shell::show(
@@ -37,6 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .env("DALSEGNO_TEST_POSTGRES_URL", postgres.url())
             .env("DALSEGNO_TEST_CHROMIUM", &chromium)
             .env("DALSEGNO_TEST_PYTHON", &python)
+            .env("DALSEGNO_TEST_METAFLOW_PYTHON", &metaflow)
+            .env("DALSEGNO_TEST_S3_URL", s3.url())
             .env(
                 "DALSEGNO_TEST_BINARY",
                 workspace.binary("debug", "dalsegno"),
@@ -44,6 +50,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             // Snapshots are compared, never written by a test run.
             .env("INSTA_UPDATE", "no");
     };
+
+    if args.rest.is_empty() {
+        python_tests::run(&workspace, &metaflow)?;
+    }
 
     let mut tests = shell::cargo();
     if shell::on_path("cargo-nextest").is_some() {

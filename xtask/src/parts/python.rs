@@ -1,4 +1,4 @@
-//! The Python that flows run with in tests, in an environment of its own.
+//! The Pythons that tests use, each in an environment of its own.
 
 use super::install::{can_install, debian_package};
 use crate::shell;
@@ -7,16 +7,30 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The environment's interpreter. It holds what `tests/requirements.txt` names, and nothing when there is no such file.
+/// The interpreter of an environment with what `tests/requirements.txt` names, and nothing when there is no such file.
 pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
-    let wanted = workspace.root().join("tests/requirements.txt");
+    named(workspace, "python", "requirements.txt")
+}
+
+/// The interpreter of an environment with real Metaflow, of the version in `tests/metaflow.txt`.
+pub(crate) fn metaflow(workspace: &Workspace) -> Result<PathBuf> {
+    named(workspace, "metaflow", "metaflow.txt")
+}
+
+/// The interpreter of an environment with the emulator of S3 in `tests/s3.txt`.
+pub(crate) fn s3_emulator(workspace: &Workspace) -> Result<PathBuf> {
+    named(workspace, "s3", "s3.txt")
+}
+
+fn named(workspace: &Workspace, name: &str, requirements: &str) -> Result<PathBuf> {
+    let wanted = workspace.root().join("tests").join(requirements);
     let requirements = if wanted.exists() {
         std::fs::read_to_string(&wanted)
             .with_context(|| format!("cannot read {}", wanted.display()))?
     } else {
         String::new()
     };
-    let folder = workspace.target().join("xtask/python");
+    let folder = workspace.target().join("xtask").join(name);
     let python = environment(&folder, &requirements)?;
     eprintln!("   Python environment at {}", folder.display());
     Ok(python)

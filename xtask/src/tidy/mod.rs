@@ -4,6 +4,7 @@ mod edges;
 mod links;
 mod migrations;
 mod problem;
+mod python;
 mod reasons;
 mod slug;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub(crate) fn run() -> Result<()> {
     problems.extend(migrations::check(&root.join("migrations"))?);
     problems.extend(links::check(&root)?);
     problems.extend(words::check(&root)?);
+    problems.extend(python::check(&root)?);
     problems.sort();
     for problem in &problems {
         eprintln!("{}\n", problem.below(&root));

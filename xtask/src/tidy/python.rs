@@ -1,0 +1,48 @@
+//! Files in Python can be parsed. What they mean, their tests tell.
+
+use super::problem::Problem;
+use super::walk;
+use anyhow::Result;
+use std::path::Path;
+
+pub(super) fn check(root: &Path) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for file in walk::files(root, "py")? {
+        problems.extend(check_text(&file, &walk::read(&file)?));
+    }
+    Ok(problems)
+}
+
+fn check_text(file: &Path, text: &str) -> Option<Problem> {
+    let error = ruff_python_parser::parse_module(text).err()?;
+    let line = text[..error.location.start().into()].matches('\n').count() + 1;
+    Some(Problem::new(
+        file,
+        line,
+        format!("this is not Python: {}", error.error),
+        "mend it; a test that needs broken files writes them itself",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_does_not_parse_is_found_with_its_line() {
+        let text = "def fine():\n    pass\n\n\ndef broken(:\n";
+        let problem = check_text(Path::new("a.py"), text).expect("it is broken");
+        assert_eq!(problem.line, 5);
+        assert!(
+            problem.what.contains("this is not Python"),
+            "{}",
+            problem.what
+        );
+    }
+
+    #[test]
+    fn ordinary_python_passes() {
+        let text = "async def f(x: int) -> str:\n    match x:\n        case 1: return f'{x!r}'\n";
+        assert_eq!(check_text(Path::new("a.py"), text), None);
+    }
+}
