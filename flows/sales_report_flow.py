@@ -32,15 +32,15 @@ class SalesReportFlow(FlowSpec):
 
     @step
     def region(self):
-        self.name = self.input
-        mine = [order for order in self.orders if order["region"] == self.name]
+        self.place = self.input
+        mine = [order for order in self.orders if order["region"] == self.place]
         self.revenue = round(sum(order["quantity"] * order["unit_price"] for order in mine), 2)
         self.favourite = Counter(order["product"] for order in mine).most_common(1)
         self.next(self.write)
 
     @step
     def write(self, inputs):
-        self.lines = [f"| {each.name} | {each.revenue:.2f} € | {each.favourite[0][0] if each.favourite else '–'} |" for each in inputs]
+        self.lines = [f"| {each.place} | {each.revenue:.2f} € | {each.favourite[0][0] if each.favourite else '–'} |" for each in inputs]
         self.total = round(sum(each.revenue for each in inputs), 2)
         self.merge_artifacts(inputs, include=["day", "source"])
         self.next(self.end)
