@@ -1,0 +1,150 @@
+"""The decorator every task carries (`--with=dalsegno_internal`): it tells the scheduler how the task ended."""
+import json
+import os
+import sys
+
+from metaflow import current
+from metaflow.decorators import StepDecorator
+from metaflow.metadata_provider import MetaDatum
+from metaflow.unbounded_foreach import UBF_TASK
+
+from . import checkpoints
+
+# How much of a foreach is shown to people.
+LABELS_MAX = 1000
+LABEL_LENGTH_MAX = 30
+
+
+class DalsegnoInternalDecorator(StepDecorator):
+    name = "dalsegno_internal"
+    _request = None
+
+    def step_init(self, flow, graph, step_name, decorators, environment, flow_datastore, logger):
+        request = _request()
+        if not request or request.get("step_name") != step_name:
+            return
+        # Before any decorator's task_pre_step, so that they see both.
+        self._set_trigger(request)
+        earlier = (request.get("checkpoints") or {}).get("from")
+        if earlier:
+            checkpoints.carry_over(flow, flow_datastore, request, earlier, logger)
+
+    def task_pre_step(
+        self, step_name, task_datastore, metadata, run_id, task_id, flow, graph,
+        retry_count, max_user_code_retries, ubf_context, inputs,
+    ):
+        request = _request()
+        # Workers of a gang and flows that a step starts inherit the environment: they are not the task.
+        if not request or (request["run_id"], request["step_name"], request["task_id"]) != (run_id, step_name, task_id):
+            return
+        if ubf_context == UBF_TASK:
+            return
+        self._request, self._error = request, None
+        self._set_trigger(request)
+        triggers = request.get("triggers")
+        if triggers and step_name == getattr(graph, "start_step", "start"):
+            entry = MetaDatum(
+                field="execution-triggers", value=json.dumps(triggers), type="execution-triggers",
+                tags=["attempt_id:%d" % retry_count],
+            )
+            metadata.register_metadata(run_id, step_name, task_id, [entry])
+        self._watch_persist(task_datastore, flow, graph, step_name, retry_count)
+
+    def task_exception(self, exception, step_name, flow, graph, retry_count, max_user_code_retries):
+        self._error = one_line(exception)
+        return False
+
+    def task_finished(self, step_name, flow, graph, is_task_ok, retry_count, max_user_code_retries):
+        # SystemExit passes by task_exception; it is on its way out while this runs.
+        leaving = sys.exc_info()[1]
+        if is_task_ok is None and leaving is not None:
+            self._error = one_line(leaving)
+        self._report(flow, graph, step_name, retry_count, is_task_ok is True)
+
+    def _set_trigger(self, request):
+        if not request.get("triggers"):
+            return
+        from metaflow.events import Trigger
+
+        current._update_env({"trigger": Trigger([dict(one) for one in request["triggers"]])})
+
+    def _watch_persist(self, task_datastore, flow, graph, step_name, retry_count):
+        """An artifact that cannot be stored ends the task without any hook being called: say it here."""
+        persist = task_datastore.persist
+
+        def watched(*args, **kwargs):
+            try:
+                return persist(*args, **kwargs)
+            except BaseException as error:
+                self._error = one_line(error)
+                self._report(flow, graph, step_name, retry_count, False)
+                raise
+
+        task_datastore.persist = watched
+
+    def _report(self, flow, graph, step_name, retry_count, ok):
+        if self._request is None:
+            return
+        outcome = {
+            "ok": ok, "next": None, "foreach": None, "num_splits": None, "num_parallel": None, "labels": None,
+            "caught": False, "mapper_tasks": None, "error": None if ok else self._error,
+            "stage": "step", "attempt": retry_count, "pathspec": current.pathspec,
+        }
+        if ok:
+            outcome.update(transition(flow, graph[step_name]))
+            outcome["caught"] = not getattr(flow, "_success", True)
+            if outcome["caught"]:
+                outcome["error"] = self._error
+        write_json(self._request["outcome"], outcome)
+
+
+def transition(flow, node):
+    """Where a finished task goes on, from what Metaflow itself keeps of `self.next`."""
+    found = {}
+    taken = getattr(flow, "_transition", None)
+    if taken is None:
+        # A step that returned before self.next has no successor; the end step needs none.
+        return {"next": None if node.out_funcs else []}
+    found["next"] = list(taken[0])
+    found["foreach"] = taken[1]
+    parallel = getattr(getattr(flow, "_parallel_ubf_iter", None), "num_parallel", None)
+    if node.type == "foreach" and node.parallel_foreach:
+        found["num_parallel"], found["num_splits"] = parallel, 1
+        found["foreach"] = found["foreach"] or "_parallel_ubf_iter"
+    elif found["foreach"]:
+        found["num_splits"] = getattr(flow, "_foreach_num_splits", None)
+        values = getattr(flow, "_foreach_values", None)
+        if values:
+            found["labels"] = [None if one is None else str(one)[:LABEL_LENGTH_MAX] for one in values[:LABELS_MAX]]
+    if getattr(node, "parallel_step", False):
+        mappers = getattr(flow, "_control_mapper_tasks", None)
+        found["mapper_tasks"] = list(mappers) if mappers else None
+    return found
+
+
+def one_line(error):
+    """The last line of a traceback: `ValueError: boom`."""
+    import traceback
+
+    lines = [line for line in "".join(traceback.format_exception_only(type(error), error)).splitlines() if line.strip()]
+    first = next((line for line in lines if not line.startswith(" ")), lines[0] if lines else repr(error))
+    return first[:2000]
+
+
+def write_json(path, value):
+    """All or nothing: a reader never sees half an outcome."""
+    part = "%s.%d.part" % (path, os.getpid())
+    with open(part, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    os.replace(part, path)
+
+
+def _request():
+    path = os.environ.get("DALSEGNO_REQUEST")
+    if not path:
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
