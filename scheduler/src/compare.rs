@@ -177,13 +177,13 @@ impl Scheduler {
     }
 }
 
-fn run(run: &Run) -> (RunRow, u32, u32) {
+fn run(run: &Run) -> (RunRow, u32, u32, Arc<Vec<String>>) {
     let waits = run.row.state == RunState::Queued;
     let row = RunRow {
         reason: run.row.reason.clone().filter(|_| !waits),
         ..RunRow::clone(&run.row)
     };
-    (row, run.active, run.failed)
+    (row, run.active, run.failed, run.cloned.clone())
 }
 
 fn task(row: &TaskRow) -> TaskRow {

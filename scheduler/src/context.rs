@@ -4,7 +4,7 @@ use crate::expr::{self, Expr, ExprError, Names, Scope};
 use crate::flow::Flow;
 use crate::id::AttemptId;
 use crate::params;
-use crate::spec::{ScopeIndex, StepSpec};
+use crate::spec::{Command, ScopeIndex, StepSpec};
 use crate::state::{Place, Scheduler, TaskKey};
 use crate::submission::Submission;
 use serde_json::{Map, Value, json};
@@ -210,10 +210,16 @@ impl Scheduler {
             path: key.path,
         };
         let mut env = BTreeMap::new();
-        for (name, value) in row.params.iter() {
+        let metaflow = match &step.run {
+            Command::Metaflow(it) => self.metaflow_task(key, it).map(Box::new),
+            Command::Shell(_) | Command::Argv(_) => None,
+        };
+        // Metaflow's tasks find these in its datastore, and a parameter may be called like a setting.
+        let common = metaflow.is_none();
+        for (name, value) in row.params.iter().filter(|_| common) {
             env.insert(name.to_ascii_uppercase(), expr::plain(value));
         }
-        if !key.path.is_root() {
+        if !key.path.is_root() && common {
             let items = items(self, flow, place);
             let last = items.last().map(expr::plain).unwrap_or_default();
             let index = key.path.as_slice().last().copied().unwrap_or_default();
@@ -260,7 +266,7 @@ impl Scheduler {
             memory_bytes: step.memory_bytes,
             grace: step.grace,
             event: row.event_data.first().cloned().map(Arc::new),
-            metaflow: None,
+            metaflow,
         })
     }
 

@@ -234,6 +234,33 @@ impl Template {
         })
     }
 
+    /// This value and nothing else: `${{` in it is text. It stays so through storage, for each `${{` is
+    /// written as an expression that gives these three characters.
+    pub fn exact(value: Value) -> Self {
+        let Value::String(text) = &value else {
+            return Self::Literal(value);
+        };
+        let mut pieces = text.split("${{");
+        let first = pieces.next().unwrap_or_default();
+        let mut parts = Vec::new();
+        if !first.is_empty() {
+            parts.push(Part::Text(first.to_owned()));
+        }
+        let opening = || Expr::parse("'$' + '{{'").expect("a constant that parses");
+        for piece in pieces {
+            parts.push(Part::Expr(opening()));
+            if !piece.is_empty() {
+                parts.push(Part::Text(piece.to_owned()));
+            }
+        }
+        match <[Part; 1]>::try_from(parts) {
+            Ok([Part::Expr(expr)]) => Self::Expr(expr),
+            Ok([Part::Text(_)]) => Self::Literal(value),
+            Err(parts) if parts.is_empty() => Self::Literal(value),
+            Err(parts) => Self::Text(parts),
+        }
+    }
+
     /// The value on this scope: typed for a literal or a lone expression, else a string.
     ///
     /// # Errors
@@ -518,6 +545,25 @@ mod tests {
         assert_eq!(eval(json!("n=${{ params.n }}!")), Ok(json!("n=3!")));
         assert_eq!(eval(json!(["linear", 2])), Ok(json!(["linear", 2])));
         assert!(Template::parse(&json!("${{ params.n")).is_err());
+    }
+
+    #[test]
+    fn an_exact_value_stays_what_it_is_through_storage() {
+        for value in [
+            json!("plain"),
+            json!(""),
+            json!("${{"),
+            json!("${{ params.n }}"),
+            json!("$${{${{}}}} and }} ${{{{ more"),
+            json!(["${{ params.n }}", 1]),
+            json!(null),
+        ] {
+            let template = Template::exact(value.clone());
+            let stored = serde_json::to_string(&template).expect("json");
+            let again: Template = serde_json::from_str(&stored).expect("reads back");
+            assert_eq!(template, again, "{stored}");
+            assert_eq!(again.eval(&scope()), Ok(value));
+        }
     }
 
     #[test]

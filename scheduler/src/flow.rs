@@ -5,14 +5,18 @@
 //! the scope's first nodes (one token per item) and its last nodes lead to the close (which waits
 //! for all of them). See docs/adr/0003-scopes-and-tokens.md.
 
-use crate::id::{FlowName, NESTING_MAX, StepName};
-use crate::schedule::{Schedule, ScheduleError};
-use crate::spec::{FlowSpec, ScheduleSpec, ScopeIndex, ScopeSpec, StepSpec};
+use crate::id::{FlowName, NESTING_MAX, StepName, TriggerName};
+use crate::metaflow::MetaflowFlow;
+use crate::schedule::{Gap, Schedule, ScheduleError};
+use crate::spec::{
+    Command, FlowSpec, HookOn, ScheduleSpec, ScopeIndex, ScopeSpec, StepSpec, TriggerSpec,
+};
 use petgraph::Direction;
 use petgraph::graph::DiGraph;
 use petgraph::visit::{Dfs, EdgeRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// The most steps and scopes a flow may have.
 pub const NODES_MAX: usize = 10_000;
@@ -61,7 +65,13 @@ pub struct Flow {
     scope_nodes: Vec<(NodeId, NodeId)>,
     scopes_by_name: BTreeMap<StepName, usize>,
     roots: Vec<NodeId>,
+    hooks: Vec<(NodeId, HookOn)>,
     schedules: Vec<Schedule>,
+    /// Per trigger: when its half-matched sets are emptied.
+    resets: Vec<Option<Schedule>>,
+    metaflow: Option<Arc<MetaflowFlow>>,
+    /// Of a Metaflow flow, per step: when a walk along `self.next` from the start comes by, first branches first.
+    walk: Vec<usize>,
 }
 
 /// What is wrong with a declared flow.
@@ -92,6 +102,17 @@ pub enum FlowError {
     EmptyScope(StepName),
     #[error("schedule {index}: {error}")]
     Schedule { index: usize, error: ScheduleError },
+    #[error("trigger `{trigger}`: reset_at: {error}")]
+    Reset {
+        trigger: TriggerName,
+        error: ScheduleError,
+    },
+    #[error(
+        "the hook `{0}` is no part of the graph: nothing comes before or after it, and it is in no foreach"
+    )]
+    HookInGraph(StepName),
+    #[error("step `{0}` is a Metaflow step, and the flow does not say which class it belongs to")]
+    NoMetaflow(StepName),
 }
 
 impl Flow {
@@ -115,7 +136,19 @@ impl Flow {
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
-    /// The nodes without predecessors in the root scope.
+    /// What a Metaflow flow declares beyond its graph.
+    pub const fn metaflow(&self) -> Option<&Arc<MetaflowFlow>> {
+        self.metaflow.as_ref()
+    }
+    /// The steps that are called at a run's end, and at which.
+    pub fn hooks(&self) -> &[(NodeId, HookOn)] {
+        &self.hooks
+    }
+    /// When half-matched sets of a trigger are emptied; by its place in [`FlowSpec::triggers`].
+    pub fn reset(&self, trigger: usize) -> Option<&Schedule> {
+        self.resets.get(trigger)?.as_ref()
+    }
+    /// The nodes without predecessors in the root scope, hooks left out.
     pub fn roots(&self) -> &[NodeId] {
         &self.roots
     }
@@ -148,6 +181,14 @@ impl Flow {
             NodeKind::Step(index) => &self.spec.steps[index],
             kind => panic!("{kind:?} of flow {} is not a step", self.spec.name),
         }
+    }
+
+    /// A node's predecessors; where branches of a Metaflow flow meet, in the order in which the split names them.
+    pub(crate) fn in_branch_order(&self, node: &Node) -> Vec<NodeId> {
+        let mut nodes = node.predecessors.clone();
+        let place = |id: &NodeId| self.walk.get(id.index()).copied().unwrap_or(usize::MAX);
+        nodes.sort_by_key(|id| (place(id), *id));
+        nodes
     }
 
     /// How many last nodes a scope has: the tokens that its close gets per item.
@@ -246,6 +287,13 @@ impl Builder {
         self.connect(&spec, &scope_nodes);
         self.find_cycle();
         let schedules = self.schedules(&spec);
+        let resets = self.resets(&spec);
+        let hooks = self.hooks(&spec);
+        for step in &spec.steps {
+            if matches!(step.run, Command::Metaflow(_)) && spec.metaflow.is_none() {
+                self.errors.push(FlowError::NoMetaflow(step.name.clone()));
+            }
+        }
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
@@ -275,8 +323,13 @@ impl Builder {
             .iter()
             .filter(|node| node.depth == 0 && node.predecessors.is_empty())
             .map(|node| node.id)
+            .filter(|id| hooks.iter().all(|(hook, _)| hook != id))
             .collect();
         Ok(Flow {
+            metaflow: spec.metaflow.clone().map(Arc::new),
+            walk: walk(&spec, &step_nodes),
+            hooks,
+            resets,
             spec,
             nodes,
             step_nodes,
@@ -462,6 +515,61 @@ impl Builder {
         }
         schedules
     }
+
+    fn resets(&mut self, spec: &FlowSpec) -> Vec<Option<Schedule>> {
+        let mut compile = |it: &TriggerSpec| {
+            let reset = it.reset_at.as_ref()?;
+            match Schedule::new(&reset.when, &reset.timezone, Gap::default(), None) {
+                Ok(schedule) => Some(schedule),
+                Err(error) => {
+                    let trigger = it.name.clone();
+                    self.errors.push(FlowError::Reset { trigger, error });
+                    None
+                }
+            }
+        };
+        spec.triggers.iter().map(&mut compile).collect()
+    }
+
+    fn hooks(&mut self, spec: &FlowSpec) -> Vec<(NodeId, HookOn)> {
+        let mut hooks = Vec::new();
+        for (index, step) in spec.steps.iter().enumerate() {
+            let Some(on) = step.hook else {
+                continue;
+            };
+            let node = petgraph::graph::NodeIndex::new(index);
+            let alone = self.graph.neighbors_undirected(node).next().is_none();
+            if !alone || step.scope != ScopeIndex::ROOT || !step.after.is_empty() {
+                self.errors.push(FlowError::HookInGraph(step.name.clone()));
+            }
+            hooks.push((NodeId(index as u16), on));
+        }
+        hooks
+    }
+}
+
+/// Numbers the steps of a Metaflow flow, first branches first: what comes before a join in an earlier branch of its
+/// split has a smaller number.
+fn walk(spec: &FlowSpec, step_nodes: &BTreeMap<StepName, NodeId>) -> Vec<usize> {
+    let Some(metaflow) = &spec.metaflow else {
+        return Vec::new();
+    };
+    let mut places = vec![usize::MAX; spec.steps.len()];
+    let (mut count, mut todo) = (0, vec![&metaflow.start]);
+    while let Some(name) = todo.pop() {
+        let Some(index) = step_nodes.get(name).map(|it| it.index()) else {
+            continue;
+        };
+        if places[index] != usize::MAX {
+            continue;
+        }
+        places[index] = count;
+        count += 1;
+        if let Command::Metaflow(step) = &spec.steps[index].run {
+            todo.extend(step.next.iter().rev());
+        }
+    }
+    places
 }
 
 fn number(scope: usize) -> ScopeIndex {

@@ -4,6 +4,14 @@
 //! [`Command::Metaflow`](crate::spec::Command::Metaflow), and the data between them lies in Metaflow's own
 //! datastore. The core works out which tasks a task reads from; everything else is the executor's.
 
+mod ids;
+mod task;
+
+pub use ids::{
+    AttemptName, PARAMETERS, PARAMETERS_TASK, attempt_name, earlier_task_id, max_user_code_retries,
+    origin_run_id, run_id, task_id,
+};
+
 use crate::id::StepName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -138,22 +146,24 @@ pub struct MetaflowTask {
     pub name: StepName,
     /// Metaflow's run id: [`run_id`].
     pub run_id: String,
-    /// Metaflow's task id: `train-t0`, new with every rebirth and after six attempts, never a number.
+    /// Metaflow's task id: [`task_id`]. New with every life and after six attempts, never a number.
     pub task_id: String,
-    /// Earlier id of the same task, whose checkpoints this one goes on from; `None` for a first birth.
+    /// Earlier id of the same task, whose checkpoints this one goes on from: [`earlier_task_id`].
     pub earlier_task_id: Option<String>,
     /// `--retry-count`: attempts before this one under the same task id.
     pub retry_count: u32,
     /// `--max-user-code-retries`: higher retry counts run no user code, only `@catch`.
     pub max_user_code_retries: u32,
     /// `step/task id` of each task it reads from, in the order of branches or items. For the start step
-    /// `_parameters/…`.
+    /// [`PARAMETERS`], for a hook nothing.
     pub inputs: Vec<String>,
     /// The item of a foreach, for its direct children and only those.
     pub split_index: Option<u32>,
     /// The size of the gang, for its control task.
     pub num_parallel: Option<u32>,
-    /// Of the start step: values of parameters for `init`, given and default, without those that are null.
+    /// Values of parameters for `init`, given and default, without those that are null: for the start step. In a run
+    /// that was made from another one also for tasks that read from cloned tasks only: any of them may be the first
+    /// of the new run, and the first has to do `init`.
     pub params: Option<Map<String, Value>>,
     /// The events that started the run, as CloudEvents JSON.
     pub events: Arc<Vec<Value>>,
@@ -168,8 +178,8 @@ pub struct MetaflowTask {
 pub struct Origin {
     /// Metaflow's id of the run.
     pub run_id: String,
-    /// Task ids in Metaflow of what is kept, by `step/task id`.
-    pub tasks: Vec<String>,
+    /// `step/task id` of what is kept; the clones have the same ids. The same list for all tasks of a run.
+    pub tasks: Arc<Vec<String>>,
     /// All parameters of the new run: they count in cloned tasks, too.
     pub params: Map<String, Value>,
 }

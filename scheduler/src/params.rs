@@ -32,7 +32,8 @@ pub(crate) fn interval(interval: Interval) -> Value {
     json!({"start": interval.start.to_string(), "end": interval.end.to_string()})
 }
 
-/// Given values and defaults, checked and brought into their types.
+/// Given values and defaults, checked and brought into their types. An optional parameter that has neither,
+/// or is null, has no value.
 ///
 /// # Errors
 /// One entry for each parameter that is unknown, missing or does not fit.
@@ -63,13 +64,20 @@ pub fn resolve(
         }
     }
     for param in &spec.params {
-        let value = match (given.get(&param.name), &param.default) {
+        let given = given
+            .get(&param.name)
+            .filter(|it| !(param.optional && it.is_null()));
+        let value = match (given, &param.default) {
             (Some(value), _) => Ok(value.clone()),
             (None, Some(default)) => default
                 .eval(scope)
                 .map_err(|error| format!("default: {error}")),
+            (None, None) if param.optional => continue,
             (None, None) => Err("must be given".into()),
         };
+        if param.optional && value.as_ref().is_ok_and(Value::is_null) {
+            continue;
+        }
         match value.and_then(|it| check(param, it)) {
             Ok(value) => {
                 resolved.insert(param.name.clone(), value);

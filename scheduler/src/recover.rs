@@ -77,6 +77,7 @@ impl Scheduler {
                 flow,
                 active: 0,
                 failed: 0,
+                cloned: Arc::default(),
             });
         }
         for row in rows.tasks {
@@ -89,6 +90,15 @@ impl Scheduler {
             if let Some(place) = run.and_then(|it| place_in(&it.flow, &row)) {
                 s.index_scope(place, row);
             }
+        }
+        let made_from_others: Vec<RunId> = s
+            .runs
+            .iter()
+            .filter(|(_, run)| run.row.origin.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        for run in made_from_others {
+            s.remember_clones(run);
         }
         let live: Vec<RunId> = s
             .runs

@@ -300,6 +300,9 @@ pub struct RunRow {
     /// The run whose finished tasks this one began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<RunId>,
+    /// When that run was created: a part of its name in Metaflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin_created_at: Option<Timestamp>,
 }
 
 fn no_values(values: &Arc<Vec<Value>>) -> bool {
@@ -317,6 +320,9 @@ pub struct TaskRow {
     /// Attempts before the task was (re)born: 0, or more after a resume.
     #[serde(default)]
     pub attempts_before: u32,
+    /// What [`attempts_before`](Self::attempts_before) was in its life before this one; 0 in its first.
+    #[serde(default)]
+    pub attempts_before_that: u32,
     /// Retries used since the task was (re)born, by who pays for them.
     pub retries: Retries,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -74,6 +74,9 @@ pub(crate) struct Run {
     pub(crate) active: u32,
     /// Failed tasks and scopes.
     pub(crate) failed: u32,
+    /// Of a Metaflow run that was made from another: the tasks that it began with, see
+    /// [`crate::metaflow::Origin::tasks`].
+    pub(crate) cloned: Arc<Vec<String>>,
 }
 
 /// Tokens that have come to a node with several incoming edges.

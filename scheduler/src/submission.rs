@@ -17,7 +17,8 @@ pub struct Submission {
     /// The flow file; its folder is the working directory.
     pub file: String,
     /// Parameters in upper case, the flow's and step's `env`, `ITEM…`, and those `DALSEGNO_…` variables
-    /// that mean the same everywhere. The executor adds those that name places on its side.
+    /// that mean the same everywhere. The executor adds those that name places on its side. With
+    /// [`Command::Metaflow`] there are neither parameters nor items: those are in Metaflow's datastore.
     pub env: BTreeMap<String, String>,
     /// Outputs that the task must write.
     pub outputs: Vec<String>,

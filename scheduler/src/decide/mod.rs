@@ -20,7 +20,7 @@ pub use events::{EVENT_BYTES_MAX, KEY_BYTES_MAX};
 pub(crate) use events::{event_json, missing};
 pub use runs::RUN_ENDED;
 pub use tokens::ITEMS_MAX;
-pub(crate) use tokens::{add_token, goes_on, tokens_after, tokens_of};
+pub(crate) use tokens::{add_token, goes_on, takes, tokens_after, tokens_of};
 
 use crate::input::{Answer, Command, Input, Rejected};
 use crate::row::Changes;

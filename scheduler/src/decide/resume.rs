@@ -55,6 +55,7 @@ impl Draft {
             flow: flow.clone(),
             active: 0,
             failed: 0,
+            cloned: Arc::default(),
         });
         for task in &snapshot.tasks {
             self.take_back_task(&flow, id, task, &again);

@@ -208,10 +208,12 @@ impl Draft {
                 finished_at: None,
                 deadline: None,
                 origin: None,
+                origin_created_at: None,
             }),
             flow,
             active: 0,
             failed: 0,
+            cloned: Arc::default(),
         });
         Ok(id)
     }

@@ -6,8 +6,9 @@
 
 use super::Draft;
 use crate::context;
-use crate::flow::{Flow, NodeId, NodeKind};
+use crate::flow::{Flow, Node, NodeId, NodeKind};
 use crate::id::{Path, RunId, StepName};
+use crate::metaflow::output;
 use crate::reason::Reason;
 use crate::row::{Retries, RunState, ScopeRow, ScopeState, TaskRow, TaskState};
 use crate::spec::{Items, JoinRule, Route, ScopeSpec};
@@ -117,6 +118,7 @@ impl Draft {
             state,
             attempt: before.map_or(0, |it| it.attempt),
             attempts_before: before.map_or(0, |it| it.attempt),
+            attempts_before_that: before.map_or(0, |it| it.attempts_before),
             retries: Retries::default(),
             reason: None,
             ready_at: self.now,
@@ -189,56 +191,70 @@ impl Draft {
         }
         match self.items(flow, place, spec) {
             Ok(items) => self.open_scope(flow, place, spec, Arc::new(items)),
-            Err(message) => {
-                let reason = Reason::Expression {
-                    message: format!("foreach: {message}"),
-                };
-                self.end_scope(flow, place, spec, ScopeState::Failed, reason);
-            }
+            Err(reason) => self.end_scope(flow, place, spec, ScopeState::Failed, reason),
         }
     }
 
-    fn items(&self, flow: &Flow, place: Place, spec: &ScopeSpec) -> Result<Vec<Value>, String> {
-        let items = match &spec.items {
-            Items::Template(template) => {
-                let names = context::names_of(template.exprs());
-                let value = template
-                    .eval(&context::scope(&self.s, place, &names))
-                    .map_err(|error| error.to_string())?;
-                match value {
-                    Value::Array(items) => items,
-                    other => {
-                        let short: String = other.to_string().chars().take(80).collect();
-                        return Err(format!("a list is expected, and it is {short}"));
-                    }
-                }
-            }
+    fn items(&self, flow: &Flow, place: Place, spec: &ScopeSpec) -> Result<Vec<Value>, Reason> {
+        let template = match &spec.items {
+            Items::Template(template) => template,
             Items::Reported => {
-                let parent = spec
-                    .after
-                    .first()
-                    .and_then(|it| flow.step_node(it.as_str()));
-                let splits = parent
-                    .and_then(|node| {
-                        self.s.last_iteration(TaskKey {
-                            run: place.run,
-                            node,
-                            path: place.path,
-                            iteration: 0,
-                        })
-                    })
-                    .and_then(|task| task.splits)
-                    .ok_or("the step before it reported no number of items")?;
-                (0..splits).map(Value::from).collect()
+                return self
+                    .reported_items(flow, place, spec)
+                    .map_err(|message| Reason::BadOutput { message });
             }
         };
-        if items.len() > ITEMS_MAX {
-            return Err(format!(
+        let names = context::names_of(template.exprs());
+        let items = match template.eval(&context::scope(&self.s, place, &names)) {
+            Ok(Value::Array(items)) if items.len() <= ITEMS_MAX => Ok(items),
+            Ok(Value::Array(items)) => Err(format!(
                 "{} items, and {ITEMS_MAX} is the most",
                 items.len()
+            )),
+            Ok(other) => {
+                let short: String = other.to_string().chars().take(80).collect();
+                Err(format!("a list is expected, and it is {short}"))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        items.map_err(|message| Reason::Expression {
+            message: format!("foreach: {message}"),
+        })
+    }
+
+    /// As many items as the step before says: its labels, if each item has one, else 0, 1, 2 …
+    fn reported_items(
+        &self,
+        flow: &Flow,
+        place: Place,
+        spec: &ScopeSpec,
+    ) -> Result<Vec<Value>, String> {
+        let parent = spec.after.first();
+        let node = parent.and_then(|it| flow.step_node(it.as_str()));
+        let task = node.and_then(|node| {
+            self.s.last_iteration(TaskKey {
+                run: place.run,
+                node,
+                path: place.path,
+                iteration: 0,
+            })
+        });
+        let name = parent.map_or("the step before it", StepName::as_str);
+        let splits = task
+            .and_then(|it| it.splits)
+            .ok_or_else(|| format!("{name} reported no number of items"))?;
+        if splits as usize > ITEMS_MAX {
+            return Err(format!(
+                "{name} reported {splits} items, and {ITEMS_MAX} is the most that a foreach may have"
             ));
         }
-        Ok(items)
+        let labels = task
+            .and_then(|it| it.outputs.as_ref()?.get(output::LABELS)?.as_array())
+            .filter(|it| it.len() == splits as usize);
+        Ok(match labels {
+            Some(labels) => labels.clone(),
+            None => (0..splits).map(Value::from).collect(),
+        })
     }
 
     fn open_scope(
@@ -377,13 +393,12 @@ pub(crate) fn tokens_of(flow: &Flow, key: TaskKey, task: &TaskRow) -> Vec<(Place
         },
         _ => Token::Failed(name.clone()),
     };
-    let switch = node.kind_is_switch(flow) && task.state == TaskState::Succeeded;
     let hand = |&next: &NodeId| {
         let successor = flow.node(next);
-        let token = if switch && !chose(task, &successor.name) {
-            Token::NotChosen(name.clone())
-        } else {
+        let token = if takes(flow, node, task, &successor.name) {
             token.clone()
+        } else {
+            Token::NotChosen(name.clone())
         };
         // A close waits in the enclosing scope.
         let path = key.path.prefix(successor.depth);
@@ -395,6 +410,12 @@ pub(crate) fn tokens_of(flow: &Flow, key: TaskKey, task: &TaskRow) -> Vec<(Place
         (place, token)
     };
     node.successors.iter().map(hand).collect()
+}
+
+/// Whether a finished task goes on to this successor, if it goes on at all: a switch to those it chose.
+pub(crate) fn takes(flow: &Flow, node: &Node, task: &TaskRow, successor: &StepName) -> bool {
+    let switch = node.kind_is_switch(flow) && task.state == TaskState::Succeeded;
+    !switch || chose(task, successor)
 }
 
 /// What a foreach that is over hands to those after it.

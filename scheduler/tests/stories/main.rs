@@ -8,6 +8,7 @@ mod failures;
 mod foreach;
 mod graphs;
 mod limits;
+mod metaflow;
 mod resumes;
 mod schedules;
 mod strategies;

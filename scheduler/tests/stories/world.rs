@@ -227,6 +227,19 @@ impl World {
         );
     }
 
+    /// Its step told how many items follow, and what else it gives.
+    pub(crate) fn split(&mut self, task: &str, splits: u32, outputs: Value) {
+        let outputs: Map<String, Value> = serde_json::from_value(outputs).expect("an object");
+        self.ended(
+            task,
+            Outcome::Succeeded(Success {
+                outputs,
+                splits: Some(splits),
+                ..Success::default()
+            }),
+        );
+    }
+
     pub(crate) fn fail(&mut self, task: &str) {
         self.ended(task, Outcome::Failed(Reason::Exit { status: 1 }));
     }
