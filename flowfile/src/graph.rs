@@ -53,6 +53,10 @@ impl Places<'_> {
                 let place = self.schedules.get(*index)?;
                 schedule(cx, place, error)
             }
+            // Of Metaflow's flows, which are not read from YAML.
+            FlowError::Reset { .. } | FlowError::HookInGraph(_) | FlowError::NoMetaflow(_) => {
+                return None;
+            }
         })
     }
 

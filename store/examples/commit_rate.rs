@@ -260,6 +260,7 @@ fn task(run: u64, step: u32, state: TaskState) -> TaskRow {
         state,
         attempt: 1,
         attempts_before: 0,
+        attempts_before_that: 0,
         retries: Retries::default(),
         reason: None,
         ready_at: NOW,
@@ -313,6 +314,7 @@ fn run(id: u64) -> RunRow {
         finished_at: None,
         deadline: None,
         origin: None,
+        origin_created_at: None,
     }
 }
 

@@ -263,6 +263,7 @@ pub(crate) fn run<R: Fields>(row: &R) -> Result<Arc<RunRow>, Error> {
         finished_at: c.maybe_at()?,
         deadline: c.maybe_at()?,
         origin: c.maybe_int()?.map(|it| RunId(it as u64)),
+        origin_created_at: c.maybe_at()?,
     }))
 }
 
@@ -274,6 +275,7 @@ pub(crate) fn task<R: Fields>(row: &R) -> Result<Arc<TaskRow>, Error> {
         state: c.word(TaskState::parse)?,
         attempt: c.number()?,
         attempts_before: c.number()?,
+        attempts_before_that: c.number()?,
         retries: Retries {
             user: c.number()?,
             infrastructure: c.number()?,

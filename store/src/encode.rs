@@ -188,6 +188,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .maybe_at(it.finished_at)
                     .maybe_at(it.deadline)
                     .maybe_int(it.origin.map(|it| it.0 as i64))
+                    .maybe_at(it.origin_created_at)
             });
         }
     });
@@ -199,6 +200,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .text(it.state.as_str())
                     .int(it.attempt.into())
                     .int(it.attempts_before.into())
+                    .int(it.attempts_before_that.into())
                     .int(it.retries.user.into())
                     .int(it.retries.infrastructure.into())
                     .maybe_json(it.reason.as_ref())

@@ -1,10 +1,11 @@
 //! Rows as the API shows them: times in RFC 3339, run ids as text, reasons with their text.
 
+use crate::metaflow;
 use dalsegno_scheduler::row::{
     AttemptRow, EventRow, FlowRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, RunRow,
     TaskRow,
 };
-use dalsegno_scheduler::{AttemptId, Reason, Timestamp};
+use dalsegno_scheduler::{AttemptId, Reason, Scheduler, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -31,7 +32,7 @@ shown! {
     EventRow: "subject";
     MatchRow: "reason" "run";
     HalfMatchRow: "expires_at";
-    RunRow: "reason" "ending" "started_at" "finished_at" "deadline";
+    RunRow: "reason" "ending" "started_at" "finished_at" "deadline" "origin";
     TaskRow: "reason" "submitted_at" "started_at" "finished_at" "retry_at" "deadline" "external_id"
         "outputs" "chosen" "splits";
     AttemptRow: "reason" "external_id" "started_at";
@@ -73,7 +74,7 @@ fn is_span(name: &str) -> bool {
 }
 
 fn is_run(name: &str) -> bool {
-    matches!(name, "run" | "running" | "blocked_by")
+    matches!(name, "run" | "running" | "blocked_by" | "origin")
 }
 
 fn public(value: &mut Value) {
@@ -116,6 +117,13 @@ fn reason_text(map: &Map<String, Value>) -> Option<String> {
     map.get("code")?.as_str()?;
     let reason: Reason = serde_json::from_value(Value::Object(map.clone())).ok()?;
     Some(reason.to_string())
+}
+
+/// A run; of a Metaflow flow with its name there.
+pub(crate) fn run(view: &Scheduler, run: &RunRow) -> Value {
+    let mut value = row(run);
+    value["metaflow"] = json!(metaflow::of_run(view, run));
+    value
 }
 
 /// An attempt that has ended.
@@ -178,6 +186,7 @@ mod tests {
         let params = json!({"at": 5, "deadline": 6});
         let run = RunRow {
             origin: None,
+            origin_created_at: None,
             id: RunId(42),
             flow: "etl".into(),
             version: "0123456789abcdef".into(),

@@ -57,8 +57,10 @@ fn full() -> Changes {
     cancelling.started_at = Some(after(1));
     cancelling.finished_at = Some(after(2));
     cancelling.deadline = Some(after(3));
+    (cancelling.origin, cancelling.origin_created_at) = (Some(RunId(2)), Some(after(-9)));
     let mut stopping = task(5, "fit[3.12]@2", TaskState::Stopping);
     stopping.attempt = 4;
+    (stopping.attempts_before, stopping.attempts_before_that) = (3, 1);
     stopping.retries = Retries {
         user: 2,
         infrastructure: 1,

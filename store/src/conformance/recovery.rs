@@ -17,6 +17,7 @@ pub async fn recovery_sees_what_is_unfinished_and_nothing_else(store: &dyn Store
     let lease = lead(store).await;
     let mut old = run(3, "report", RunState::Running);
     old.version = "v0".into();
+    (old.origin, old.origin_created_at) = (Some(RunId(1)), Some(after(3)));
     let mut decided = occurrence("report", after(1));
     decided.state = OccurrenceState::Skipped;
     let waiting = Arc::new(event(1));

@@ -136,6 +136,7 @@ pub(super) fn run(id: u64, flow: &str, state: RunState) -> RunRow {
         finished_at: state.is_terminal().then_some(after(9)),
         deadline: None,
         origin: None,
+        origin_created_at: None,
     }
 }
 
@@ -150,6 +151,7 @@ pub(super) fn task(run: u64, task: &str, state: TaskState) -> TaskRow {
         state,
         attempt: 1,
         attempts_before: 0,
+        attempts_before_that: 0,
         retries: Retries::default(),
         reason: None,
         ready_at: NOW,
