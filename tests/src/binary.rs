@@ -133,9 +133,10 @@ pub(crate) fn run(command: &Command) -> Said {
         .into()
 }
 
-fn clean(command: &mut Command) {
+pub(crate) fn clean(command: &mut Command) {
     for (key, _) in std::env::vars_os() {
-        if key.to_string_lossy().starts_with("DALSEGNO_") {
+        let name = key.to_string_lossy();
+        if ["DALSEGNO_", "METAFLOW_"].iter().any(|it| name.starts_with(it)) {
             command.env_remove(&key);
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::binary::{self, Said};
 use crate::daemon::Daemon;
+use crate::metaflow::Metaflow;
 use crate::patience::eventually;
 use crate::processes::{self, Process};
 use crate::witness::{Gate, Witness};
@@ -41,6 +42,11 @@ impl House {
     /// Where the daemon keeps its state.
     pub fn data(&self) -> PathBuf {
         self.path("data")
+    }
+
+    /// Metaflow as a person in the flows folder would use it.
+    pub fn metaflow(&self) -> Metaflow {
+        Metaflow::of(self)
     }
 
     /// A path in the house.
