@@ -121,9 +121,9 @@ fn everything_inside_everything() {
 }
 
 /// One interpreter for each task.
-const COLD: &str = "[metaflow]\nwarm = false\n";
+const COLD: &[&str] = &["--cold"];
 /// Tasks are forked from an interpreter that has imported Metaflow: the default.
-const WARM: &str = "";
+const WARM: &[&str] = &[];
 
 struct Flow {
     class: &'static str,
@@ -139,9 +139,8 @@ impl Flow {
         Metaflow::house(&[("flow.py", self.text)])
     }
 
-    fn run_by_daemon(&self, house: &House, how: &str, params: &Value) -> MetaflowRun {
-        house.configure(how);
-        let daemon = house.up();
+    fn run_by_daemon(&self, house: &House, how: &[&str], params: &Value) -> MetaflowRun {
+        let daemon = house.up_with(how);
         let run = succeeds(&daemon, house, self.class, params);
         assert_eq!(daemon.stop(), 0);
         run
@@ -152,7 +151,7 @@ impl Flow {
     fn is_the_same_both_ways(
         &self,
         house: &House,
-        how: &str,
+        how: &[&str],
         params: &[(&str, Value, &str)],
     ) -> MetaflowRun {
         let values = params
@@ -184,9 +183,7 @@ impl Flow {
 /// Runs a flow to success; gives what Metaflow's client says of it.
 #[track_caller]
 fn succeeds(daemon: &Daemon, house: &House, flow: &str, params: &Value) -> MetaflowRun {
-    let id = daemon.api().start(flow, params);
-    let run = daemon.api().wait_for_run(&id);
-    assert_eq!(run["state"], "succeeded", "{}", daemon.cli(&["why", &id]));
+    let run = daemon.succeeds(flow, params);
     let run = house.metaflow().of_run(&run);
     assert!(run.is_successful(), "{run:?}");
     run

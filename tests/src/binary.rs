@@ -136,7 +136,10 @@ pub(crate) fn run(command: &Command) -> Said {
 pub(crate) fn clean(command: &mut Command) {
     for (key, _) in std::env::vars_os() {
         let name = key.to_string_lossy();
-        if ["DALSEGNO_", "METAFLOW_"].iter().any(|it| name.starts_with(it)) {
+        if ["DALSEGNO_", "METAFLOW_"]
+            .iter()
+            .any(|it| name.starts_with(it))
+        {
             command.env_remove(&key);
         }
     }

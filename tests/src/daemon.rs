@@ -92,6 +92,53 @@ impl Daemon {
         command
     }
 
+    /// Starts a run and waits for its end; gives it.
+    #[track_caller]
+    pub fn run(&self, flow: &str, params: &serde_json::Value) -> serde_json::Value {
+        let id = self.api().start(flow, params);
+        self.api().wait_for_run(&id)
+    }
+
+    /// The same, to success.
+    ///
+    /// # Panics
+    /// When it does not succeed.
+    #[track_caller]
+    pub fn succeeds(&self, flow: &str, params: &serde_json::Value) -> serde_json::Value {
+        self.ends(flow, params, "succeeded")
+    }
+
+    /// The same, to failure.
+    ///
+    /// # Panics
+    /// When it does not fail.
+    #[track_caller]
+    pub fn fails(&self, flow: &str, params: &serde_json::Value) -> serde_json::Value {
+        self.ends(flow, params, "failed")
+    }
+
+    #[track_caller]
+    fn ends(&self, flow: &str, params: &serde_json::Value, state: &str) -> serde_json::Value {
+        let run = self.run(flow, params);
+        let id = run["id"].as_str().expect("a run has an id");
+        assert_eq!(
+            run["state"],
+            state,
+            "{}\n{}",
+            self.cli(&["why", id]),
+            self.cli(&["logs", id])
+        );
+        run
+    }
+
+    /// What `dalsegno why` says of a run, or of a flow.
+    #[track_caller]
+    pub fn why(&self, subject: &serde_json::Value) -> String {
+        let subject = subject["id"].as_str().or_else(|| subject.as_str());
+        let subject = subject.expect("a run, or a name");
+        self.cli(&["why", subject]).succeeded().all()
+    }
+
     /// Kills it with SIGKILL, and only it: what runs under its keeper goes on.
     pub fn kill_nine(mut self) {
         self.die();

@@ -73,8 +73,9 @@ impl House {
     /// When there is no PostgreSQL to be had.
     pub fn use_postgres(&self) {
         self.configure(&format!(
-            "database = \"{}\"\n",
-            crate::postgres::new_database()
+            "database = \"{}\"\n{}",
+            crate::postgres::new_database(),
+            self.read("dalsegno.toml")
         ));
     }
 

@@ -35,7 +35,13 @@ impl Metaflow {
         let folder = folder.expect("an interpreter lies in bin/ of its environment");
         std::os::unix::fs::symlink(folder, house.path("flows/.venv"))
             .expect("the house can be written to");
+        house.configure("[metaflow]\nuser = \"tester\"\n");
         house
+    }
+
+    /// Adds lines to `[metaflow]` of the daemon's configuration.
+    pub fn configure(house: &House, lines: &str) {
+        house.configure(&format!("{}{lines}\n", house.read("dalsegno.toml")));
     }
 
     /// Where this Metaflow keeps its data: a path below `.metaflow`.
@@ -84,6 +90,42 @@ impl Metaflow {
         self.run(pathspec.unwrap_or_else(|| panic!("no run of Metaflow: {run}")))
     }
 }
+
+/// A flow file: what stands above the class, above its first step and in that; then an end. `say(WORD)` in it writes a line
+/// to the house's `journal`, `wait()` speaks to the pipe `witness` and waits at the pipe `gate`.
+pub fn flow_file(class: &str, above: &str, decorators: &str, body: &str) -> String {
+    let indented = |text: &str, by: &str| -> String {
+        text.lines()
+            .map(|line| format!("{by}{line}\n"))
+            .collect::<String>()
+    };
+    format!(
+        "{HEAD}\n{above}\nclass {class}(FlowSpec):\n{}    @step\n    def start(self):\n{}        self.next(self.end)\n\n    \
+         @step\n    def end(self):\n        say(\"end\")\n\n\nif __name__ == \"__main__\":\n    {class}()\n",
+        indented(decorators, "    "),
+        indented(body, "        "),
+    )
+}
+
+/// What flow files of tests begin with.
+pub const HEAD: &str = r#"
+import os, signal, subprocess, sys, time
+from metaflow import Config, FlowSpec, JSONType, Parameter, current, step
+from metaflow import card, catch, environment, resources, retry, secrets, timeout
+from metaflow import exit_hook, project, schedule, trigger, trigger_on_finish
+
+
+def say(word):
+    with open("{house}/journal", "a") as journal:
+        journal.write(f"{word}\n")
+
+
+def wait(word="waits"):
+    with open("{house}/witness", "w") as witness:
+        witness.write(f"{word}\n")
+    with open("{house}/gate") as gate:
+        gate.read()
+"#;
 
 impl MetaflowRun {
     /// Whether the client calls the run successful.
