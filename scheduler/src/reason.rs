@@ -2,6 +2,7 @@
 //! `why` tells what was so and not what might have been.
 
 use crate::id::{FlowName, PoolName, RunId, StepName};
+use crate::spec::HookOn;
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,6 +71,10 @@ pub enum Reason {
     },
     NotChosen {
         by: StepName,
+    },
+    /// A hook of a run that ended otherwise.
+    OtherEnd {
+        on: HookOn,
     },
 
     // Failed attempts.
@@ -220,6 +225,12 @@ impl fmt::Display for Reason {
             Self::UpstreamSkipped { step } => write!(f, "{step}, which it needs, was skipped"),
             Self::UpstreamFailed { step } => write!(f, "{step}, which it needs, failed"),
             Self::NotChosen { by } => write!(f, "{by} chose another branch"),
+            Self::OtherEnd {
+                on: HookOn::Success,
+            } => write!(f, "it is called when the run succeeds"),
+            Self::OtherEnd {
+                on: HookOn::Failure,
+            } => write!(f, "it is called when the run fails"),
             Self::Exit { status } => write!(f, "exit code {status}"),
             Self::DoNotRetry { status } => {
                 write!(f, "exit code {status}, which means: do not retry")

@@ -94,6 +94,19 @@ fn check_order(core: &Scheduler, run: RunId) {
         .collect();
     for task in core.tasks(run).filter(|it| it.state.is_live()) {
         let step = flow.step(task.task.step.as_str()).expect("its step");
+        let others_live = || {
+            let mut others = core.tasks(run).filter(|it| it.state.is_live());
+            others.any(|it| {
+                flow.step(it.task.step.as_str())
+                    .is_some_and(|it| it.hook.is_none())
+            })
+        };
+        assert!(
+            step.hook.is_none() || !others_live(),
+            "{} of run {run} is {} before all else is over",
+            task.task,
+            task.state
+        );
         let node = flow.node(flow.step_node(step.name.as_str()).expect("its node"));
         let done: Vec<bool> = node
             .predecessors

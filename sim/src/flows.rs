@@ -29,7 +29,20 @@ pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
         scopes: Vec::new(),
     };
     draft.fill(0, 0, 1);
-    let (steps, scopes) = (draft.steps, draft.scopes);
+    let (mut steps, scopes) = (draft.steps, draft.scopes);
+    for on in ["success", "failure"] {
+        if rng.chance(15) {
+            steps.push(json!({
+                "name": format!("hook-{on}"),
+                "run": {"shell": "true"},
+                "hook": on,
+                "retry": {"times": rng.below(2), "backoff": {
+                    "initial": 1_000_000, "max": 1_000_000, "multiplier_percent": 100,
+                    "jitter_percent": 0,
+                }},
+            }));
+        }
+    }
     let spec = json!({
         "name": name(number),
         "params": [{"name": "n", "type": "int", "default": 3}],

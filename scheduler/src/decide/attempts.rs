@@ -220,7 +220,11 @@ impl Draft {
         }
         let flow = self.flow_of(key.run);
         let step = flow.step_of(key.node);
-        let on_failure = step.on_failure;
+        // Whatever becomes of a hook, its run has ended already.
+        let on_failure = match step.hook {
+            Some(_) => OnFailure::Continue,
+            None => step.on_failure,
+        };
         let running = self.run(key.run).row.state == RunState::Running;
         let state = match on_failure {
             OnFailure::Continue if running => TaskState::Caught,
@@ -247,6 +251,10 @@ impl Draft {
             return None;
         }
         let task = &self.s.tasks[&key];
+        let timed_out = matches!(task.reason, Some(Reason::AttemptTimeout { .. }));
+        if task.state == TaskState::Stopping && !timed_out {
+            return None;
+        }
         let flow = self.flow_of(key.run);
         let retry = flow.step_of(key.node).retry;
         let attempt = self.attempt_id(key, task.attempt);

@@ -81,7 +81,9 @@ impl Draft {
             return;
         };
         let node = key.node;
-        let done = matches!(task.state, TaskState::Succeeded | TaskState::Caught);
+        // A new end calls its hooks anew.
+        let hook = flow.step_of(node).hook.is_some();
+        let done = !hook && matches!(task.state, TaskState::Succeeded | TaskState::Caught);
         if done && !again.contains(&node) {
             self.s.index_task(key, task.clone());
             return;

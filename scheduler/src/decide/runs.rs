@@ -2,15 +2,15 @@
 
 use super::Draft;
 use super::events::{KEY_BYTES_MAX, event_json};
-use crate::flow::Flow;
-use crate::id::{FlowName, RunId, TriggerName};
+use crate::flow::{Flow, NodeId};
+use crate::id::{FlowName, Path, RunId, TriggerName};
 use crate::input::{Answer, NewEvent, Rejected, StartRequest};
 use crate::params;
 use crate::reason::{Limit, Reason};
 use crate::row::{
     Claim, EventRow, Interval, OccurrenceRow, OccurrenceState, RunRow, RunState, TaskRow, TaskState,
 };
-use crate::spec::Strategy;
+use crate::spec::{HookOn, Strategy};
 use crate::state::{Run, TaskKey};
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -270,13 +270,29 @@ impl Draft {
         self.begin_cancelling(run, RunState::TimedOut, Reason::RunTimeout { timeout });
     }
 
-    /// Stops all that lives; the run ends as `ending` when the last attempt is dead.
+    /// Stops all that lives; the run ends as `ending` when the last attempt is dead. When only its hooks are left, they
+    /// are stopped, and the run ends as it had come to end without them.
     pub(super) fn begin_cancelling(&mut self, id: RunId, ending: RunState, reason: Reason) {
-        let now = self.now;
+        if self.is_at_hooks(id) {
+            let mut run = Run::clone(self.run(id));
+            if run.row.deadline.is_some() {
+                run.row = Arc::new(RunRow {
+                    deadline: None,
+                    ..RunRow::clone(&run.row)
+                });
+                self.put_run(run);
+            }
+            return self.stop_tasks(id, &reason, &[]);
+        }
         self.change_run(id, RunState::Cancelling, |row| {
             row.ending = Some(ending);
             row.reason = Some(reason.clone());
         });
+        self.stop_tasks(id, &reason, &[TaskState::Waiting]);
+    }
+
+    /// Stops what lives and cancels what waits for its turn; also what is in one of these other states.
+    fn stop_tasks(&mut self, id: RunId, reason: &Reason, others: &[TaskState]) {
         let tasks: Vec<(TaskKey, TaskState)> = self
             .s
             .run_tasks(id)
@@ -284,19 +300,46 @@ impl Draft {
             .collect();
         for (key, state) in tasks {
             match state {
-                TaskState::Waiting | TaskState::Ready | TaskState::BackingOff => {
-                    let reason = reason.clone();
-                    self.change_task(key, TaskState::Cancelled, |row| {
-                        row.retry_at = None;
-                        row.finished_at = Some(now);
-                        row.reason = Some(reason);
-                    });
-                }
                 TaskState::Submitting | TaskState::Running => self.stop_task(key, reason.clone()),
+                TaskState::Ready | TaskState::BackingOff => self.cancel_task(key, reason),
+                _ if others.contains(&state) => self.cancel_task(key, reason),
                 _ => {}
             }
         }
         self.maybe_done.insert(id);
+    }
+
+    fn cancel_task(&mut self, key: TaskKey, reason: &Reason) {
+        let (now, reason) = (self.now, reason.clone());
+        self.change_task(key, TaskState::Cancelled, |row| {
+            row.retry_at = None;
+            row.finished_at = Some(now);
+            row.reason = Some(reason);
+        });
+    }
+
+    /// All else of the run is over, and its hooks have been called.
+    fn is_at_hooks(&self, id: RunId) -> bool {
+        let flow = &self.run(id).flow;
+        let mut hooks = flow.hooks().iter().map(|(node, _)| hook_key(id, *node));
+        hooks.any(|it| {
+            let row = self.s.tasks.get(&it);
+            row.is_some_and(|row| row.state != TaskState::Waiting)
+        })
+    }
+
+    /// Calls the hooks for this end of a run; those for the other end say so. Gives whether there are any.
+    fn call_hooks(&mut self, id: RunId, on: HookOn) -> bool {
+        let flow = self.flow_of(id);
+        for &(node, wants) in flow.hooks() {
+            let key = hook_key(id, node);
+            if wants == on {
+                self.bear(key);
+            } else {
+                self.skip_task(&flow, key, Reason::OtherEnd { on: wants });
+            }
+        }
+        !flow.hooks().is_empty()
     }
 
     pub(super) fn end_if_done(&mut self, id: RunId) {
@@ -306,6 +349,14 @@ impl Draft {
         if run.active > 0 {
             return;
         }
+        let on = match run.failed {
+            0 => HookOn::Success,
+            _ => HookOn::Failure,
+        };
+        if run.row.state == RunState::Running && !self.is_at_hooks(id) && self.call_hooks(id, on) {
+            return;
+        }
+        let run = self.run(id);
         match run.row.state {
             RunState::Running if run.failed > 0 => {
                 let first = self
@@ -420,6 +471,15 @@ impl Draft {
             time: Some(self.now),
             data,
         });
+    }
+}
+
+fn hook_key(run: RunId, node: NodeId) -> TaskKey {
+    TaskKey {
+        run,
+        node,
+        path: Path::ROOT,
+        iteration: 0,
     }
 }
 

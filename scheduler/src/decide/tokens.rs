@@ -134,7 +134,7 @@ impl Draft {
         }
     }
 
-    fn skip_task(&mut self, flow: &Arc<Flow>, key: TaskKey, reason: Reason) {
+    pub(super) fn skip_task(&mut self, flow: &Arc<Flow>, key: TaskKey, reason: Reason) {
         let row = TaskRow {
             reason: Some(reason),
             finished_at: Some(self.now),

@@ -7,6 +7,7 @@ mod events;
 mod failures;
 mod foreach;
 mod graphs;
+mod hooks;
 mod limits;
 mod metaflow;
 mod resumes;
