@@ -1,6 +1,6 @@
 //! Flow files of Metaflow that are wrong, and flows that go wrong: each ends in a clear message, and nothing stays behind.
 
-use dalsegno_tests::{Daemon, HEAD, House, Metaflow, flow_file};
+use dalsegno_tests::{Daemon, HEAD, House, Metaflow, PATIENCE, flow_file};
 use serde_json::{Value, json};
 
 #[test]
@@ -210,7 +210,7 @@ fn a_join_of_very_many_reads_all_of_them() {
     let _witness = house.witness("witness");
     let daemon = house.up();
     let run = daemon.api().start("Story", &json!({}));
-    let ended = dalsegno_tests::with_patience(4, || daemon.api().wait_for_run(&run));
+    let ended = daemon.api().wait_for_run_within(PATIENCE * 4, &run);
     assert_eq!(
         ended["state"],
         "succeeded",

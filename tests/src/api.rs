@@ -3,7 +3,7 @@
 use crate::patience::PATIENCE;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A client of one daemon.
 #[derive(Clone)]
@@ -170,8 +170,17 @@ impl Api {
     /// When it does not end.
     #[track_caller]
     pub fn wait_for_run(&self, id: &str) -> Value {
+        self.wait_for_run_within(PATIENCE, id)
+    }
+
+    /// The same for a run that has more to do than [`PATIENCE`] allows for.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn wait_for_run_within(&self, limit: Duration, id: &str) -> Value {
         let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        while start.elapsed() < limit {
             let run = self
                 .get(&format!("/api/v1/runs/{id}/wait?timeout=20"))
                 .expect(200)

@@ -17,6 +17,6 @@ pub use binary::Said;
 pub use daemon::Daemon;
 pub use house::House;
 pub use metaflow::{HEAD, Metaflow, MetaflowRun, flow_file};
-pub use patience::{PATIENCE, eventually, with_patience};
+pub use patience::{PATIENCE, eventually};
 pub use processes::{Process, kill};
 pub use witness::{Gate, Witness};

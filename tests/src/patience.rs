@@ -25,16 +25,3 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         pause = (pause * 2).min(Duration::from_millis(200));
     }
 }
-
-/// What takes longer than [`PATIENCE`] by its nature is asked for again, at most so many times.
-///
-/// # Panics
-/// As `ask` does the last time.
-pub fn with_patience<T>(times: u32, mut ask: impl FnMut() -> T) -> T {
-    for _ in 1..times {
-        if let Ok(answer) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut ask)) {
-            return answer;
-        }
-    }
-    ask()
-}
