@@ -41,6 +41,7 @@ async fn measure(dir: &Path, attempts: usize) {
         program: std::env::current_exe().expect("a program"),
         args: vec!["keeper".into()],
         api_url: None,
+        metaflow: Default::default(),
     };
     let local = LocalExecutor::start(config, reporter)
         .await

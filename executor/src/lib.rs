@@ -7,9 +7,13 @@
 //! Linux only: it finds and kills what a task left behind through `/proc` and child subreapers.
 
 mod instant;
+mod interpreters;
 pub mod keeper;
 mod local;
+mod metaflow;
 mod private;
 
 pub use instant::InstantExecutor;
+pub use interpreters::{Interpreter, Interpreters, Origin};
 pub use local::{Layout, LocalConfig, LocalExecutor, OUTPUT_BYTES_MAX, StartError, Stream};
+pub use metaflow::MetaflowConfig;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// The version of this protocol. [`Request::Hello`], [`Request::Exit`], [`Event::Welcome`] and
 /// [`Event::Busy`] stay readable for ever, so that a newer daemon can ask an older keeper to go.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Its name in the keeper's directory.
 pub const SOCKET: &str = "keeper.sock";
@@ -58,6 +58,20 @@ pub struct Order {
     /// Outputs that it must write. Nothing to the keeper, which gives them back in [`Event::Ended`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// Where there is a process that has all loaded already, a copy of it may do instead: the same, sooner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm: Option<Warm>,
+}
+
+/// A server that runs orders in copies of itself. Orders whose servers are equal have one together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warm {
+    /// Program and arguments; the name of its socket is added, relative to its working directory.
+    pub argv: Vec<String>,
+    /// On top of what [`Request::Hello`] named.
+    pub env: BTreeMap<String, String>,
+    /// Tells servers apart that look alike: what they loaded has changed since.
+    pub stamp: String,
 }
 
 /// What a keeper answers and tells, to everyone connected.

@@ -1,5 +1,6 @@
 //! How a local executor is set up.
 
+use crate::metaflow::MetaflowConfig;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -15,6 +16,8 @@ pub struct LocalConfig {
     pub args: Vec<OsString>,
     /// `$DALSEGNO_API_URL` of tasks.
     pub api_url: Option<String>,
+    /// For flows of Metaflow.
+    pub metaflow: MetaflowConfig,
 }
 
 /// Why local tasks cannot be run.

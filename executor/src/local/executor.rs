@@ -5,10 +5,14 @@ use super::layout::Layout;
 use super::link::{self, Link, Receiver, Sender};
 use super::order;
 use super::tracked::Tracked;
-use crate::keeper::protocol::{Key, Request};
+use crate::interpreters::{Interpreter, Interpreters};
+use crate::keeper::protocol::{Key, Order, Request};
+use crate::metaflow::{self, Prepared};
 use dalsegno_engine::{Executor, Reporter, clock};
+use dalsegno_scheduler::metaflow::MetaflowFlow;
 use dalsegno_scheduler::{AttemptId, Outcome, Reason, Report, Span, Submission};
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -41,6 +45,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct LocalExecutor {
     layout: Layout,
+    interpreters: Interpreters,
     /// Unbounded because calls must return at once; the engine's limits on live attempts bound it.
     calls: mpsc::UnboundedSender<Call>,
     is_leaving: watch::Sender<bool>,
@@ -53,6 +58,8 @@ enum Call {
     Stop(AttemptId, Span),
     Forget(Vec<AttemptId>),
     Leave(oneshot::Sender<()>),
+    /// The interpreter of an attempt was found, or was not.
+    Found(Box<Submission>, Result<Interpreter, String>),
 }
 
 impl LocalExecutor {
@@ -82,6 +89,12 @@ impl LocalExecutor {
             "keeper {keeper_pid} knows {} attempts",
             known.len()
         );
+        let metaflow = Prepared::new(&config.metaflow, &layout, config.api_url.as_deref());
+        let metaflow = metaflow.map_err(|source| StartError::Directory {
+            dir: layout.metaflow_dir(),
+            source,
+        })?;
+        let interpreters = Interpreters::new(config.metaflow.clone(), layout.environments_dir());
         let (calls, pending) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             tracked: Mutex::default(),
@@ -96,11 +109,16 @@ impl LocalExecutor {
             is_broken: false,
             known,
             keeper_pid,
+            metaflow,
+            interpreters: interpreters.clone(),
+            searching: BTreeSet::new(),
+            calls: calls.downgrade(),
         };
         let (is_leaving, leaving) = watch::channel(false);
         tokio::spawn(worker.run(pending, leaving));
         Ok(Arc::new(Self {
             layout,
+            interpreters,
             calls,
             is_leaving,
         }))
@@ -109,6 +127,11 @@ impl LocalExecutor {
     /// Where its files lie.
     pub const fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// What finds, and makes, the interpreters of Metaflow's flows.
+    pub const fn interpreters(&self) -> &Interpreters {
+        &self.interpreters
     }
 
     /// Says good-bye to the keeper, for an orderly end of the daemon: running attempts go on, and the keeper
@@ -166,7 +189,7 @@ async fn listen(mut receiver: Receiver, shared: Arc<Shared>) {
                 for event in events {
                     let heard = shared.tracked().hear(event);
                     if let Some((attempt, news)) = heard {
-                        let report = news.into_report(&shared.layout.output_path(&attempt));
+                        let report = news.into_report(&attempt, &shared.layout);
                         shared.reporter.report(attempt, report).await;
                     }
                 }
@@ -187,6 +210,12 @@ struct Worker {
     /// What the keeper knew when it was connected to, until it turns out to be unwanted.
     known: Vec<Key>,
     keeper_pid: i32,
+    metaflow: Prepared,
+    interpreters: Interpreters,
+    /// Attempts whose interpreter is being looked for, or made.
+    searching: BTreeSet<AttemptId>,
+    /// Our own end, for what comes back from those searches.
+    calls: mpsc::WeakUnboundedSender<Call>,
 }
 
 impl Worker {
@@ -245,6 +274,7 @@ impl Worker {
     ) {
         match call {
             Call::Reconcile(live) => {
+                self.searching.retain(|it| live.contains(it));
                 let said = self.shared.tracked().reconcile(live, &mut self.known);
                 for request in &said {
                     if let Request::Forget { attempts } = request {
@@ -267,14 +297,27 @@ impl Worker {
                 memory_bytes,
                 ..
             }) => requests.push(self.shared.tracked().watch(attempt, memory_bytes)),
-            Call::Stop(attempt, grace) => requests.push(self.shared.tracked().stop(attempt, grace)),
+            Call::Stop(attempt, grace) => {
+                self.searching.remove(&attempt);
+                requests.push(self.shared.tracked().stop(attempt, grace));
+            }
             Call::Forget(attempts) => {
+                self.searching.retain(|it| !attempts.contains(it));
                 requests.push(self.shared.tracked().forget(&attempts));
                 for attempt in &attempts {
                     self.remove_output(attempt);
                 }
             }
             Call::Leave(done) => *leaving = Some(done),
+            Call::Found(submission, found) => {
+                if self.searching.remove(&submission.attempt) {
+                    let prepared = match found {
+                        Ok(interpreter) => self.prepare(*submission.clone(), Some(&interpreter)),
+                        Err(message) => Err(Reason::Configuration { message }),
+                    };
+                    requests.extend(self.hand_over(submission.attempt, prepared).await);
+                }
+            }
         }
     }
 
@@ -287,23 +330,76 @@ impl Worker {
     fn remove_output(&self, attempt: &AttemptId) {
         // Most tasks write none.
         let _ = std::fs::remove_file(self.shared.layout.output_path(attempt));
+        metaflow::remove(&self.shared.layout, attempt);
     }
 
-    async fn submit(&self, submission: Submission) -> Option<Request> {
+    async fn submit(&mut self, submission: Submission) -> Option<Request> {
         let attempt = submission.attempt.clone();
         let stop = self.shared.tracked().stop_again(&attempt);
         if stop.is_some() {
             return stop;
         }
-        match order::prepare(
-            submission,
-            &self.shared.layout,
-            self.config.api_url.as_deref(),
-        ) {
+        let interpreter = match &submission.metaflow {
+            None => None,
+            Some(task) => {
+                let file = home(&submission.file, &task.flow);
+                let named = task.flow.python.clone();
+                match self.interpreters.known(&file, named.as_deref()) {
+                    Some(known) => Some(known),
+                    None => {
+                        self.search(submission, file, named);
+                        return None;
+                    }
+                }
+            }
+        };
+        let prepared = self.prepare(submission, interpreter.as_ref());
+        self.hand_over(attempt, prepared).await
+    }
+
+    /// Goes on with the attempt when its interpreter is found. That may take minutes, and others do not wait.
+    fn search(&mut self, submission: Submission, file: PathBuf, named: Option<String>) {
+        if !self.searching.insert(submission.attempt.clone()) {
+            return;
+        }
+        let (interpreters, calls) = (self.interpreters.clone(), self.calls.clone());
+        tokio::spawn(async move {
+            let found = interpreters.resolve(&file, named.as_deref()).await;
+            if let Some(calls) = calls.upgrade() {
+                let _ = calls.send(Call::Found(Box::new(submission), found));
+            }
+        });
+    }
+
+    fn prepare(
+        &self,
+        submission: Submission,
+        interpreter: Option<&Interpreter>,
+    ) -> Result<Order, Reason> {
+        let layout = &self.shared.layout;
+        let prepared = match (submission.metaflow.clone(), interpreter) {
+            (Some(task), Some(found)) => {
+                let python = metaflow::Python {
+                    path: found.python.clone(),
+                    stamp: found.stamp.clone(),
+                };
+                metaflow::prepare(submission, &task, &python, &self.metaflow, layout)
+            }
+            _ => order::prepare(submission, layout, self.config.api_url.as_deref()),
+        };
+        prepared.map_err(|message| Reason::NotStarted { message })
+    }
+
+    async fn hand_over(
+        &self,
+        attempt: AttemptId,
+        prepared: Result<Order, Reason>,
+    ) -> Option<Request> {
+        match prepared {
             Ok(order) => Some(self.shared.tracked().submit(attempt, order)),
-            Err(message) => {
+            Err(reason) => {
                 let report = Report::Ended {
-                    outcome: Outcome::Failed(Reason::NotStarted { message }),
+                    outcome: Outcome::Failed(reason),
                     started_at: None,
                     at: clock::now(),
                 };
@@ -336,5 +432,14 @@ impl Worker {
             }
             self.listener.abort();
         }
+    }
+}
+
+/// The flow file where its author has it: what lies beside it there decides about its interpreter.
+fn home(file: &str, flow: &MetaflowFlow) -> PathBuf {
+    let name = Path::new(file).file_name();
+    match (&flow.code, name) {
+        (Some(code), Some(name)) if !Path::new(file).exists() => Path::new(&code.folder).join(name),
+        _ => std::path::absolute(file).unwrap_or_else(|_| file.into()),
     }
 }

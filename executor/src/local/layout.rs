@@ -16,6 +16,12 @@ pub enum Stream {
 /// ```text
 /// <data>/logs/<run>/<task>.<attempt>.out       what it printed, while it runs and after; .err beside it
 /// <data>/outputs/<run>/<task>.<attempt>        $DALSEGNO_OUTPUT; removed when its content is durable
+/// <data>/outputs/<run>/<task>.<attempt>.request.json, .outcome.json, .inputs
+///                                              what a Metaflow task is to do, and how it says that it ended
+/// <data>/outputs/<run>/cloned                  exists when a run that was made from another has its tasks
+/// <data>/metaflow/                             our Python, for Metaflow's tasks
+/// <data>/environments/                         interpreters that were made for flows without one
+/// <data>/code/<hash>/                          code of Metaflow flows as it was registered
 /// <data>/checkpoints/<run>/<task>/             $DALSEGNO_CHECKPOINT_DIR, the same for all attempts of a task
 /// <data>/events/<run>.json                     $DALSEGNO_EVENT
 /// <data>/keeper/                               socket, lock, journal and log of the keeper
@@ -55,6 +61,43 @@ impl Layout {
         self.of_run("outputs", attempt.run).join(name)
     }
 
+    /// What an attempt of a Metaflow task is to do. Exists until its end is durable.
+    pub(crate) fn request_path(&self, attempt: &AttemptId) -> PathBuf {
+        self.output_path(attempt)
+            .with_added_extension("request.json")
+    }
+
+    /// How an attempt of a Metaflow task ended, by its own account.
+    pub(crate) fn outcome_path(&self, attempt: &AttemptId) -> PathBuf {
+        self.output_path(attempt)
+            .with_added_extension("outcome.json")
+    }
+
+    /// Tasks that a Metaflow task reads from, where they are too many for an argument.
+    pub(crate) fn inputs_path(&self, attempt: &AttemptId) -> PathBuf {
+        self.output_path(attempt).with_added_extension("inputs")
+    }
+
+    /// Exists when a run that was made from another one has taken over its tasks.
+    pub(crate) fn cloned_path(&self, run: RunId) -> PathBuf {
+        self.of_run("outputs", run).join("cloned")
+    }
+
+    /// Our Python, for Metaflow's tasks.
+    pub(crate) fn metaflow_dir(&self) -> PathBuf {
+        self.data.join("metaflow")
+    }
+
+    /// Snapshots of code, each named after its content.
+    pub fn code_dir(&self) -> PathBuf {
+        self.data.join("code")
+    }
+
+    /// Interpreters that were made for flows without one.
+    pub fn environments_dir(&self) -> PathBuf {
+        self.data.join("environments")
+    }
+
     /// The folder in which a task keeps what its next attempt can go on from, also after a resume.
     pub fn checkpoint_dir(&self, run: RunId, task: &TaskId) -> PathBuf {
         self.of_run("checkpoints", run).join(task_name(task))
@@ -82,9 +125,17 @@ impl Layout {
 
     /// All folders in the data directory. Whoever can open the keeper's can run commands as its user.
     pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> {
-        ["logs", "outputs", "checkpoints", "events", "keeper"]
-            .into_iter()
-            .map(|it| self.data.join(it))
+        [
+            "logs",
+            "outputs",
+            "checkpoints",
+            "events",
+            "keeper",
+            "metaflow",
+            "code",
+        ]
+        .into_iter()
+        .map(|it| self.data.join(it))
     }
 
     fn of_run(&self, what: &str, run: RunId) -> PathBuf {

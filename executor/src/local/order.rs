@@ -37,7 +37,7 @@ pub(crate) fn prepare(
     let argv = match submission.command {
         Command::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line],
         Command::Argv(argv) => argv,
-        Command::Metaflow(_) => return Err("this executor does not run Metaflow steps".into()),
+        Command::Metaflow(_) => return Err("a Metaflow step without its task".into()),
     };
     check_size(&argv, &submission.env)?;
 
@@ -69,6 +69,7 @@ pub(crate) fn prepare(
         memory_bytes: submission.memory_bytes,
         outputs: submission.outputs,
         attempt: attempt.to_string().into(),
+        warm: None,
     })
 }
 
@@ -83,7 +84,7 @@ pub(crate) fn inherited() -> BTreeMap<String, String> {
 }
 
 /// Refuses what the system would not start: it could not say which value is too large.
-fn check_size(argv: &[String], env: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) fn check_size(argv: &[String], env: &BTreeMap<String, String>) -> Result<(), String> {
     let arguments = argv.iter().map(|argument| (None, argument.len() + 1));
     let variables = env
         .iter()
@@ -122,7 +123,7 @@ fn check_size(argv: &[String], env: &BTreeMap<String, String>) -> Result<(), Str
     Ok(())
 }
 
-fn make_dir(path: &Path) -> Result<(), String> {
+pub(crate) fn make_dir(path: &Path) -> Result<(), String> {
     private::make_dir(path)
         .map_err(|error| format!("cannot make the folder {}: {error}", path.display()))
 }
@@ -140,7 +141,7 @@ fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::rename(&new, path)
 }
 
-fn text(path: PathBuf) -> Result<String, String> {
+pub(crate) fn text(path: PathBuf) -> Result<String, String> {
     path.into_os_string().into_string().map_err(|path| {
         format!(
             "the path {} is not UTF-8; rename the folder",

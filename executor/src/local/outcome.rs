@@ -6,7 +6,7 @@ use dalsegno_scheduler::{Outcome, Reason, Success};
 use std::path::Path;
 
 /// The exit status by which a task says that it should not be tried again, as in Metaflow.
-const DO_NOT_RETRY: i32 = 202;
+pub(crate) const DO_NOT_RETRY: i32 = 202;
 
 /// What an end means; reads the output file of a task that says it succeeded.
 pub(crate) fn outcome(

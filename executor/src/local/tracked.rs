@@ -1,11 +1,12 @@
 //! The attempts a daemon waits for, and what becomes of the keeper's news of them.
 
+use super::layout::Layout;
 use super::outcome::outcome;
 use crate::keeper::protocol::{End, Event, Key, Order, Request};
+use crate::metaflow;
 use dalsegno_engine::clock;
 use dalsegno_scheduler::{AttemptId, Outcome, Report, Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 /// How long those that nobody wants any more have between the polite stop and the forced one.
@@ -211,8 +212,8 @@ impl News {
         })
     }
 
-    /// Reads a file, so nobody should wait for it.
-    pub(crate) fn into_report(self, output_file: &Path) -> Report {
+    /// Reads files, so nobody should wait for it.
+    pub(crate) fn into_report(self, attempt: &AttemptId, layout: &Layout) -> Report {
         match self {
             Self::Report(report) => report,
             Self::Ended {
@@ -222,7 +223,9 @@ impl News {
                 started_at,
                 at,
             } => Report::Ended {
-                outcome: outcome(end, memory_bytes, output_file, &outputs),
+                outcome: metaflow::judge(&end, memory_bytes, attempt, layout).unwrap_or_else(
+                    || outcome(end, memory_bytes, &layout.output_path(attempt), &outputs),
+                ),
                 started_at,
                 at,
             },

@@ -66,6 +66,7 @@ impl World {
             program: keeper_program(),
             args: Vec::new(),
             api_url: Some("http://127.0.0.1:7878/api/v1".into()),
+            metaflow: Default::default(),
         }
     }
 

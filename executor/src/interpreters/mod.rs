@@ -1,0 +1,7 @@
+//! Which Python runs a flow: one that is configured, one that lies beside it, the one in use, or one that we make.
+
+mod inspect;
+mod managed;
+mod search;
+
+pub use search::{Interpreter, Interpreters, Origin};

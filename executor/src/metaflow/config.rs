@@ -1,0 +1,128 @@
+//! How Metaflow is run on this machine.
+
+use dalsegno_scheduler::metaflow::Storage;
+use std::path::{Path, PathBuf};
+
+/// The user of tasks when neither configuration nor environment names one: Metaflow takes no `root`.
+const USER_DEFAULT: &str = "dalsegno";
+
+/// What a [`LocalExecutor`](crate::LocalExecutor) needs to know to run Metaflow's tasks.
+#[derive(Clone, Debug, Default)]
+pub struct MetaflowConfig {
+    /// The folder of the flow files. Interpreters are looked for from a flow's folder up to it, and without
+    /// other word data is kept in its `.metaflow`.
+    pub flows_dir: PathBuf,
+    /// Where data is kept. `None`: what `METAFLOW_DEFAULT_DATASTORE` and its like say, else `<flows_dir>/.metaflow`.
+    pub storage: Option<Storage>,
+    /// `METAFLOW_USER` of tasks whose flow names none.
+    pub user: Option<String>,
+    /// Where `ArgoEvent(…).publish()` of a task sends its event. `None`: `<api_url>/metaflow/events`.
+    pub events_url: Option<String>,
+    /// Every task is a process that begins anew, instead of a copy of one that has Metaflow loaded.
+    pub cold: bool,
+    /// The interpreter of all flows that have no other.
+    pub python: Option<PathBuf>,
+    /// Interpreters of folders, relative to `flows_dir` or absolute; the deepest folder counts. A flow
+    /// file may be named, too.
+    pub environments: Vec<(PathBuf, PathBuf)>,
+    /// `@conda`, `@pypi` and `--environment` of a flow are not obeyed: its tasks run in its interpreter as it is.
+    pub ignore_environments: bool,
+}
+
+impl MetaflowConfig {
+    /// Where the data of flows is kept that name no other place.
+    pub fn storage(&self) -> Storage {
+        self.storage
+            .clone()
+            .unwrap_or_else(|| self.storage_by(|name| std::env::var(name).ok()))
+    }
+
+    /// The user of tasks whose flow names none.
+    pub fn user(&self) -> String {
+        self.user_by(|name| std::env::var(name).ok())
+    }
+
+    fn storage_by(&self, variable: impl Fn(&str) -> Option<String>) -> Storage {
+        let set = |name: &str| variable(name).filter(|it| !it.is_empty());
+        let datastore = set("METAFLOW_DEFAULT_DATASTORE").unwrap_or_else(|| "local".into());
+        let root = match datastore.as_str() {
+            "local" => {
+                let root = set("METAFLOW_DATASTORE_SYSROOT_LOCAL")
+                    .map_or_else(|| self.flows_dir.clone(), PathBuf::from);
+                let root = std::path::absolute(&root).unwrap_or(root);
+                local_root(&root).display().to_string()
+            }
+            // Without a root Metaflow's own configuration counts.
+            other => {
+                let name = format!("METAFLOW_DATASTORE_SYSROOT_{}", other.to_ascii_uppercase());
+                set(name.as_str()).unwrap_or_default()
+            }
+        };
+        let metadata = set("METAFLOW_DEFAULT_METADATA").unwrap_or_else(|| "local".into());
+        Storage {
+            datastore,
+            root,
+            metadata,
+        }
+    }
+
+    fn user_by(&self, variable: impl Fn(&str) -> Option<String>) -> String {
+        let named = self.user.clone();
+        let names = ["METAFLOW_USER", "SUDO_USER", "USERNAME", "USER"];
+        named
+            .into_iter()
+            .chain(names.into_iter().filter_map(variable))
+            .find(|it| !it.is_empty() && it != "root")
+            .unwrap_or_else(|| USER_DEFAULT.into())
+    }
+}
+
+/// Metaflow keeps local data in a folder of this name, which its `--datastore-root` includes.
+fn local_root(folder: &Path) -> PathBuf {
+    if folder.ends_with(".metaflow") {
+        folder.to_owned()
+    } else {
+        folder.join(".metaflow")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_and_user_are_what_the_environment_says_to_metaflow_itself() {
+        let config = MetaflowConfig {
+            flows_dir: "/flows".into(),
+            ..MetaflowConfig::default()
+        };
+        let storage = |variables: &[(&str, &str)]| {
+            let found = config.storage_by(|name| {
+                let found = variables.iter().find(|(it, _)| *it == name);
+                found.map(|(_, value)| (*value).to_owned())
+            });
+            format!("{} {} {}", found.datastore, found.root, found.metadata)
+        };
+        assert_eq!(storage(&[]), "local /flows/.metaflow local");
+        assert_eq!(
+            storage(&[("METAFLOW_DATASTORE_SYSROOT_LOCAL", "/mnt")]),
+            "local /mnt/.metaflow local"
+        );
+        assert_eq!(
+            storage(&[
+                ("METAFLOW_DEFAULT_DATASTORE", "s3"),
+                ("METAFLOW_DATASTORE_SYSROOT_S3", "s3://bucket/metaflow"),
+                ("METAFLOW_DEFAULT_METADATA", "service"),
+            ]),
+            "s3 s3://bucket/metaflow service"
+        );
+        assert_eq!(
+            config.user_by(|name| (name == "USER").then(|| "root".into())),
+            "dalsegno"
+        );
+        assert_eq!(
+            config.user_by(|name| (name == "USER").then(|| "ann".into())),
+            "ann"
+        );
+    }
+}

@@ -1,0 +1,305 @@
+//! What the end of a Metaflow task's process means. An exit status of 0 is not enough: `sys.exit(0)` in a step, or one
+//! that returns before `self.next`, has it too. What counts is what the task itself left in its outcome file.
+
+use super::logs;
+use super::request::Request;
+use crate::keeper::protocol::End;
+use crate::local::{DO_NOT_RETRY, Layout, Stream};
+use dalsegno_scheduler::metaflow::output;
+use dalsegno_scheduler::{AttemptId, Outcome, Reason, StepName, Success};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// The largest outcome file. Labels of a foreach are at most 1,000 of 30 characters.
+const OUTCOME_BYTES_MAX: u64 = 4 << 20;
+
+/// How much of the error log is searched for its last lines.
+const TAIL_BYTES: i64 = 4 << 10;
+
+/// How many of them are quoted.
+const TAIL_LINES: usize = 3;
+
+/// Metaflow's command line says by this exit status that it was called wrongly.
+const USAGE: i32 = 2;
+
+/// What a task left behind.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Left {
+    ok: bool,
+    next: Option<Vec<StepName>>,
+    num_splits: Option<u32>,
+    num_parallel: Option<u32>,
+    labels: Option<Vec<String>>,
+    caught: bool,
+    mapper_tasks: Option<Vec<String>>,
+    error: Option<String>,
+    stage: Stage,
+    attempt: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    Init,
+    Clone,
+    Hook,
+    #[default]
+    #[serde(other)]
+    Step,
+}
+
+/// The outcome of an attempt that ran Metaflow; `None`: it did not.
+pub(crate) fn judge(
+    end: &End,
+    memory_bytes: Option<u64>,
+    attempt: &AttemptId,
+    layout: &Layout,
+) -> Option<Outcome> {
+    let request = read_request(&layout.request_path(attempt))?;
+    if let Some(folder) = &request.folder
+        && !matches!(end, End::NotStarted(_))
+    {
+        logs::link(layout, attempt, folder, request.attempt);
+    }
+    let left = read_left(&request);
+    let last_words = || tail(&layout.log_path(attempt, Stream::Err));
+    Some(match end {
+        End::Exit(0) => match left.and_then(|it| succeeded(&request, it)) {
+            Ok(success) => Outcome::Succeeded(success),
+            Err(message) => Outcome::Failed(Reason::BadOutput { message }),
+        },
+        End::Exit(status) => Outcome::Failed(failed(*status, left.ok(), last_words)),
+        // It was done before its keeper died, and all of it is dead.
+        End::Lost(message) => match left.and_then(|it| succeeded(&request, it)) {
+            Ok(success) if request.hook.is_none() => Outcome::Succeeded(success),
+            _ => Outcome::Lost(message.clone()),
+        },
+        End::Signal(signal) => Outcome::Failed(Reason::Signal { signal: *signal }),
+        End::Stopped => Outcome::Stopped,
+        End::OutOfMemory => Outcome::Failed(Reason::OutOfMemory {
+            limit_bytes: memory_bytes,
+        }),
+        End::NotStarted(message) => Outcome::Failed(Reason::NotStarted {
+            message: message.clone(),
+        }),
+    })
+}
+
+fn failed(status: i32, left: Option<Left>, last_words: impl FnOnce() -> String) -> Reason {
+    if status == DO_NOT_RETRY {
+        return Reason::DoNotRetry { status };
+    }
+    let stage = left.as_ref().map(|it| it.stage);
+    let error = left.and_then(|it| it.error);
+    match stage {
+        Some(Stage::Init | Stage::Clone) => Reason::Configuration {
+            message: error.unwrap_or_else(last_words),
+        },
+        _ => match error {
+            Some(message) => Reason::UserError { message },
+            None if status == USAGE => Reason::Configuration {
+                message: last_words(),
+            },
+            None => Reason::Exit { status },
+        },
+    }
+}
+
+/// What a task gives that ended well, or why it did not.
+fn succeeded(request: &Request, left: Left) -> Result<Success, String> {
+    if !left.ok {
+        let error = left.error.unwrap_or_else(|| "it did not say why".into());
+        return Err(format!(
+            "the step ended with exit status 0, but is not done: {error}"
+        ));
+    }
+    if request.hook.is_some() {
+        return Ok(Success::default());
+    }
+    let chosen = choice(
+        &request.step_name,
+        &request.expects,
+        left.next.unwrap_or_default(),
+    )?;
+    let mut outputs = Map::new();
+    if let Some(workers) = left.num_parallel {
+        outputs.insert(output::NUM_PARALLEL.into(), workers.into());
+    }
+    if let Some(tasks) = left.mapper_tasks {
+        outputs.insert(output::MAPPER_TASKS.into(), tasks.into());
+    }
+    if let Some(labels) = left.labels {
+        outputs.insert(output::LABELS.into(), labels.into());
+    }
+    if left.caught {
+        outputs.insert(output::CAUGHT.into(), Value::Bool(true));
+    }
+    // To the outside a gang is one task: its control task.
+    let splits = left.num_parallel.map(|_| 1).or(left.num_splits);
+    Ok(Success {
+        outputs,
+        chosen,
+        splits,
+    })
+}
+
+/// The successors taken. A switch takes one of several; everybody else takes all.
+fn choice(
+    step: &StepName,
+    declared: &[StepName],
+    mut taken: Vec<StepName>,
+) -> Result<Option<Vec<StepName>>, String> {
+    let names = |steps: &[StepName]| {
+        let names: Vec<_> = steps.iter().map(|it| format!("`{it}`")).collect();
+        names.join(", ")
+    };
+    if taken.is_empty() && !declared.is_empty() {
+        return Err(format!(
+            "the step ended without self.next: {} was to follow. `return` and conditions before self.next leave \
+             it out; it must be the last line of the step, and always be reached",
+            names(declared)
+        ));
+    }
+    if let Some(other) = taken.iter().find(|it| !declared.contains(it)) {
+        return Err(match declared {
+            [] => format!("the step went on to `{other}`, but `{step}` is the last step"),
+            _ => format!(
+                "the step went on to `{other}`, but the flow as it was registered goes on to {}; was the file \
+                 changed meanwhile?",
+                names(declared)
+            ),
+        });
+    }
+    taken.dedup();
+    match (taken.len(), declared.len()) {
+        (0, _) => Ok(None),
+        (1, _) => Ok(Some(taken)),
+        (some, all) if some == all => Ok(None),
+        _ => Err(format!(
+            "the step went on to {}, but the flow as it was registered goes on to {}",
+            names(&taken),
+            names(declared)
+        )),
+    }
+}
+
+fn read_request(path: &Path) -> Option<Request> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn read_left(request: &Request) -> Result<Left, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(&request.outcome)
+        .and_then(|file| file.take(OUTCOME_BYTES_MAX).read_to_end(&mut bytes));
+    if read.is_err() {
+        return Err(
+            "the step ended with exit status 0 before it was done; does it call sys.exit or os._exit?".into(),
+        );
+    }
+    let left: Left = serde_json::from_slice(&bytes).map_err(|error| {
+        format!(
+            "what the step left in {} is not readable: {error}",
+            request.outcome
+        )
+    })?;
+    match left.attempt {
+        Some(other) if other != request.attempt => Err(format!(
+            "what is in {} was left by attempt {other} of the task, not by {}",
+            request.outcome, request.attempt
+        )),
+        _ => Ok(left),
+    }
+}
+
+/// The last lines of a log, for a message.
+fn tail(path: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len().cast_signed();
+        file.seek(SeekFrom::Start((size - TAIL_BYTES).max(0).cast_unsigned()))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|it| !it.is_empty())
+        .collect();
+    match lines.as_slice() {
+        [] => "Metaflow refused to run it, and did not say why".into(),
+        lines => lines[lines.len().saturating_sub(TAIL_LINES)..].join(" / "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(names: &[&str]) -> Vec<StepName> {
+        names.iter().map(StepName::new).collect()
+    }
+
+    #[test]
+    fn what_a_step_goes_on_to_must_be_what_it_declares() {
+        let choose =
+            |declared: &[&str], taken: &[&str]| choice(&"s".into(), &steps(declared), steps(taken));
+        assert_eq!(choose(&[], &[]), Ok(None));
+        assert_eq!(choose(&["a"], &["a"]), Ok(Some(steps(&["a"]))));
+        assert_eq!(choose(&["a", "b"], &["b", "a"]), Ok(None));
+        assert_eq!(choose(&["a", "b"], &["b"]), Ok(Some(steps(&["b"]))));
+        let errors = [
+            choose(&["a", "b"], &[]).expect_err("nothing"),
+            choose(&["a"], &["c"]).expect_err("another"),
+            choose(&[], &["c"]).expect_err("after the end"),
+            choose(&["a", "b", "c"], &["a", "b"]).expect_err("some"),
+        ];
+        assert_eq!(
+            errors.join("\n"),
+            "\
+the step ended without self.next: `a`, `b` was to follow. `return` and conditions before self.next leave it out; it must be the last line of the step, and always be reached
+the step went on to `c`, but the flow as it was registered goes on to `a`; was the file changed meanwhile?
+the step went on to `c`, but `s` is the last step
+the step went on to `a`, `b`, but the flow as it was registered goes on to `a`, `b`, `c`"
+        );
+    }
+
+    #[test]
+    fn a_failure_is_the_users_the_calls_or_just_a_number() {
+        let left = |stage, error: Option<&str>| {
+            Some(Left {
+                stage,
+                error: error.map(str::to_owned),
+                ..Left::default()
+            })
+        };
+        let said = |status, left| {
+            let reason = failed(status, left, || "last words".into());
+            format!("{}: {reason}", reason.code())
+        };
+        let all = [
+            said(1, left(Stage::Step, Some("ValueError: boom"))),
+            said(1, left(Stage::Init, None)),
+            said(2, None),
+            said(2, left(Stage::Step, Some("KeyError: 'x'"))),
+            said(202, left(Stage::Step, Some("x"))),
+            said(3, None),
+        ];
+        assert_eq!(
+            all.join("\n"),
+            "\
+user_error: ValueError: boom
+configuration: it cannot run as it is: last words
+configuration: it cannot run as it is: last words
+user_error: KeyError: 'x'
+do_not_retry: exit code 202, which means: do not retry
+exit: exit code 3"
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! Metaflow: from one attempt of a Metaflow task to a process, and from how that ended to what it means.
+//!
+//! What a process runs is Python of ours ([`files`]) around Metaflow's own `init` and `step`; it reads a
+//! request file, [`request`], and leaves an outcome file, which [`judge`] reads.
+
+mod config;
+mod files;
+mod judge;
+mod logs;
+mod order;
+mod request;
+
+pub use config::MetaflowConfig;
+pub(crate) use files::hex;
+pub(crate) use judge::judge;
+pub(crate) use order::{Prepared, Python, prepare, remove};

@@ -1,0 +1,5 @@
+//! Real Metaflow under a real keeper.
+
+mod flow;
+mod steps;
+mod world;
