@@ -23,9 +23,14 @@ pub struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(house: &House, arguments: &[&str]) -> Self {
+        Self::start_in(house, arguments, &[])
+    }
+
+    pub(crate) fn start_in(house: &House, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = house.up_command();
         command
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

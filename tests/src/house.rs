@@ -104,6 +104,11 @@ impl House {
         Daemon::start(self, arguments)
     }
 
+    /// The same with more environment.
+    pub fn up_in(&self, variables: &[(&str, &str)]) -> Daemon {
+        Daemon::start_in(self, &[], variables)
+    }
+
     /// `dalsegno up` on this house and a free port, not started; more arguments may follow.
     pub fn up_command(&self) -> Command {
         self.up_command_on("0")
