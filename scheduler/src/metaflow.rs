@@ -4,6 +4,7 @@
 //! [`Command::Metaflow`](crate::spec::Command::Metaflow), and the data between them lies in Metaflow's own
 //! datastore. The core works out which tasks a task reads from; everything else is the executor's.
 
+pub(crate) mod ended;
 mod ids;
 mod task;
 

@@ -95,6 +95,26 @@ pub fn resolve(
     }
 }
 
+/// An event's field as a value for a parameter: what is not text becomes its JSON where text is wanted, and the ways
+/// in which Metaflow's command line says true and false are understood. All else is left to [`check`].
+pub(crate) fn from_field(kind: ParamKind, value: &Value) -> Value {
+    match (kind, value) {
+        (ParamKind::String, Value::String(_)) => value.clone(),
+        (ParamKind::String, other) => Value::String(other.to_string()),
+        (ParamKind::Bool, Value::String(text)) => match text.to_ascii_lowercase().as_str() {
+            "true" | "t" | "yes" | "y" | "on" | "1" => Value::Bool(true),
+            "false" | "f" | "no" | "n" | "off" | "0" => Value::Bool(false),
+            _ => value.clone(),
+        },
+        (ParamKind::Bool, Value::Number(it)) if it.as_u64() == Some(1) => Value::Bool(true),
+        (ParamKind::Bool, Value::Number(it)) if it.as_u64() == Some(0) => Value::Bool(false),
+        (ParamKind::Int | ParamKind::Float, Value::String(text)) => {
+            Value::String(text.trim().to_owned())
+        }
+        _ => value.clone(),
+    }
+}
+
 /// Values of a schedule's own parameters; one that cannot be evaluated is left out, and the flow's
 /// default or its refusal follows.
 pub(crate) fn evaluate(params: &BTreeMap<String, Template>, scope: &Scope) -> Map<String, Value> {

@@ -166,7 +166,17 @@ pub enum Reason {
     FilterFailed {
         message: String,
     },
+    /// The event lacks a field that a parameter without a default is taken from.
+    FieldMissing {
+        field: String,
+        param: String,
+    },
     WaitingFor {
+        missing: Vec<String>,
+    },
+    /// Half-matched sets were emptied, as `reset_at` asks for.
+    SetReset {
+        at: Timestamp,
         missing: Vec<String>,
     },
     SetExpired {
@@ -282,6 +292,16 @@ impl fmt::Display for Reason {
                 write!(f, "`where` could not be evaluated: {message}")
             }
             Self::WaitingFor { missing } => write!(f, "waits for {}", missing.join(" and ")),
+            Self::FieldMissing { field, param } => write!(
+                f,
+                "the event has no field `{field}`, from which parameter `{param}` is taken"
+            ),
+            Self::SetReset { at, missing } => write!(
+                f,
+                "the set was emptied at {} (reset_at), and {} had not arrived",
+                at.floor_to_second(),
+                missing.join(" and ")
+            ),
             Self::SetExpired { within, missing } => {
                 write!(
                     f,

@@ -14,7 +14,8 @@ pub(crate) struct File {
 }
 
 pub(crate) const FLOWS_MAX: u64 = 4;
-pub(crate) const KINDS: [&str; 3] = ["k0", "k1", "k2"];
+/// The last is what Metaflow calls the end of a run of the first flow.
+pub(crate) const KINDS: [&str; 4] = ["k0", "k1", "k2", "metaflow.f0.end"];
 const MINUTE: i64 = 60_000_000;
 
 pub(crate) fn name(number: u64) -> String {
@@ -246,6 +247,11 @@ fn triggers(rng: &mut Rng, number: u64) -> Value {
             if rng.chance(50) {
                 trigger["within"] = json!(2 * MINUTE);
             }
+            if rng.chance(25) {
+                trigger["reset_at"] = json!({
+                    "when": {"cron": {"text": "*/3 * * * *"}}, "timezone": "Europe/Berlin",
+                });
+            }
             trigger
         })
         .collect();
@@ -267,7 +273,9 @@ fn expression(rng: &mut Rng, number: u64, depth: u64) -> Value {
         let on = *rng.pick(&["succeeded", "failed", "finished"]);
         json!({"flow": {"flow": name(rng.below(number)), "on": on}})
     } else {
-        json!({"event": {"kind": *rng.pick(&KINDS)}})
+        // The first flow may not wait for itself.
+        let kinds = if number > 0 { &KINDS[..] } else { &KINDS[..3] };
+        json!({"event": {"kind": *rng.pick(kinds)}})
     };
     let mut leaf = json!({"source": source});
     if rng.chance(20) && leaf["source"].get("event").is_some() {
@@ -275,6 +283,9 @@ fn expression(rng: &mut Rng, number: u64, depth: u64) -> Value {
     }
     if rng.chance(60) && leaf["source"].get("event").is_some() {
         leaf["join"] = json!("event.data.key");
+    }
+    if rng.chance(20) {
+        leaf["fields"] = json!({"n": *rng.pick(&["n", "nothing"])});
     }
     json!({"leaf": leaf})
 }

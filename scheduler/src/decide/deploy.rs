@@ -198,18 +198,18 @@ impl Scheduler {
             .values()
             .filter(|it| !it.row.removed && it.row.name != *flow.name())
             .filter_map(|it| it.flow.as_deref());
-        let mut numbers: BTreeMap<&FlowName, usize> = BTreeMap::new();
-        let mut names: Vec<&FlowName> = Vec::new();
+        let mut numbers: BTreeMap<FlowName, usize> = BTreeMap::new();
+        let mut names: Vec<FlowName> = Vec::new();
         let mut graph = DiGraphMap::<usize, ()>::new();
         for it in others.chain([flow]) {
             for upstream in upstreams(it.spec()) {
-                let mut number = |name| {
-                    *numbers.entry(name).or_insert_with(|| {
+                let mut number = |name: FlowName| {
+                    *numbers.entry(name.clone()).or_insert_with(|| {
                         names.push(name);
                         names.len() - 1
                     })
                 };
-                let (from, to) = (number(upstream), number(it.name()));
+                let (from, to) = (number(upstream), number(it.name().clone()));
                 graph.add_edge(from, to, ());
             }
         }
@@ -260,13 +260,13 @@ fn subscriptions(flow: &Flow) -> Vec<(Subject, FlowName, u16, u16)> {
     all
 }
 
-/// The flows whose completion a flow waits for.
-fn upstreams(spec: &FlowSpec) -> impl Iterator<Item = &FlowName> {
+/// The flows whose completion a flow waits for, also where it listens to the event that Metaflow makes of it.
+fn upstreams(spec: &FlowSpec) -> impl Iterator<Item = FlowName> {
     spec.triggers
         .iter()
         .flat_map(|it| it.on.leaves())
         .filter_map(|leaf| match &leaf.source {
-            EventSource::Flow { flow, .. } => Some(flow),
-            EventSource::Event { .. } => None,
+            EventSource::Flow { flow, .. } => Some(flow.clone()),
+            EventSource::Event { kind } => super::events::ended_flow(kind),
         })
 }

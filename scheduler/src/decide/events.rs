@@ -12,7 +12,9 @@ use crate::input::{Answer, Input, NewEvent, Rejected};
 use crate::params;
 use crate::reason::Reason;
 use crate::row::{Claim, EventRow, HalfMatchRow, Interval, MatchOutcome, MatchRow};
-use crate::spec::{EventSource, FlowEnd, JoinOn, TriggerExpr, TriggerLeaf, TriggerSpec};
+use crate::spec::{
+    EventSource, FlowEnd, FlowSpec, JoinOn, ParamSpec, TriggerExpr, TriggerLeaf, TriggerSpec,
+};
 use crate::state::{Subject, Timer};
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -89,18 +91,26 @@ impl Draft {
         event.seq
     }
 
+    /// The leaves that listen to an event, those of one trigger together.
     fn listeners(&self, event: &EventRow) -> Vec<(FlowName, u16, u16)> {
-        let subject = match upstream(event) {
-            Some(flow) => Subject::Flow(FlowName::new(flow)),
-            None => Subject::Kind(event.kind.clone()),
+        let mut subjects = Vec::new();
+        match upstream(event) {
+            Some(flow) => subjects.push(Subject::Flow(FlowName::new(flow))),
+            None => subjects.push(Subject::Kind(event.kind.clone())),
+        }
+        subjects.extend(foreign_upstream(event).map(Subject::Flow));
+        let of = |subject: Subject| {
+            let first = (subject.clone(), FlowName::new(""), 0, 0);
+            let listeners = self.s.subscriptions.range(first..);
+            listeners.take_while(move |(it, ..)| *it == subject)
         };
-        let first = (subject.clone(), FlowName::new(""), 0, 0);
-        self.s
-            .subscriptions
-            .range(first..)
-            .take_while(|(it, ..)| *it == subject)
+        let mut all: Vec<_> = subjects
+            .into_iter()
+            .flat_map(of)
             .map(|(_, flow, trigger, leaf)| (flow.clone(), *trigger, *leaf))
-            .collect()
+            .collect();
+        all.sort();
+        all
     }
 
     /// Lets one leaf see an event; gives what came of it when it completed the trigger.
@@ -127,7 +137,8 @@ impl Draft {
             run: None,
             updated_at: self.now,
         };
-        let join_key = passes(leaf_spec, event).and_then(|()| join_key(spec, leaf_spec, event));
+        let join_key =
+            passes(flow.spec(), leaf_spec, event).and_then(|()| join_key(spec, leaf_spec, event));
         let join_key = match join_key {
             Ok(key) => key,
             Err(reason) => {
@@ -141,6 +152,11 @@ impl Draft {
         if let Some(fired) = fired {
             self.put_match(MatchRow { leaf, ..fired });
             return None;
+        }
+        // A set whose time has run out is over, whether its timer was looked at yet or not.
+        let timer = self.s.half_match_timer(name, &spec.name, &join_key);
+        if timer.is_some_and(|(at, _)| at <= self.now) {
+            self.set_expired(name, &spec.name, &join_key);
         }
         let mut filled = self.set(name, &spec.name, &join_key);
         let older = filled.insert(leaf, event.clone());
@@ -171,7 +187,7 @@ impl Draft {
             leaf,
             event: event.clone(),
             since,
-            expires_at: spec.within.map(|it| since + it),
+            expires_at: expiry(&flow, trigger, since),
         });
         self.put_match(MatchRow {
             outcome: MatchOutcome::Waiting,
@@ -207,7 +223,7 @@ impl Draft {
                 by: paused.by,
                 reason: paused.reason,
             }),
-            None => match given(spec, filled, interval, self.s.last_run + 1, name) {
+            None => match given(flow, spec, filled, interval, self.s.last_run + 1) {
                 Ok(params) => self.arrive(Arrival {
                     flow: name.clone(),
                     key: format!("event:{}:{newest}", spec.name),
@@ -242,13 +258,24 @@ impl Draft {
     /// A half-matched set was not complete in time.
     pub(super) fn set_expired(&mut self, flow: &FlowName, trigger: &TriggerName, join_key: &str) {
         let filled = self.set(flow, trigger, join_key);
+        let since = self.set_since(flow, trigger, join_key);
         let spec = self.s.flows.get(flow).and_then(|it| it.flow.clone());
-        let spec = spec
-            .as_ref()
-            .and_then(|it| it.spec().triggers.iter().find(|it| it.name == *trigger));
-        let reason = Reason::SetExpired {
-            within: spec.and_then(|it| it.within).unwrap_or_default(),
-            missing: spec.map(|it| missing(&it.on, &filled)).unwrap_or_default(),
+        let found = spec.as_ref().and_then(|it| {
+            let mut triggers = it.spec().triggers.iter().enumerate();
+            triggers.find(|(_, spec)| spec.name == *trigger)
+        });
+        let missing = found.map(|(_, it)| missing(&it.on, &filled));
+        let missing = missing.unwrap_or_default();
+        let within = found.and_then(|(_, it)| it.within);
+        let reset = spec.as_ref().zip(found).zip(since);
+        let reset = reset.and_then(|((flow, (place, _)), since)| reset_after(flow, place, since));
+        let ends = within.zip(since).map(|(within, since)| since + within);
+        let reason = match reset {
+            Some(at) if ends.is_none_or(|it| at < it) => Reason::SetReset { at, missing },
+            _ => Reason::SetExpired {
+                within: within.unwrap_or_default(),
+                missing,
+            },
         };
         self.drop_set(flow, trigger, join_key, &reason);
     }
@@ -389,9 +416,38 @@ fn upstream(event: &EventRow) -> Option<&str> {
         .flatten()
 }
 
-fn passes(leaf: &TriggerLeaf, event: &EventRow) -> Result<(), Reason> {
+/// The flow whose run's end an event from elsewhere tells: Metaflow emits it under this name, and only of successes.
+fn foreign_upstream(event: &EventRow) -> Option<FlowName> {
+    let ours = event.source.starts_with("dalsegno:");
+    ended_flow(&event.kind).filter(|_| !ours)
+}
+
+/// `metaflow.<flow>.end` is what Metaflow calls the end of a run of that flow.
+pub(crate) fn ended_flow(kind: &str) -> Option<FlowName> {
+    let name = kind.strip_prefix("metaflow.")?.strip_suffix(".end")?;
+    Some(FlowName::new(name))
+}
+
+/// When a half-matched set that began at this moment is over.
+fn expiry(flow: &Flow, trigger: usize, since: Timestamp) -> Option<Timestamp> {
+    let within = flow.spec().triggers[trigger].within;
+    let ends = [
+        within.map(|it| since + it),
+        reset_after(flow, trigger, since),
+    ];
+    ends.into_iter().flatten().min()
+}
+
+fn reset_after(flow: &Flow, trigger: usize, since: Timestamp) -> Option<Timestamp> {
+    flow.reset(trigger)?.next_after(since)
+}
+
+fn passes(flow: &FlowSpec, leaf: &TriggerLeaf, event: &EventRow) -> Result<(), Reason> {
     if let EventSource::Flow { on, .. } = &leaf.source {
-        let state = event.data["state"].as_str().unwrap_or_default();
+        let state = match foreign_upstream(event) {
+            Some(_) => "succeeded",
+            None => event.data["state"].as_str().unwrap_or_default(),
+        };
         let counts = match on {
             FlowEnd::Succeeded => state == "succeeded",
             FlowEnd::Failed => state == "failed" || state == "timed_out",
@@ -404,6 +460,13 @@ fn passes(leaf: &TriggerLeaf, event: &EventRow) -> Result<(), Reason> {
                 on.as_str().unwrap_or_default()
             );
             return Err(Reason::FilterFalse { expression });
+        }
+    }
+    for (param, field) in &leaf.fields {
+        let needed = |it: &&ParamSpec| it.name == *param && it.default.is_none() && !it.optional;
+        if field_of(event, field).is_none() && flow.params.iter().any(|it| needed(&it)) {
+            let (field, param) = (field.clone(), param.clone());
+            return Err(Reason::FieldMissing { field, param });
         }
     }
     let Some(filter) = &leaf.filter else {
@@ -523,20 +586,33 @@ pub(crate) fn missing(expr: &TriggerExpr, filled: &BTreeMap<u16, Arc<EventRow>>)
     walk(expr, &mut 0, filled)
 }
 
+/// A field of an event's data; one that is null is not there.
+fn field_of<'a>(event: &'a EventRow, field: &str) -> Option<&'a Value> {
+    event.data.get(field).filter(|it| !it.is_null())
+}
+
 /// Flow parameters taken from the events of a complete set.
 fn given(
+    flow: &Flow,
     spec: &TriggerSpec,
     filled: &BTreeMap<u16, Arc<EventRow>>,
     interval: Interval,
     run: u64,
-    flow: &FlowName,
 ) -> Result<Map<String, Value>, Reason> {
     let mut given = Map::new();
     let events: Vec<Arc<EventRow>> = filled.values().cloned().collect();
+    let leaves = spec.on.leaves();
     for (leaf, event) in filled {
-        let mut scope = params::scope(interval, &events, run, flow);
+        let leaf = leaves[usize::from(*leaf)];
+        for (name, field) in &leaf.fields {
+            let declared = flow.spec().params.iter().find(|it| it.name == *name);
+            if let (Some(value), Some(param)) = (field_of(event, field), declared) {
+                given.insert(name.clone(), params::from_field(param.kind, value));
+            }
+        }
+        let mut scope = params::scope(interval, &events, run, flow.name());
         scope.insert("event", event_json(event));
-        for (name, template) in &spec.on.leaves()[usize::from(*leaf)].params {
+        for (name, template) in &leaf.params {
             let value = template.eval(&scope).map_err(|error| Reason::BadParams {
                 message: format!("{name}: {error}"),
             })?;

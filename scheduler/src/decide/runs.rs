@@ -5,6 +5,7 @@ use super::events::{KEY_BYTES_MAX, event_json};
 use crate::flow::{Flow, NodeId};
 use crate::id::{FlowName, Path, RunId, TriggerName};
 use crate::input::{Answer, NewEvent, Rejected, StartRequest};
+use crate::metaflow::ended::{self, Ended};
 use crate::params;
 use crate::reason::{Limit, Reason};
 use crate::row::{
@@ -321,7 +322,7 @@ impl Draft {
     /// All else of the run is over, and its hooks have been called.
     fn is_at_hooks(&self, id: RunId) -> bool {
         let flow = &self.run(id).flow;
-        let mut hooks = flow.hooks().iter().map(|(node, _)| hook_key(id, *node));
+        let mut hooks = flow.hooks().iter().map(|(node, _)| root_key(id, *node));
         hooks.any(|it| {
             let row = self.s.tasks.get(&it);
             row.is_some_and(|row| row.state != TaskState::Waiting)
@@ -332,7 +333,7 @@ impl Draft {
     fn call_hooks(&mut self, id: RunId, on: HookOn) -> bool {
         let flow = self.flow_of(id);
         for &(node, wants) in flow.hooks() {
-            let key = hook_key(id, node);
+            let key = root_key(id, node);
             if wants == on {
                 self.bear(key);
             } else {
@@ -454,7 +455,13 @@ impl Draft {
 
     /// Upstream completion is an event like any other, written in the commit that ends the run.
     fn tell_end(&mut self, row: &RunRow) {
-        let data = json!({
+        let flow = self.flow_of(row.id);
+        let end = flow.metaflow().and_then(|it| {
+            let node = flow.step_node(it.end.as_str())?;
+            self.s.last_iteration(root_key(row.id, node)).cloned()
+        });
+        let (now, end) = (self.now, end.as_deref());
+        let mut data = json!({
             "flow": row.flow,
             "run": row.id.to_string(),
             "state": row.state,
@@ -463,6 +470,9 @@ impl Draft {
             "interval": params::interval(row.interval),
             "trigger": row.trigger,
         });
+        if let Some(metaflow) = flow.metaflow() {
+            data["metaflow"] = ended::about(&row.flow, metaflow, row, end, now);
+        }
         self.take_event(NewEvent {
             source: format!("dalsegno:flow/{}", row.flow),
             id: format!("run:{}:{}:{}", row.id, row.generation, row.state),
@@ -471,10 +481,22 @@ impl Draft {
             time: Some(self.now),
             data,
         });
+        let metaflow = flow.metaflow().filter(|_| row.state == RunState::Succeeded);
+        let told = metaflow.map(|it| ended::success(&row.flow, it, row, end, now));
+        for Ended { kind, id, data } in told.unwrap_or_default() {
+            self.take_event(NewEvent {
+                source: format!("dalsegno:flow/{}", row.flow),
+                id,
+                kind,
+                subject: Some(row.flow.to_string()),
+                time: Some(self.now),
+                data,
+            });
+        }
     }
 }
 
-fn hook_key(run: RunId, node: NodeId) -> TaskKey {
+fn root_key(run: RunId, node: NodeId) -> TaskKey {
     TaskKey {
         run,
         node,

@@ -10,6 +10,7 @@ mod graphs;
 mod hooks;
 mod limits;
 mod metaflow;
+mod metaflow_events;
 mod resumes;
 mod schedules;
 mod strategies;
