@@ -1,6 +1,6 @@
 //! The example flows that a newcomer sees first, each run to its end as shipped.
 
-use dalsegno_tests::{Daemon, House};
+use dalsegno_tests::{Daemon, House, Metaflow};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,6 +70,106 @@ fn the_grid_runs_a_foreach_within_a_foreach() {
 }
 
 #[test]
+fn the_first_metaflow_flow_greets() {
+    let house = with_metaflow_examples();
+    let daemon = house.up();
+    let run = daemon.succeeds("HelloFlow", &json!({"who": "Clara", "cups": 2}));
+    let run = house.metaflow().of_run(&run);
+    assert_eq!(
+        run.stdout("end"),
+        "Good morning, Clara! Here you are: espresso, espresso\n"
+    );
+    let row = daemon
+        .api()
+        .get("/api/v1/flows/HelloFlow")
+        .expect(200)
+        .json();
+    assert!(row["next_at"].is_string(), "it opens at seven: {row}");
+}
+
+#[test]
+fn the_metaflow_flow_that_decides_its_way_takes_either() {
+    let house = with_metaflow_examples();
+    let daemon = house.up();
+    let large = daemon.succeeds("RouteFlow", &json!({"kilos": 11}));
+    let large = house.metaflow().of_run(&large);
+    assert_eq!(large.tasks("roast").len(), 3);
+    assert_eq!(large.data("end")["left_over"], 1);
+    let small = daemon.succeeds("RouteFlow", &json!({"kilos": 2}));
+    let small = house.metaflow().of_run(&small);
+    assert_eq!(small.tasks("roast").len(), 0);
+    assert_eq!(small.data("end")["source"], "the shelf");
+}
+
+#[test]
+fn the_grid_search_chooses_without_the_settings_that_explode() {
+    let house = with_metaflow_examples();
+    let daemon = house.up();
+    let run = daemon.succeeds("GridSearchFlow", &json!({}));
+    let run = house.metaflow().of_run(&run);
+    assert_eq!(run.data("end")["exploded"], 2);
+    let tasks = run.tasks("fit");
+    assert_eq!(tasks.len(), 6);
+    assert_eq!(
+        tasks
+            .iter()
+            .filter(|it| it["attempt"] == 1 && it["ok"] == true)
+            .count(),
+        2,
+        "those that explode are tried twice and then caught"
+    );
+}
+
+#[test]
+fn an_event_brings_in_sales_and_the_report_follows() {
+    let house = with_metaflow_examples();
+    let daemon = house.up();
+    let data = r#"{"date": "2026-02-13"}"#;
+    daemon
+        .cli(&["events", "emit", "orders.exported", "--data", data])
+        .succeeded();
+    follows(&daemon, "coda.user.tester.SalesIngestFlow");
+    follows(&daemon, "coda.user.tester.SalesReportFlow");
+    let page = std::fs::read_to_string(house.path("flows/results/sales/2026-02-13.md"))
+        .expect("the report is written");
+    assert!(
+        page.contains("| alps |") && page.contains("Total:"),
+        "{page}"
+    );
+    let events = daemon.api().list("/api/v1/events?type=orders.refused");
+    assert_eq!(events.len(), 1, "dirty rows are told of: {events:?}");
+}
+
+#[test]
+fn the_training_has_a_card_and_word_is_sent_when_it_is_over() {
+    let house = with_metaflow_examples();
+    let daemon = house.up();
+    let run = daemon.succeeds("TrainFlow", &json!({"epochs": 2}));
+    let id = run["id"].as_str().expect("an id").to_owned();
+    let said = daemon
+        .cli(&["logs", &id, "exit-hook-tell"])
+        .succeeded()
+        .stdout;
+    assert!(said.contains("is ready: AUC 0.7"), "{said}");
+    let cards = "import sys; from metaflow import Run, namespace; from metaflow.cards import get_cards; namespace(None);\
+                 print(len(list(get_cards(Run(sys.argv[1])['train'].task))))";
+    let pathspec = run["metaflow"]["pathspec"].as_str().expect("text");
+    let said = house
+        .metaflow()
+        .python(&["-c", cards, pathspec])
+        .succeeded();
+    assert_eq!(said.stdout, "1\n");
+
+    let run = daemon.fails("TrainFlow", &json!({"epochs": 1, "wanted": 0.99}));
+    let id = run["id"].as_str().expect("an id").to_owned();
+    let said = daemon
+        .cli(&["logs", &id, "exit-hook-alarm"])
+        .succeeded()
+        .stdout;
+    assert!(said.contains("the old model stays"), "{said}");
+}
+
+#[test]
 fn the_scripts_pass_their_own_tests() {
     let python = std::env::var_os("DALSEGNO_TEST_PYTHON").unwrap_or_else(|| "python3".into());
     let output = Command::new(python)
@@ -86,7 +186,15 @@ fn the_scripts_pass_their_own_tests() {
 
 /// A house with a copy of the shipped flows, so that results do not land in the checkout.
 fn with_examples() -> House {
-    let house = House::with(&[]);
+    copied_to(House::with(&[]))
+}
+
+/// The same with the Metaflow of the tests.
+fn with_metaflow_examples() -> House {
+    copied_to(Metaflow::house(&[]))
+}
+
+fn copied_to(house: House) -> House {
     let status = Command::new("cp")
         .args(["-R", "."])
         .arg(house.flows())

@@ -89,6 +89,10 @@ impl Api {
         )
     }
 
+    pub fn delete(&self, path: &str) -> Answer {
+        Self::answer(self.agent.delete(self.at_path(path)).call())
+    }
+
     /// Posts JSON.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.post_with(
