@@ -70,6 +70,22 @@ pub struct MetaflowFlow {
     pub metaflow_version: Option<String>,
 }
 
+impl MetaflowFlow {
+    /// Why the flow has neither schedules nor triggers although its file may declare some, in words; `None` when all
+    /// of the file is known.
+    pub fn only_people(&self) -> Option<String> {
+        if self.dynamic.is_empty() {
+            return None;
+        }
+        let unknown = self.dynamic.iter().map(|it| {
+            let Dynamic { what, reason, line } = it;
+            format!("{what} on line {line} is known only when the file runs ({reason})")
+        });
+        let unknown: Vec<String> = unknown.collect();
+        Some(format!("only people start it: {}", unknown.join("; ")))
+    }
+}
+
 /// `@project`: flows of one project and branch see each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {

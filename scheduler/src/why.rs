@@ -110,7 +110,10 @@ impl Scheduler {
             for trigger in &flow.spec().triggers {
                 all.extend(self.why_trigger(name, trigger));
             }
-            if flow.spec().schedules.is_empty() && flow.spec().triggers.is_empty() {
+            let dynamic = flow.metaflow().and_then(|it| it.only_people());
+            if let Some(text) = dynamic {
+                all.push(Explanation::new(name, text).cure(format!("dalsegno run {name}")));
+            } else if flow.spec().schedules.is_empty() && flow.spec().triggers.is_empty() {
                 let text = "it has neither schedule nor trigger, so only people start it";
                 all.push(Explanation::new(name, text).cure(format!("dalsegno run {name}")));
             }

@@ -77,3 +77,15 @@ fn a_flow_that_only_people_start_says_so() {
     let w = World::new().flow(&flow("f", &[step("a", &[], json!({}))], json!({})));
     assert_snapshot!(w.why_flow("f"), @"f: it has neither schedule nor trigger, so only people start it -> dalsegno run f");
 }
+
+#[test]
+fn a_metaflow_file_that_has_to_run_to_be_known_says_so() {
+    let steps = [crate::metaflow::mf("start", &[], &[], json!({}))];
+    let mut spec = crate::metaflow::metaflow(&steps, json!({}));
+    spec["metaflow"]["dynamic"] = json!([
+        {"what": "@schedule(cron=…)", "reason": "os.getenv(…) is called", "line": 12},
+        {"what": "@mine", "reason": "it is not Metaflow's", "line": 14},
+    ]);
+    let w = World::new().flow(&spec);
+    assert_snapshot!(w.why_flow("F"), @"F: only people start it: @schedule(cron=…) on line 12 is known only when the file runs (os.getenv(…) is called); @mine on line 14 is known only when the file runs (it is not Metaflow's) -> dalsegno run F");
+}
