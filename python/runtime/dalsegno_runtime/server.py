@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 
-from . import fresh, main_script, task
+from . import fresh, main_script, task, warm_up
 
 # A client that connects and says nothing must not keep others waiting for longer.
 REQUEST_SECONDS = 5
@@ -86,6 +86,7 @@ def preload():
             importlib.import_module(name)
         except ImportError:
             pass  # another version of Metaflow keeps it elsewhere
+    warm_up.warm_up()
     return printed
 
 

@@ -134,7 +134,7 @@ class Daemon:
             "name": name, "active_version": "v1", "state": "on", "removed": False, "starts": "every day at 00:00",
             "next_at": "2026-11-23T00:00:00Z", "params": params, "metaflow": {"class": body["class"]},
         }
-        return 201, {"flow": name, "version": "v1", "created": True}
+        return 201, {"flow": name, "version": "v1", "created": True, "warnings": ["line 3: a wish is not obeyed"]}
 
     def list_flows(self, query, body):
         return 200, {"items": list(self.flows.values()), "next": None}

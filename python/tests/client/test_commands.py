@@ -30,6 +30,7 @@ class Create(ClientTest):
         self.assertNotIn("strategy", sent)
         self.assertIn("sales.test.b1.ReportFlow is deployed as version v1", err.replace("*", ""))
         self.assertIn("What starts it: every day at 00:00", err)
+        self.assertIn("warning: line 3: a wish is not obeyed", err)
 
     def test_production_strategy_and_namespace_go_with_it(self):
         self.ok(

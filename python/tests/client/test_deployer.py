@@ -82,6 +82,15 @@ class Deployed(DeployerTest):
         with self.assertRaisesRegex(MetaflowException, "there is no flow `Nothing`"):
             DeployedFlow.from_dalsegno("Nothing")
 
+    def test_flows_of_other_kinds_and_removed_ones_are_not_given_out(self):
+        self.daemon.flows["nightly"] = {"name": "nightly", "removed": False, "metaflow": None}
+        self.daemon.flows["Gone"] = {"name": "Gone", "removed": True, "metaflow": {"class": "Gone"}}
+
+        with self.assertRaisesRegex(MetaflowException, "none of Metaflow's"):
+            DeployedFlow.from_dalsegno("nightly")
+        with self.assertRaisesRegex(MetaflowException, "has been removed"):
+            DeployedFlow.from_dalsegno("Gone")
+
 
 class Runs(DeployerTest):
     def setUp(self):

@@ -56,8 +56,8 @@ def deployment_options(command):
         click.option(
             "--strategy",
             default=None,
-            help="What becomes of a run while others of this flow are unfinished, such as `sequential` or `first_only`; "
-            "by default up to 16 run at once.",
+            help="What becomes of a run while others of this flow are unfinished: `sequential`, `strict_sequential`, "
+            "`first_only`, `last_only`, `serial_latest_only`, or `parallel(N)`; by default up to 16 run at once.",
         ),
     ):
         command = option(command)
@@ -82,6 +82,8 @@ def create(obj, tags=None, user_namespace=None, strategy=None, only_json=False, 
     write_attributes(obj, deployer_attribute_file, version=answer.get("version"), files=files)
     said = "deployed as version %s" if answer.get("created", True) else "unchanged since version %s"
     obj.echo("Flow *%s* is %s." % (answer["flow"], said % answer["version"]), bold=True)
+    for warning in answer.get("warnings") or []:
+        obj.echo("warning: %s" % warning)
     obj.echo("See it at %s/flows/%s" % (obj.dalsegno.url, quote(answer["flow"])))
     tell_starts(obj, obj.dalsegno.flow(answer["flow"]))
 

@@ -12,7 +12,7 @@ from .api import Api, WAIT_S, quote
 from .errors import DalsegnoError, NotReachable, Refused
 from .parameters import named
 from .runs import metaflow_id, resume_run, start
-from .states import FINISHED, states, status
+from .states import FINISHED, states as states_named, status
 
 
 class DalsegnoTriggeredRun(TriggeredRun):
@@ -166,11 +166,12 @@ class DalsegnoDeployedFlow(DeployedFlow):
         DalsegnoDeployedFlow
             The deployed flow.
         """
-        deployer = KnownByName(identifier, metadata)
-        flow = api_of(deployer).flow(identifier)
+        flow = Api().flow(identifier)
         if flow.get("removed"):
             raise DalsegnoError("No deployed flow found for: %s. It was there once and has been removed." % identifier)
-        return cls(deployer)
+        if not flow.get("metaflow"):
+            raise DalsegnoError("Flow %s is none of Metaflow's: start it with `dalsegno run`." % identifier)
+        return cls(KnownByName(flow, metadata))
 
     @classmethod
     def list_deployed_flows(cls, flow_name: Optional[str] = None):
@@ -188,10 +189,9 @@ class DalsegnoDeployedFlow(DeployedFlow):
             Each deployed flow.
         """
         for flow in Api().get("/flows")["items"]:
-            deployer = KnownByName(flow["name"], None)
-            wanted = flow_name is None or deployer.flow_name == flow_name
-            if wanted and flow.get("metaflow") and not flow.get("removed"):
-                yield cls(deployer)
+            if flow.get("metaflow") and not flow.get("removed"):
+                if flow_name in (None, flow["metaflow"]["class"]):
+                    yield cls(KnownByName(flow))
 
     @classmethod
     def get_triggered_run(cls, identifier: str, run_id: str, metadata: Optional[str] = None):
@@ -275,7 +275,7 @@ class DalsegnoDeployedFlow(DeployedFlow):
         List[DalsegnoTriggeredRun]
             The runs.
         """
-        return [self._triggered(run) for run in self._api.runs(self.name, wanted(states), limit)]
+        return [self._triggered(run) for run in self._api.runs(self.name, states_named(states or []), limit)]
 
     def delete(self) -> bool:
         """
@@ -308,25 +308,21 @@ class DalsegnoDeployedFlow(DeployedFlow):
         return DalsegnoTriggeredRun(self.deployer, json.dumps(content))
 
 
-def wanted(names):
-    return states(names or [])
-
-
 def api_of(deployer):
     """The daemon that the deployment was made with."""
     return Api(deployer.deployer_kwargs.get("server"), deployer.env_vars)
 
 
 class KnownByName:
-    """Stands for the deployer of a flow that was deployed elsewhere: only its name is known here."""
+    """Stands for the deployer of a flow that was deployed elsewhere: what the daemon says of it is all there is."""
 
     TYPE = "dalsegno"
 
-    def __init__(self, name, metadata):
+    def __init__(self, flow, metadata=None):
         from metaflow.client.core import get_metadata
 
-        self.name = name
-        self.flow_name = name.rsplit(".", 1)[-1]
+        self.name = flow["name"]
+        self.flow_name = flow["metaflow"]["class"]
         self.metadata = metadata or get_metadata()
         self.deployer_kwargs = {}
         self.env_vars = dict(os.environ)
