@@ -46,10 +46,25 @@ impl House {
         self.folder.path()
     }
 
+    /// Writes a file below the folder of flows.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.path().join("flows").join(name);
+        std::fs::write(&file, text).with_context(|| file.display().to_string())
+    }
+
     pub(crate) fn up(&self) -> Result<Daemon> {
+        self.up_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn up_with(&self, arguments: &[&str]) -> Result<Daemon> {
         let mut command = Command::new(binary()?);
         for (key, _) in std::env::vars_os() {
-            if key.to_string_lossy().starts_with("DALSEGNO_") {
+            let name = key.to_string_lossy();
+            if ["DALSEGNO_", "METAFLOW_"]
+                .iter()
+                .any(|it| name.starts_with(it))
+            {
                 command.env_remove(key);
             }
         }
@@ -60,6 +75,7 @@ impl House {
             command.args(["--database", url]);
         }
         command
+            .args(arguments)
             .arg(self.path().join("flows"))
             .current_dir(self.path());
         // Its log would be part of what is measured; without a reader it must not be a pipe.
@@ -143,7 +159,7 @@ impl Drop for Daemon {
 }
 
 /// Where the release binary is: beside this one, if not said otherwise.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os("DALSEGNO_BENCH_BINARY") {
         Some(path) => PathBuf::from(path),
         None => place::target()?.join("release").join("dalsegno"),

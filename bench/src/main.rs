@@ -16,6 +16,7 @@ mod flows;
 mod http;
 mod inside;
 mod memory;
+mod metaflow;
 mod peers;
 mod percentile;
 mod place;

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the benchmarks, on a release build, with PostgreSQL beside them.
 
-use crate::parts::postgres_binaries;
+use crate::parts::{metaflow, postgres_binaries};
 use crate::postgres::{Durability, Postgres};
 use crate::shell;
 use crate::workspace::Workspace;
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "dalsegno-bench",
         ]),
     )?;
+    let metaflow = metaflow(&workspace)?;
     let binaries = postgres_binaries(&workspace)?;
     // The durable kind: a benchmark without fsync measures nothing that anyone could keep.
     let postgres = Postgres::start(&binaries, Durability::Durable)?;
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "DALSEGNO_BENCH_BINARY",
         workspace.binary("release", "dalsegno"),
     );
+    bench.env("DALSEGNO_BENCH_METAFLOW_PYTHON", &metaflow);
     if let Some(peers) = &args.peers {
         bench.args(["--peers", peers]);
     }

@@ -5,6 +5,8 @@ mod event;
 mod fan_out;
 mod idle;
 mod live;
+mod metaflow;
+mod reading;
 mod restart;
 mod runs;
 mod runs_true;
@@ -28,7 +30,7 @@ impl Effort {
 
 /// All parts with what they are about, in the order in which they are measured. A part's first letter is its
 /// figure's; parts that need the daemon stand alone, so that one without it loses nothing else.
-pub(crate) const ALL: [(&str, &str); 10] = [
+pub(crate) const ALL: [(&str, &str); 13] = [
     ("a", "a chain of steps"),
     ("b", "a wide fan-out"),
     ("c", "from an event to a process"),
@@ -39,6 +41,9 @@ pub(crate) const ALL: [(&str, &str); 10] = [
     ("g", "a restart"),
     ("h", "10,000 schedules at once"),
     ("i", "an idle daemon"),
+    ("j", "a chain of Metaflow steps"),
+    ("k", "a foreach of Metaflow steps"),
+    ("l", "reading Metaflow files"),
 ];
 
 /// Whether a part is meant by what someone asked for: its figure's letter, or its whole name.
@@ -59,6 +64,9 @@ pub(crate) async fn measure(id: &str, effort: Effort) -> Result<Vec<Figure>> {
         "g" => restart::measure(effort).await,
         "h" => schedules::measure(effort).await,
         "i" => idle::measure(effort).await,
-        _ => bail!("there is no figure `{id}`; there are a to i"),
+        "j" => metaflow::chain(effort).await,
+        "k" => metaflow::fan_out(effort).await,
+        "l" => reading::measure(effort).await,
+        _ => bail!("there is no figure `{id}`; there are a to l"),
     }
 }
