@@ -35,6 +35,15 @@ class Deployed(DeployerTest):
         self.assertEqual(flow.metadata, "local@" + str(self.folder))
         self.assertEqual(self.daemon.body("/metaflow/deployments")["tags"], ["team:a", "x"])
 
+    def test_flows_with_whatever_parameters_are_deployed_by_one_process(self):
+        text = (self.folder / "demo.py").read_text()
+        text = text.replace("DemoFlow", "ListFlow").replace("type=str, multiple=True", "multiple=True")
+        self.write("lists.py", text)
+
+        names = [self.create(file).name for file in ("lists.py", "demo.py", "batched.py")]
+
+        self.assertEqual(names, ["ListFlow", "DemoFlow", "BatchFlow"])
+
     def test_only_json_deploys_nothing_and_keeps_what_would_be_sent(self):
         flow = self.create(only_json=True)
 

@@ -13,6 +13,8 @@ def options(needed):
     """
 
     def add(command):
+        # Metaflow's Deployer puts these back: it reads commands of many flows in one process.
+        command.original_params = list(command.params)
         for parameter in reversed(declared(getattr(current_flow, "flow_cls", None))):
             command.params.insert(0, option(parameter, needed))
         return command
