@@ -132,7 +132,7 @@ class Daemon:
         params = [{"name": it["name"], "type": "string"} for it in body["dump"]["parameters"]]
         self.flows[name] = {
             "name": name, "active_version": "v1", "state": "on", "removed": False, "starts": "every day at 00:00",
-            "next_at": "2026-11-23T00:00:00Z", "params": params, "metaflow": {"class": body["class"]},
+            "next_at": "2026-11-23T00:00:00Z", "params": params, "metaflow": {"class": body["class"], "end": body["dump"]["end"]},
         }
         return 201, {"flow": name, "version": "v1", "created": True, "warnings": ["line 3: a wish is not obeyed"]}
 

@@ -171,6 +171,13 @@ class Runs(ClientTest):
 
         self.assertEqual(self.daemon.body("/runs/1/resume"), {"by": "ada", "from": "end", "params": {}})
 
+    def test_of_a_run_that_succeeded_the_last_step_is_done_again(self):
+        self.daemon.end("1", "succeeded")
+
+        self.ok("demo.py", "dalsegno", "resume")
+
+        self.assertEqual(self.daemon.body("/runs/1/resume"), {"by": "ada", "from": "end", "params": {}})
+
     def test_in_place_the_same_run_goes_on_with_its_own_parameters(self):
         self.ok("demo.py", "dalsegno", "resume", "--in-place")
         error = self.refused("demo.py", "dalsegno", "resume", "--in-place", "--alpha", "1")

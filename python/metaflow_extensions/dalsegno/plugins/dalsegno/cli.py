@@ -9,7 +9,7 @@ from metaflow.util import get_username
 from . import parameters
 from .api import Api, quote
 from .errors import DalsegnoError
-from .runs import metaflow_id, resume_run, start
+from .runs import metaflow_id, rerun, resume_run, start
 from .states import states, status as status_of
 
 attribute_file = click.option(
@@ -137,8 +137,11 @@ def resume(obj, origin_run_id=None, step_to_rerun=None, in_place=False, run_id_f
             % ", ".join("--" + name for name in sorted(params))
         )
     origin = obj.dalsegno.run(origin_run_id) if origin_run_id else newest(obj)
-    resumed = resume_run(obj.dalsegno, origin, step_to_rerun, None if in_place else params)
-    tell_run(obj, resumed, "resumed from *%s*" % metaflow_id(origin), run_id_file)
+    if in_place:
+        tell_run(obj, resume_run(obj.dalsegno, origin, step_to_rerun), "goes on", run_id_file)
+    else:
+        resumed = rerun(obj.dalsegno, origin, step_to_rerun, params)
+        tell_run(obj, resumed, "resumed from *%s*" % metaflow_id(origin), run_id_file)
 
 
 @dalsegno.command(help="Show the deployed flow and its newest runs, or one run and why it stands as it does.")

@@ -11,7 +11,7 @@ from metaflow.util import get_username
 from .api import Api, WAIT_S, quote
 from .errors import DalsegnoError, NotReachable, Refused
 from .parameters import named
-from .runs import metaflow_id, resume_run, start
+from .runs import metaflow_id, rerun, resume_run, start
 from .states import FINISHED, states as states_named, status
 
 
@@ -115,7 +115,7 @@ class DalsegnoTriggeredRun(TriggeredRun):
         bool
             True. A run that cannot go on raises an exception that says why.
         """
-        resume_run(self._api, self._api.run(self.run_id), step_to_rerun, None)
+        resume_run(self._api, self._api.run(self.run_id), step_to_rerun)
         return True
 
     def why(self) -> str:
@@ -257,7 +257,7 @@ class DalsegnoDeployedFlow(DeployedFlow):
                 raise DalsegnoError("Flow %s has no runs yet, so there is none to resume." % self.name)
             origin_run_id = newest[0].run_id
         origin = self._api.run(origin_run_id)
-        return self._triggered(resume_run(self._api, origin, step_to_rerun, self._params(kwargs)))
+        return self._triggered(rerun(self._api, origin, step_to_rerun, self._params(kwargs)))
 
     def list_runs(self, states: Optional[List[str]] = None, limit: Optional[int] = None) -> List[DalsegnoTriggeredRun]:
         """

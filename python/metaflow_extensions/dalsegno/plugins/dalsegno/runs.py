@@ -16,12 +16,25 @@ def start(api, flow, params):
     return answer
 
 
-def resume_run(api, origin, step, params):
-    """Without `params` the same run goes on; with them, even none, a new run is made."""
-    body = {"from": step, "by": get_username()}
-    if params is not None:
-        body["params"] = params
-    return api.post("/runs/%s/resume" % origin["id"], {name: it for name, it in body.items() if it is not None})
+def resume_run(api, origin, step):
+    """The same run goes on."""
+    return api.post(path_of(origin), body_of({"from": step, "by": get_username()}))
+
+
+def rerun(api, origin, step, params):
+    """A new run that begins with what was finished in this one."""
+    if step is None and not params and origin["state"] == "succeeded":
+        # Nothing is left to be run, and what is cloned is cloned by a task that runs: the last one.
+        step = (api.flow(origin["flow"]).get("metaflow") or {}).get("end")
+    return api.post(path_of(origin), body_of({"from": step, "by": get_username(), "params": params}))
+
+
+def path_of(run):
+    return "/runs/%s/resume" % quote(run["id"])
+
+
+def body_of(members):
+    return {name: it for name, it in members.items() if it is not None}
 
 
 def metaflow_id(run):
