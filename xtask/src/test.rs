@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     eprintln!("\n== what the tests need");
     let python = parts::python(&workspace)?;
     let metaflow = parts::metaflow(&workspace)?;
+    let wheels = parts::metaflow_wheels(&workspace, &metaflow)?;
     let chromium = parts::chromium()?;
     let postgres = Postgres::start(
         &parts::postgres_binaries(&workspace)?,
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .env("DALSEGNO_TEST_CHROMIUM", &chromium)
             .env("DALSEGNO_TEST_PYTHON", &python)
             .env("DALSEGNO_TEST_METAFLOW_PYTHON", &metaflow)
+            .env("DALSEGNO_TEST_WHEELS", &wheels)
             .env("DALSEGNO_TEST_S3_URL", s3.url())
             .env(
                 "DALSEGNO_TEST_BINARY",

@@ -22,6 +22,37 @@ pub(crate) fn s3_emulator(workspace: &Workspace) -> Result<PathBuf> {
     named(workspace, "s3", "s3.txt")
 }
 
+/// A folder with all packages of the environment with Metaflow, so that tests can install them without a network.
+pub(crate) fn metaflow_wheels(workspace: &Workspace, python: &Path) -> Result<PathBuf> {
+    let folder = workspace.target().join("xtask/wheels");
+    let requirements = workspace.root().join("tests/metaflow.txt");
+    let wanted = std::fs::read_to_string(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let note = folder.join("requirements-fetched.txt");
+    if std::fs::read_to_string(&note).is_ok_and(|it| it == wanted) {
+        return Ok(folder);
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    let mut pip = Command::new(python);
+    pip.args([
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--disable-pip-version-check",
+    ])
+    .arg("--wheel-dir")
+    .arg(&folder)
+    .arg("--requirement")
+    .arg(&requirements);
+    shell::quiet("fetching Metaflow's packages", &mut pip)?;
+    std::fs::write(&note, wanted).with_context(|| format!("cannot write {}", note.display()))?;
+    Ok(folder)
+}
+
 fn named(workspace: &Workspace, name: &str, requirements: &str) -> Result<PathBuf> {
     let wanted = workspace.root().join("tests").join(requirements);
     let requirements = if wanted.exists() {
