@@ -3,9 +3,12 @@
 use super::journal::{Ended, Record};
 use super::limit::Limit;
 use super::procfs;
-use super::protocol::{End, Event, Key};
+use super::protocol::{End, Event, Key, Order};
+use super::state::Inherited;
+use super::warm::ServerId;
 use dalsegno_scheduler::Timestamp;
 use rustix::process::{Pid, Signal, WaitStatus};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long to wait for killed processes of a group to be gone. Only one that hangs in the kernel takes longer.
@@ -15,8 +18,20 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) enum Attempt {
     /// Accepted; its turn to be started has not come.
     Queued,
+    /// A warm interpreter was asked for a process; none runs anything yet.
+    Offered(Box<Turn>),
     Running(Process),
     Ended(Ended),
+}
+
+/// What is needed to start it one way or the other.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) order: Arc<Order>,
+    pub(crate) inherited: Inherited,
+    pub(crate) limit: Option<Limit>,
+    /// How often a warm interpreter died before it answered.
+    pub(crate) deaths: u32,
 }
 
 /// A process group: alive, or its leader is dead and the rest is on its way out.
@@ -31,6 +46,8 @@ pub(crate) struct Process {
     pub(crate) status: Option<WaitStatus>,
     pub(crate) stop: Option<Stop>,
     pub(crate) limit: Option<Limit>,
+    /// Of the interpreter it is a copy of.
+    pub(crate) server: Option<ServerId>,
     /// It was over its limit and we killed it.
     pub(crate) over_limit: bool,
     /// Nobody wants to know how it ends.
@@ -57,6 +74,7 @@ impl Process {
             status: None,
             stop: None,
             limit: None,
+            server: None,
             over_limit: false,
             is_forgotten: false,
             gone_by: None,
@@ -145,7 +163,7 @@ impl Attempt {
     /// What a daemon is told when it asks; nothing while it is queued, since the news will come.
     pub(crate) fn event(&self, attempt: &Key) -> Option<Event> {
         match self {
-            Self::Queued => None,
+            Self::Queued | Self::Offered(_) => None,
             Self::Running(process) => Some(Event::Started {
                 attempt: attempt.clone(),
                 pid: process.leader.as_raw_nonzero().get(),
@@ -158,7 +176,7 @@ impl Attempt {
     /// What the journal has to say of it.
     pub(crate) fn record(&self, attempt: &Key) -> Option<Record> {
         match self {
-            Self::Queued => None,
+            Self::Queued | Self::Offered(_) => None,
             Self::Running(process) => Some(process.record(attempt)),
             Self::Ended(ended) => Some(Record::Ended(ended.clone())),
         }

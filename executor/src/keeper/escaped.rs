@@ -3,6 +3,7 @@
 
 use super::procfs;
 use super::protocol::Key;
+use super::warm::ServerId;
 use rustix::process::{Pid, Signal};
 
 /// The text of the mark: who keeps, and which attempt.
@@ -10,21 +11,36 @@ pub(crate) fn mark(keeper: &str, attempt: &str) -> String {
     format!("{keeper}#{attempt}")
 }
 
+/// The mark of a warm interpreter and of whatever it starts without a mark of its own, with room for an
+/// attempt's in its place.
+pub(crate) fn server_mark(keeper: &str, id: ServerId, room: usize) -> String {
+    format!("{keeper}#{SERVER}{id}#{:.<room$}", "")
+}
+
+/// What comes before the number of a server. No attempt's id begins with it.
+const SERVER: &str = "warm:";
+
 /// The attempt a process belongs to, if it is one of this keeper.
 pub(crate) fn owner(pid: Pid, keeper: &str) -> Option<Key> {
     let mark = procfs::mark(pid)?;
-    Some(mark.strip_prefix(keeper)?.strip_prefix('#')?.into())
+    let mark = mark.strip_prefix(keeper)?.strip_prefix('#')?;
+    Some(mark.split('#').next()?.into())
+}
+
+/// The server that an owner is, instead of an attempt.
+pub(crate) fn server(owner: &str) -> Option<ServerId> {
+    owner.strip_prefix(SERVER)?.parse().ok()
 }
 
 /// Kills those children of the keeper that belong to an attempt that has ended.
 pub(crate) fn kill_escaped(
     keeper: &str,
-    is_leader: impl Fn(Pid) -> bool,
+    is_needed: impl Fn(Pid) -> bool,
     is_running: impl Fn(&str) -> bool,
 ) {
     let orphans = procfs::own_children()
         .into_iter()
-        .filter(|&pid| !is_leader(pid));
+        .filter(|&pid| !is_needed(pid));
     for pid in orphans {
         if owner(pid, keeper).is_some_and(|attempt| !is_running(&attempt)) {
             procfs::signal(pid, Signal::KILL);

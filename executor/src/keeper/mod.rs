@@ -17,6 +17,7 @@ mod reserve;
 mod serve;
 mod spawn;
 mod state;
+mod warm;
 
 pub(crate) use frame::{FRAME_GOAL_BYTES, decode, encode};
 pub(crate) use reserve::{open_dir, socket_path};

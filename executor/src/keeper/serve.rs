@@ -7,6 +7,7 @@ use super::protocol::{Event, Key, PROTOCOL, Request};
 use super::recover;
 use super::reserve::Reserved;
 use super::state::{Inherited, State};
+use super::warm::Pool;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,7 +70,8 @@ async fn serve(dir: &Path) -> Result<(), KeeperError> {
     let boot = procfs::boot_id();
     let past = Journal::read(&dir).map_err(failed)?;
     let ends = recover::settle(past, &boot, name).await;
-    let state = State::new(dir.clone(), name.to_owned(), boot, ends).map_err(failed)?;
+    let (pool, mut warm_news) = Pool::new(&dir, name);
+    let state = State::new(dir.clone(), name.to_owned(), boot, ends, pool).map_err(failed)?;
 
     let mut child_ended = signal(SignalKind::child())?;
     let listener = reserved.listen().map_err(failed)?;
@@ -89,6 +91,7 @@ async fn serve(dir: &Path) -> Result<(), KeeperError> {
         tokio::select! {
             biased;
             _ = child_ended.recv() => keeper.state.reap(),
+            Some(news) = warm_news.recv() => keeper.state.hear(news),
             Some((client, requests)) = frames.recv() => keeper.handle(client, requests),
             Ok((stream, _)) = listener.accept() => keeper.connect(stream),
             // Between two starts everybody else has a turn.

@@ -5,7 +5,7 @@ use crate::private;
 use rustix::process::Pid;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -91,7 +91,16 @@ fn find(name: &str, cwd: &Path, search: &str) -> Result<PathBuf, String> {
     })
 }
 
-fn append(path: &str) -> io::Result<File> {
+/// Adds a line to an attempt's log. The attempt does not fail if that cannot be.
+pub(crate) fn note(log: &str, line: &str) {
+    let written = append(log).and_then(|mut file| writeln!(file, "{line}"));
+    if let Err(error) = written {
+        eprintln!("keeper: cannot write the log {log}: {error}");
+    }
+}
+
+/// Opens a log, for a process or for us. The folders above it are made.
+pub(crate) fn append(path: &str) -> io::Result<File> {
     let open = || OpenOptions::new().append(true).create(true).open(path);
     match open() {
         Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -1,18 +1,20 @@
 //! All attempts of a keeper, and what is done with them.
 
-use super::attempt::{Attempt, Process};
+use super::attempt::{Attempt, Process, Turn};
 use super::escaped;
 use super::journal::{Ended, Journal, Record};
 use super::limit::{LOOK_EVERY, Limit, Limits};
 use super::procfs;
 use super::protocol::{End, Event, Key, Order};
-use super::spawn::spawn;
+use super::spawn::{append, note, spawn};
+use super::warm::{News, Pool, Refusal, ServerId};
 use dalsegno_engine::clock;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
 
 /// A start is told this late, because the end of a short attempt tells it as well: one message, not two.
 const TELL_START_AFTER: Duration = Duration::from_millis(5);
@@ -30,6 +32,7 @@ pub(crate) struct State {
     boot: String,
     journal: Journal,
     limits: Limits,
+    pool: Pool,
     attempts: BTreeMap<Key, Attempt>,
     leaders: HashMap<Pid, Key>,
     queue: VecDeque<(Arc<Order>, Inherited)>,
@@ -49,6 +52,7 @@ impl State {
         name: String,
         boot: String,
         ends: Vec<Ended>,
+        pool: Pool,
     ) -> std::io::Result<Self> {
         let records: Vec<_> = ends.iter().cloned().map(Record::Ended).collect();
         let journal = Journal::begin(&dir, &boot, &records)?;
@@ -62,6 +66,7 @@ impl State {
             boot,
             journal,
             limits: Limits::find(),
+            pool,
             attempts,
             leaders: HashMap::new(),
             queue: VecDeque::new(),
@@ -75,7 +80,7 @@ impl State {
 
     /// Attempts that run or are about to.
     pub(crate) fn running(&self) -> usize {
-        self.leaders.len() + self.attended_dead() + self.queue.len()
+        self.leaders.len() + self.attended_dead() + self.queue.len() + self.pool.turns()
     }
 
     fn attended_dead(&self) -> usize {
@@ -121,6 +126,10 @@ impl State {
                 self.queue.retain(|(order, _)| order.attempt != attempt);
                 self.record(never_started(attempt, End::Stopped));
             }
+            Some(Attempt::Offered(_)) => {
+                self.pool.cancel(&attempt);
+                self.record(never_started(attempt, End::Stopped));
+            }
         }
     }
 
@@ -136,6 +145,11 @@ impl State {
                 Some(Attempt::Queued) => {
                     self.queue.retain(|(order, _)| order.attempt != attempt);
                     self.attempts.remove(&attempt);
+                }
+                Some(Attempt::Offered(_)) => {
+                    self.pool.cancel(&attempt);
+                    self.attempts.remove(&attempt);
+                    records.push(Record::Forgotten(attempt));
                 }
                 None => {}
             }
@@ -169,33 +183,176 @@ impl State {
             return self.record(never_started(attempt, End::NotStarted(message)));
         }
         let limit = order.memory_bytes.map(|it| self.limits.limit(it));
-        let group = match &limit {
-            Some(Limit::Group(path)) => Some(path.as_path()),
-            _ => None,
+        let turn = Turn {
+            order,
+            inherited,
+            limit,
+            deaths: 0,
         };
+        self.offer_or_start(turn);
+    }
+
+    /// By a warm interpreter, where one will do and works.
+    fn offer_or_start(&mut self, turn: Turn) {
+        let Some(warm) = turn.order.warm.clone() else {
+            return self.start(turn);
+        };
+        // Its interpreter opens them, and makes no folders.
+        let logs = [&turn.order.stdout, &turn.order.stderr];
+        if logs.into_iter().any(|it| append(it).is_err()) {
+            return self.start(turn);
+        }
+        let group = group(turn.limit.as_ref()).map(|it| it.join("cgroup.procs"));
+        match self.pool.offer(&turn.order, &warm, &turn.inherited, group) {
+            Ok(()) => {
+                let attempt = turn.order.attempt.clone();
+                self.attempts
+                    .insert(attempt, Attempt::Offered(Box::new(turn)));
+            }
+            Err(why) => self.start_instead(turn, &why),
+        }
+    }
+
+    fn start_instead(&mut self, turn: Turn, why: &str) {
+        eprintln!("keeper: {} starts anew: {why}", turn.order.attempt);
+        note(
+            &turn.order.stderr,
+            &format!("dalsegno: {why}; this attempt has an interpreter of its own"),
+        );
+        self.start(turn);
+    }
+
+    /// As a process of its own.
+    fn start(&mut self, turn: Turn) {
+        let attempt = turn.order.attempt.clone();
         let (at, boot_us) = (clock::now(), procfs::boot_us());
         let leader = match spawn(
-            &order,
-            &inherited,
+            &turn.order,
+            &turn.inherited,
             &escaped::mark(&self.name, &attempt),
-            group,
+            group(turn.limit.as_ref()),
         ) {
             Ok(leader) => leader,
             Err(message) => {
                 return self.record(never_started(attempt, End::NotStarted(message)));
             }
         };
-        if matches!(limit, Some(Limit::Looked { .. })) {
+        let process = Process::new(leader, at, boot_us);
+        self.note(&[process.record(&attempt)]);
+        self.runs(process, turn);
+    }
+
+    fn runs(&mut self, mut process: Process, turn: Turn) {
+        let attempt = turn.order.attempt.clone();
+        if matches!(turn.limit, Some(Limit::Looked { .. })) {
             self.looked.insert(attempt.clone());
         }
-        let mut process = Process::new(leader, at, boot_us);
-        process.limit = limit;
-        process.outputs.clone_from(&order.outputs);
-        self.note(&[process.record(&attempt)]);
-        self.leaders.insert(leader, attempt.clone());
+        process.limit = turn.limit;
+        process.outputs.clone_from(&turn.order.outputs);
+        self.leaders.insert(process.leader, attempt.clone());
         self.untold
             .push_back((Instant::now() + TELL_START_AFTER, attempt.clone()));
         self.attempts.insert(attempt, Attempt::Running(process));
+    }
+
+    /// What a warm interpreter has to say.
+    pub(crate) fn hear(&mut self, news: News) {
+        match news {
+            News::Ready(server) => self.pool.ready(server),
+            News::NotReady(server, why) => {
+                let waiting = self.pool.give_up(server, &why);
+                self.start_all(waiting, "its warm interpreter did not start");
+            }
+            News::Offered { attempt, pid, go } => {
+                let server = self.pool.answered(&attempt);
+                if let (Some(server), Some(turn)) = (server, self.take_turn(&attempt)) {
+                    self.go(turn, server, pid, &go);
+                }
+            }
+            News::Refused {
+                server,
+                attempt,
+                why,
+            } => {
+                let is_awaited = self.pool.answered(&attempt).is_some();
+                let turn = self.take_turn(&attempt).filter(|_| is_awaited);
+                match why {
+                    Refusal::Hangs => {
+                        let waiting = self.pool.give_up(server, "it does not answer");
+                        self.start_all(waiting, "its warm interpreter does not answer");
+                        if let Some(turn) = turn {
+                            self.start_instead(turn, "its warm interpreter does not answer");
+                        }
+                    }
+                    Refusal::Died(why) => {
+                        if !self.pool.lives(server) {
+                            for attempt in self.pool.give_up(server, &why) {
+                                if let Some(turn) = self.take_turn(&attempt) {
+                                    self.offer_again(turn, "its warm interpreter died");
+                                }
+                            }
+                        }
+                        if let Some(turn) = turn {
+                            self.offer_again(turn, &format!("its warm interpreter died ({why})"));
+                        }
+                    }
+                    Refusal::Said(why) => {
+                        if let Some(turn) = turn {
+                            let why = format!("its warm interpreter refused it ({why})");
+                            self.start_instead(turn, &why);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A process waits for our word. It is noted before it is told to go: what runs is known, to the next
+    /// keeper too, and what is not known has done nothing.
+    fn go(&mut self, turn: Turn, server: ServerId, pid: Pid, go: &UnixStream) {
+        let attempt = turn.order.attempt.clone();
+        let Some(stat) = procfs::stat(pid).filter(|it| !it.is_zombie) else {
+            return self.offer_again(turn, "its process died before it began");
+        };
+        let mut process = Process::new(pid, clock::now(), stat.started_boot_us);
+        process.server = Some(server);
+        if let Err(error) = self.journal.append(&[process.record(&attempt)]) {
+            let message = format!(
+                "cannot write the keeper's journal in {}: {error}",
+                self.dir.display()
+            );
+            return self.record(never_started(attempt, End::NotStarted(message)));
+        }
+        self.runs(process, turn);
+        // If it is dead by now, its end is told like any other.
+        let _ = go.try_write(b"g");
+    }
+
+    fn offer_again(&mut self, mut turn: Turn, why: &str) {
+        turn.deaths += 1;
+        if turn.deaths > 1 {
+            return self.start_instead(turn, why);
+        }
+        self.offer_or_start(turn);
+    }
+
+    fn start_all(&mut self, attempts: Vec<Key>, why: &str) {
+        for attempt in attempts {
+            if let Some(turn) = self.take_turn(&attempt) {
+                self.start_instead(turn, why);
+            }
+        }
+    }
+
+    /// Takes an attempt back that was offered and not begun.
+    fn take_turn(&mut self, attempt: &Key) -> Option<Turn> {
+        if !matches!(self.attempts.get(attempt), Some(Attempt::Offered(_))) {
+            return None;
+        }
+        match self.attempts.insert(attempt.clone(), Attempt::Queued) {
+            Some(Attempt::Offered(turn)) => Some(*turn),
+            _ => None,
+        }
     }
 
     /// Takes note of every child that has ended, ours by birth or by adoption.
@@ -208,15 +365,31 @@ impl State {
             {
                 process.status = Some(status);
                 self.attended.insert(attempt);
+                continue;
+            }
+            for attempt in self.pool.ended(pid) {
+                if let Some(turn) = self.take_turn(&attempt) {
+                    self.offer_again(turn, "its warm interpreter died");
+                }
             }
         }
         if any {
             self.attend();
-            let (leaders, attempts) = (&self.leaders, &self.attempts);
+            let (leaders, attempts, pool) = (&self.leaders, &self.attempts, &self.pool);
+            let runs = |attempt: &Attempt, server: ServerId| match attempt {
+                Attempt::Running(process) => process.server == Some(server),
+                _ => false,
+            };
             escaped::kill_escaped(
                 &self.name,
-                |pid| leaders.contains_key(&pid),
-                |attempt| matches!(attempts.get(attempt), Some(Attempt::Running(_))),
+                |pid| leaders.contains_key(&pid) || pool.is_server(pid),
+                |owner| match escaped::server(owner) {
+                    // It may be anybody's whom the server served.
+                    Some(server) => {
+                        pool.has_offers(server) || attempts.values().any(|it| runs(it, server))
+                    }
+                    None => matches!(attempts.get(owner), Some(Attempt::Running(_))),
+                },
             );
         }
     }
@@ -224,6 +397,8 @@ impl State {
     /// Does all that is due by now.
     pub(crate) fn advance(&mut self) {
         let now = Instant::now();
+        let late = self.pool.advance(now);
+        self.start_all(late, "its warm interpreter is slow to start");
         while let Some((at, _)) = self.untold.front()
             && *at <= now
         {
@@ -260,7 +435,12 @@ impl State {
         let untold = self.untold.front().map(|(at, _)| *at);
         let looked = (!self.looked.is_empty()).then_some(now + LOOK_EVERY);
         let reap = (!self.leaders.is_empty()).then_some(now + REAP_EVERY);
-        attended.chain(untold).chain(looked).chain(reap).min()
+        attended
+            .chain(untold)
+            .chain(looked)
+            .chain(reap)
+            .chain(self.pool.due())
+            .min()
     }
 
     fn attend(&mut self) {
@@ -332,6 +512,14 @@ impl State {
         if let Err(error) = self.journal.append(records) {
             eprintln!("keeper: cannot write the journal: {error}");
         }
+    }
+}
+
+/// The control group that a process has to be in.
+fn group(limit: Option<&Limit>) -> Option<&Path> {
+    match limit {
+        Some(Limit::Group(path)) => Some(path),
+        _ => None,
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod flow;
 mod steps;
+mod warm;
 mod world;
