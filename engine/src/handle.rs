@@ -4,6 +4,7 @@ use dalsegno_scheduler::{
     Answer, FlowName, Input, Rejected, ResumeWith, RunId, Scheduler, StepName, Timestamp,
 };
 use dalsegno_store::Store;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -86,6 +87,14 @@ pub(crate) enum Ask {
         with: ResumeWith,
         by: String,
     },
+    Rerun {
+        run: RunId,
+        from: Option<StepName>,
+        params: Map<String, Value>,
+        with: ResumeWith,
+        key: Option<String>,
+        by: String,
+    },
 }
 
 pub(crate) struct Shared {
@@ -129,6 +138,31 @@ impl EngineHandle {
             run,
             from,
             with,
+            by,
+        })
+        .await
+    }
+
+    /// Makes a new run from a finished one, see [`RerunRequest`](dalsegno_scheduler::RerunRequest); reads that from
+    /// the store first.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::ask`].
+    pub async fn rerun(
+        &self,
+        run: RunId,
+        from: Option<StepName>,
+        params: Map<String, Value>,
+        with: ResumeWith,
+        key: Option<String>,
+        by: String,
+    ) -> Result<Answer, AskError> {
+        self.send(Ask::Rerun {
+            run,
+            from,
+            params,
+            with,
+            key,
             by,
         })
         .await

@@ -5,10 +5,10 @@
 
 use crate::engine::Engine;
 use crate::handle::{Ask, AskError, Request, Role, Topic};
-use dalsegno_scheduler::row::{Changes, Claim};
+use dalsegno_scheduler::row::{Changes, Claim, RunSnapshot};
 use dalsegno_scheduler::{
-    Answer, AttemptId, Command, Input, Outcome, Reason, Rejected, Report, ResumeRequest, RunId,
-    Scheduler, Timestamp,
+    Answer, AttemptId, Command, Input, Outcome, Reason, Rejected, Report, RerunRequest,
+    ResumeRequest, RunId, Scheduler, Timestamp,
 };
 use dalsegno_store::{CommitError, Lease};
 use std::collections::{BTreeSet, VecDeque};
@@ -261,36 +261,60 @@ impl<'a> Lead<'a> {
         batch
     }
 
-    /// A resume needs the run's rows, which are not in memory.
+    /// A resume and a rerun need the run's rows, which are not in memory.
     async fn read(&mut self, request: Request) -> Option<Item> {
-        let (run, from, with, by) = match request.ask {
-            Ask::Input(input) => return Some(Item::Request(input, request.answer)),
+        let input = match request.ask {
+            Ask::Input(input) => Ok(input),
             Ask::Resume {
                 run,
                 from,
                 with,
                 by,
-            } => (run, from, with, by),
+            } => self.snapshot(run).await.map(|snapshot| {
+                Input::Resume(Box::new(ResumeRequest {
+                    snapshot,
+                    from,
+                    with,
+                    by,
+                }))
+            }),
+            Ask::Rerun {
+                run,
+                from,
+                params,
+                with,
+                key,
+                by,
+            } => self.snapshot(run).await.map(|snapshot| {
+                Input::Rerun(Box::new(RerunRequest {
+                    snapshot,
+                    from,
+                    params,
+                    with,
+                    key,
+                    by,
+                }))
+            }),
         };
-        let refusal = if self.core.run(run).is_some() {
-            AskError::Rejected(Rejected::NotFinished(run))
-        } else {
-            match self.engine.shared.store.snapshot(run).await {
-                Ok(Some(snapshot)) => {
-                    let input = Input::Resume(Box::new(ResumeRequest {
-                        snapshot,
-                        from,
-                        with,
-                        by,
-                    }));
-                    return Some(Item::Request(input, request.answer));
-                }
-                Ok(None) => AskError::Rejected(Rejected::UnknownRun(run)),
-                Err(error) => AskError::Store(error.to_string()),
+        match input {
+            Ok(input) => Some(Item::Request(input, request.answer)),
+            Err(refusal) => {
+                let _ = request.answer.send(Err(refusal));
+                None
             }
-        };
-        let _ = request.answer.send(Err(refusal));
-        None
+        }
+    }
+
+    /// A finished run as stored.
+    async fn snapshot(&self, run: RunId) -> Result<RunSnapshot, AskError> {
+        if self.core.run(run).is_some() {
+            return Err(AskError::Rejected(Rejected::NotFinished(run)));
+        }
+        match self.engine.shared.store.snapshot(run).await {
+            Ok(Some(snapshot)) => Ok(snapshot),
+            Ok(None) => Err(AskError::Rejected(Rejected::UnknownRun(run))),
+            Err(error) => Err(AskError::Store(error.to_string())),
+        }
     }
 
     /// Decides a batch and makes it durable. Started reports alone are held back for a moment.

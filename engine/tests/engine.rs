@@ -6,8 +6,8 @@ use dalsegno_scheduler::spec::{
     Command, FlowSpec, OnFailure, Retry, RunPolicy, ScopeIndex, StepSpec, default_grace,
 };
 use dalsegno_scheduler::{
-    Answer, AttemptId, Config, Flow, FlowName, Input, NewEvent, Outcome, Report, RunId, Span,
-    StartRequest, Submission, Success, Timestamp, Version,
+    Answer, AttemptId, Config, Flow, FlowName, Input, NewEvent, Outcome, Rejected, Report,
+    ResumeWith, RunId, Span, StartRequest, Submission, Success, Timestamp, Version,
 };
 use dalsegno_store::{Fault, MemoryStore, Store};
 use serde_json::{Map, Value};
@@ -285,4 +285,40 @@ async fn a_commit_that_fails_loses_no_report() {
         stage.reaches(run, RunState::Succeeded).await;
         stage.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_new_run_is_made_from_a_finished_one_and_once_for_a_key() {
+    let stage = stage(Arc::default(), false).await;
+    stage
+        .deploy("etl", &[("a", &[]), ("b", &["a"]), ("c", &["b"])])
+        .await;
+    let (old, _) = run_of(stage.run("etl", None).await);
+    stage.reaches(old, RunState::Succeeded).await;
+    let rerun = |run| {
+        stage.engine.rerun(
+            run,
+            Some("b".into()),
+            Map::new(),
+            ResumeWith::Latest,
+            Some("again".into()),
+            "test".into(),
+        )
+    };
+    let (made, duplicate) = run_of(rerun(old).await);
+    assert_eq!((made, duplicate), (RunId(2), false));
+    stage.reaches(made, RunState::Succeeded).await;
+    assert_eq!(run_of(rerun(old).await), (RunId(2), true));
+    let asked = stage.player.asked.lock().expect("not poisoned").clone();
+    let texts: Vec<String> = asked.iter().map(ToString::to_string).collect();
+    assert_eq!(texts[3..], ["2/b/1", "2/c/1"]);
+    let unknown = rerun(RunId(9)).await;
+    assert!(
+        matches!(
+            unknown,
+            Err(AskError::Rejected(Rejected::UnknownRun(RunId(9))))
+        ),
+        "{unknown:?}"
+    );
+    stage.end().await;
 }

@@ -41,6 +41,7 @@ pub enum Input {
         reason: Option<String>,
     },
     Resume(Box<ResumeRequest>),
+    Rerun(Box<RerunRequest>),
     Pause {
         flow: FlowName,
         by: String,
@@ -67,6 +68,10 @@ impl Input {
             // With its length, for both may hold spaces.
             Self::Event(NewEvent { source, id, .. }) => {
                 Some(format!("event:{} {source} {id}", source.len()))
+            }
+            Self::Rerun(request) => {
+                let key = request.key.as_ref()?;
+                Some(format!("rerun:{} {key}", request.snapshot.run.flow))
             }
             _ => None,
         }
@@ -103,6 +108,22 @@ pub struct ResumeRequest {
     /// Also repeat this step and all that follows from it, finished or not.
     pub from: Option<StepName>,
     pub with: ResumeWith,
+    pub by: String,
+}
+
+/// Someone wants a new run that begins where a finished one was at some step.
+#[derive(Clone, Debug)]
+pub struct RerunRequest {
+    /// The run as stored.
+    pub snapshot: RunSnapshot,
+    /// This step and all that follows from it are done in the new run, and what else is not finished. `None`, for runs
+    /// that did not succeed: only that.
+    pub from: Option<StepName>,
+    /// Instead of the values that the old run had.
+    pub params: Map<String, Value>,
+    pub with: ResumeWith,
+    /// `Idempotency-Key`: a second request for the same flow with the same key gets the first one's run.
+    pub key: Option<String>,
     pub by: String,
 }
 

@@ -18,7 +18,17 @@ pub(crate) fn scope(
     run: u64,
     flow: &FlowName,
 ) -> Scope {
-    let events: Vec<Value> = events.iter().map(|it| context::event_json(it)).collect();
+    let events = events.iter().map(|it| context::event_json(it)).collect();
+    scope_of(data_interval, events, run, flow)
+}
+
+/// The same of events as CloudEvents JSON.
+pub(crate) fn scope_of(
+    data_interval: Interval,
+    events: Vec<Value>,
+    run: u64,
+    flow: &FlowName,
+) -> Scope {
     [
         ("interval", interval(data_interval)),
         ("event", events.first().cloned().unwrap_or(Value::Null)),

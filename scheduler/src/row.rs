@@ -183,7 +183,7 @@ pub struct FlowVersionRow {
 /// A dedupe key that was used, and for what: the second use is answered with the first's result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// `event:<length of source> <source> <id>` or `start:<flow> <idempotency key>`.
+    /// `event:<length of source> <source> <id>`, `start:<flow> <idempotency key>` or `rerun:<flow> <idempotency key>`.
     pub key: String,
     /// `event:<seq>`, `run:<id>` or `occurrence:<flow> <key>`.
     pub result: String,
@@ -193,9 +193,9 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OccurrenceRow {
     pub flow: FlowName,
-    /// Unique in the flow: `cron:<schedule>:<slot>`, `event:<trigger>:<seq>`, `manual:<key>`.
+    /// Unique in the flow: `cron:<schedule>:<slot>`, `event:<trigger>:<seq>`, `manual:<key>`, `rerun:<key>`.
     pub key: String,
-    /// The schedule or trigger; `manual` for people.
+    /// The schedule or trigger; `manual` and `rerun` for people.
     pub trigger: TriggerName,
     /// When it ought to run, jitter not included.
     pub due_at: Timestamp,
@@ -297,7 +297,7 @@ pub struct RunRow {
     /// When the run's timeout strikes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// The run whose finished tasks this one began with.
+    /// The run whose finished tasks this one began with. Those have no attempt here: nothing was ever submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<RunId>,
     /// When that run was created: a part of its name in Metaflow.

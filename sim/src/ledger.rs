@@ -154,8 +154,14 @@ impl Ledger {
             let key = (it.run, it.task.clone());
             let before = self.rows.tasks.get(&key);
             let attempt = before.map_or(0, |it| it.attempt);
+            // What a rerun takes over keeps its number, and is never submitted.
+            let made = |run: &Arc<RunRow>| run.id == it.run && run.origin.is_some();
+            let taken_over = before.is_none()
+                && changes.runs.iter().any(made)
+                && it.submitted_at.is_none()
+                && matches!(it.state, TaskState::Succeeded | TaskState::Caught);
             assert!(
-                it.attempt == attempt || it.attempt == attempt + 1,
+                it.attempt == attempt || it.attempt == attempt + 1 || taken_over,
                 "{} of run {} went from attempt {attempt} to {}",
                 it.task,
                 it.run,

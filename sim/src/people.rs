@@ -3,9 +3,10 @@
 use crate::flows::{self, File, KINDS};
 use crate::ledger::Ledger;
 use crate::rng::Rng;
-use dalsegno_scheduler::row::RunState;
+use dalsegno_scheduler::row::{RunSnapshot, RunState};
 use dalsegno_scheduler::{
-    FlowName, Input, NewEvent, ResumeRequest, ResumeWith, RunId, Scheduler, StartRequest, StepName,
+    FlowName, Input, NewEvent, RerunRequest, ResumeRequest, ResumeWith, RunId, Scheduler,
+    StartRequest, StepName,
 };
 use serde_json::{Map, json};
 
@@ -48,7 +49,8 @@ pub(crate) fn press(rng: &mut Rng, core: &Scheduler, ledger: &Ledger, flows: u64
                 reason: None,
             }
         }
-        68..80 => resume(rng, ledger).unwrap_or(Input::Tick),
+        68..76 => resume(rng, ledger).unwrap_or(Input::Tick),
+        76..80 => rerun(rng, ledger).unwrap_or(Input::Tick),
         80..84 => Input::Pause {
             flow,
             by: by(),
@@ -75,6 +77,33 @@ pub(crate) fn deploy(file: File) -> Input {
 }
 
 fn resume(rng: &mut Rng, ledger: &Ledger) -> Option<Input> {
+    let (snapshot, from) = from_where(rng, ledger)?;
+    Some(Input::Resume(Box::new(ResumeRequest {
+        with: ResumeWith::Same,
+        snapshot,
+        from,
+        by: "ada".to_owned(),
+    })))
+}
+
+fn rerun(rng: &mut Rng, ledger: &Ledger) -> Option<Input> {
+    let (snapshot, from) = from_where(rng, ledger)?;
+    let mut params = Map::new();
+    if rng.chance(30) {
+        params.insert("n".to_owned(), json!(rng.below(5)));
+    }
+    Some(Input::Rerun(Box::new(RerunRequest {
+        with: ResumeWith::Same,
+        snapshot,
+        from,
+        params,
+        key: rng.chance(20).then(|| format!("key-{}", rng.below(8))),
+        by: "ada".to_owned(),
+    })))
+}
+
+/// Some finished run, and the step from which it is done again.
+fn from_where(rng: &mut Rng, ledger: &Ledger) -> Option<(RunSnapshot, Option<StepName>)> {
     let finished = ledger.finished();
     if finished.is_empty() {
         return None;
@@ -95,10 +124,5 @@ fn resume(rng: &mut Rng, ledger: &Ledger) -> Option<Input> {
             rng.pick(&steps).clone()
         }
     });
-    Some(Input::Resume(Box::new(ResumeRequest {
-        with: ResumeWith::Same,
-        snapshot,
-        from,
-        by: "ada".to_owned(),
-    })))
+    Some((snapshot, from))
 }

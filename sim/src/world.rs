@@ -397,6 +397,7 @@ impl World {
         for input in inputs {
             let told = match input {
                 Input::Deploy { flow, version, .. } => format!("Deploy {flow:?} {version}"),
+                Input::Rerun(it) => format!("Rerun {} from {:?}", it.snapshot.run.id, it.from),
                 Input::Resume(it) => format!("Resume {} from {:?}", it.snapshot.run.id, it.from),
                 other => format!("{other:?}"),
             };

@@ -107,6 +107,7 @@ impl Draft {
                 self.cancel(run, Reason::CancelledBy { by, reason })?
             }
             Input::Resume(request) => self.resume(*request)?,
+            Input::Rerun(request) => self.rerun(*request)?,
             Input::Pause { flow, by, reason } => self.pause(&flow, by, reason)?,
             Input::Unpause { flow, by } => self.unpause(&flow, &by)?,
             Input::Tick => Answer::Done,

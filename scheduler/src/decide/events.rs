@@ -232,6 +232,7 @@ impl Draft {
                     interval,
                     params,
                     events,
+                    before: None,
                 }),
                 Err(reason) => Err(reason),
             },

@@ -10,6 +10,7 @@ mod draft;
 mod events;
 mod occurrences;
 mod place;
+mod rerun;
 mod resume;
 mod runs;
 mod tokens;

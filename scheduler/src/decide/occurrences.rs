@@ -169,6 +169,7 @@ impl Draft {
             interval: row.interval,
             params,
             events: Vec::new(),
+            before: None,
         });
     }
 

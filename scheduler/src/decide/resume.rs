@@ -5,7 +5,7 @@
 
 use super::Draft;
 use crate::flow::{Flow, NodeId};
-use crate::id::{RunId, Version};
+use crate::id::{RunId, StepName, Version};
 use crate::input::{Answer, Rejected, ResumeRequest, ResumeWith};
 use crate::row::{RunRow, RunState, ScopeRow, ScopeState, TaskRow, TaskState};
 use crate::state::Run;
@@ -25,21 +25,10 @@ impl Draft {
             return Err(Rejected::NotFinished(id));
         }
         let (flow, version) = self.flow_version(&snapshot.version, run, with)?;
-        let again: BTreeSet<NodeId> = match &from {
-            None if run.state == RunState::Succeeded => return Err(Rejected::AlreadySucceeded(id)),
-            None => BTreeSet::new(),
-            Some(name) => {
-                let first = flow
-                    .scope(name.as_str())
-                    .map(|(_, open, _)| open)
-                    .or_else(|| flow.step_node(name.as_str()))
-                    .ok_or_else(|| Rejected::UnknownStep {
-                        flow: run.flow.clone(),
-                        step: name.clone(),
-                    })?;
-                flow.following(first)
-            }
-        };
+        if from.is_none() && run.state == RunState::Succeeded {
+            return Err(Rejected::AlreadySucceeded(id));
+        }
+        let again = repeated(&flow, from.as_ref())?;
         self.put_run(Run {
             row: Arc::new(RunRow {
                 state: RunState::Queued,
@@ -62,6 +51,9 @@ impl Draft {
         }
         for scope in &snapshot.scopes {
             self.take_back_scope(&flow, scope, &again);
+        }
+        if run.origin.is_some() {
+            self.s.remember_clones(id);
         }
         Ok(Answer::Run {
             run: id,
@@ -128,7 +120,7 @@ impl Draft {
     }
 
     /// The version with which the run goes on: the active one, or the stored one.
-    fn flow_version(
+    pub(super) fn flow_version(
         &self,
         stored: &crate::row::FlowVersionRow,
         run: &RunRow,
@@ -145,4 +137,20 @@ impl Draft {
             None => Err(Rejected::NoVersion(run.flow.clone())),
         }
     }
+}
+
+/// The nodes that are done again, finished or not: a step or block, and all that follows from it.
+pub(super) fn repeated(flow: &Flow, from: Option<&StepName>) -> Result<BTreeSet<NodeId>, Rejected> {
+    let Some(name) = from else {
+        return Ok(BTreeSet::new());
+    };
+    let first = flow
+        .scope(name.as_str())
+        .map(|(_, open, _)| open)
+        .or_else(|| flow.step_node(name.as_str()))
+        .ok_or_else(|| Rejected::UnknownStep {
+            flow: flow.name().clone(),
+            step: name.clone(),
+        })?;
+    Ok(flow.following(first))
 }

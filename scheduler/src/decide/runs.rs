@@ -3,13 +3,14 @@
 use super::Draft;
 use super::events::{KEY_BYTES_MAX, event_json};
 use crate::flow::{Flow, NodeId};
-use crate::id::{FlowName, Path, RunId, TriggerName};
+use crate::id::{FlowName, Path, RunId, TriggerName, Version};
 use crate::input::{Answer, NewEvent, Rejected, StartRequest};
 use crate::metaflow::ended::{self, Ended};
 use crate::params;
 use crate::reason::{Limit, Reason};
 use crate::row::{
-    Claim, EventRow, Interval, OccurrenceRow, OccurrenceState, RunRow, RunState, TaskRow, TaskState,
+    Claim, EventRow, Interval, OccurrenceRow, OccurrenceState, RunRow, RunState, ScopeRow, TaskRow,
+    TaskState,
 };
 use crate::spec::{HookOn, Strategy};
 use crate::state::{Run, TaskKey};
@@ -29,19 +30,26 @@ pub(super) struct Arrival {
     pub(super) interval: Interval,
     pub(super) params: Map<String, Value>,
     pub(super) events: Vec<Arc<EventRow>>,
+    pub(super) before: Option<Before>,
+}
+
+/// The finished run that a new one is made from, and what is taken over of it.
+pub(super) struct Before {
+    pub(super) run: Arc<RunRow>,
+    /// Where that lies, and when that run was created.
+    pub(super) origin: (RunId, Timestamp),
+    /// With which the new run goes on.
+    pub(super) flow: Arc<Flow>,
+    pub(super) version: Version,
+    pub(super) tasks: Vec<Arc<TaskRow>>,
+    pub(super) scopes: Vec<Arc<ScopeRow>>,
 }
 
 impl Draft {
     /// Someone wants a run now. A pause stops schedules and triggers, not people.
     pub(super) fn start(&mut self, request: StartRequest) -> Result<Answer, Rejected> {
         let flow = self.active_flow(&request.flow)?;
-        if request
-            .key
-            .as_ref()
-            .is_some_and(|it| it.len() > KEY_BYTES_MAX)
-        {
-            return Err(Rejected::TooLarge("the idempotency key", KEY_BYTES_MAX));
-        }
+        check_key(request.key.as_ref())?;
         let interval = Interval {
             start: self.now,
             end: self.now,
@@ -58,34 +66,39 @@ impl Draft {
             None => format!("manual:#{}", self.s.last_journal + 1),
         };
         let claim = crate::input::Input::Start(request.clone()).claim();
-        let result = self.arrive(Arrival {
-            flow: request.flow.clone(),
-            key: key.clone(),
+        let arrival = Arrival {
+            flow: request.flow,
+            key,
             trigger: TriggerName::new("manual"),
             due_at: self.now,
             interval,
             params: request.params,
             events: Vec::new(),
-        });
-        if let Some(claim) = claim {
+            before: None,
+        };
+        Ok(self.arrive_for(claim, arrival))
+    }
+
+    /// Someone asked for this run, and is answered; a second time with the same key by the first result.
+    pub(super) fn arrive_for(&mut self, claim: Option<String>, arrival: Arrival) -> Answer {
+        let (flow, occurrence) = (arrival.flow.clone(), arrival.key.clone());
+        let result = self.arrive(arrival);
+        if let Some(key) = claim {
             self.changes.claims.push(Claim {
-                key: claim,
+                key,
                 result: match &result {
                     Ok(run) => format!("run:{run}"),
-                    Err(_) => format!("occurrence:{} {key}", request.flow),
+                    Err(_) => format!("occurrence:{flow} {occurrence}"),
                 },
             });
         }
-        Ok(match result {
+        match result {
             Ok(run) => Answer::Run {
                 run,
                 duplicate: false,
             },
-            Err(reason) => Answer::NotStarted {
-                occurrence: key,
-                reason,
-            },
-        })
+            Err(reason) => Answer::NotStarted { occurrence, reason },
+        }
     }
 
     pub(super) fn active_flow(&self, name: &FlowName) -> Result<Arc<Flow>, Rejected> {
@@ -139,8 +152,23 @@ impl Draft {
             },
             None => return Err(Reason::FlowRemoved),
         };
+        let version = row
+            .active_version
+            .expect("a flow with a graph has a version");
+        let mut event_data: Vec<Value> = arrival.events.iter().map(|it| event_json(it)).collect();
+        let mut events: Vec<u64> = arrival.events.iter().map(|it| it.seq).collect();
+        // How runs of a flow relate to each other is a matter of its active version.
+        let strategy = flow.spec().run.strategy;
+        let (flow, version) = match &arrival.before {
+            Some(before) => {
+                event_data = Vec::clone(&before.run.event_data);
+                events = before.run.events.clone();
+                (before.flow.clone(), before.version.clone())
+            }
+            None => (flow, version),
+        };
         let id = RunId(self.s.last_run + 1);
-        let scope = params::scope(arrival.interval, &arrival.events, id.0, &arrival.flow);
+        let scope = params::scope_of(arrival.interval, event_data.clone(), id.0, &arrival.flow);
         let params = params::resolve(flow.spec(), &arrival.params, &scope).map_err(|errors| {
             let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
             Reason::BadParams {
@@ -149,7 +177,7 @@ impl Draft {
         })?;
         let policy = &flow.spec().run;
         // A queue of thousands is looked through only where the strategy asks for it.
-        let unfinished = match policy.strategy {
+        let unfinished = match strategy {
             Strategy::Sequential | Strategy::StrictSequential | Strategy::Parallel(_) => Vec::new(),
             Strategy::FirstOnly | Strategy::LastOnly | Strategy::SerialLatestOnly => {
                 let mut unfinished = self.s.unfinished(&arrival.flow);
@@ -158,7 +186,7 @@ impl Draft {
                 unfinished
             }
         };
-        if policy.strategy == Strategy::FirstOnly
+        if strategy == Strategy::FirstOnly
             && let Some(&running) = unfinished.first()
         {
             let strategy = "first_only".to_owned();
@@ -166,7 +194,7 @@ impl Draft {
         }
         // The number is taken before others are replaced: their ends may start runs of other flows.
         self.s.last_run = id.0;
-        match policy.strategy {
+        match strategy {
             Strategy::LastOnly => {
                 for run in unfinished {
                     self.replace(run, id, &arrival.key);
@@ -184,10 +212,8 @@ impl Draft {
             | Strategy::StrictSequential
             | Strategy::Parallel(_) => {}
         }
-        let version = row
-            .active_version
-            .expect("a flow with a graph has a version");
-        self.put_run(Run {
+        let origin = arrival.before.as_ref().map(|it| it.origin);
+        let run = Run {
             row: Arc::new(RunRow {
                 id,
                 flow: arrival.flow.clone(),
@@ -199,8 +225,8 @@ impl Draft {
                 trigger: arrival.trigger.clone(),
                 interval: arrival.interval,
                 priority: policy.priority,
-                events: arrival.events.iter().map(|it| it.seq).collect(),
-                event_data: Arc::new(arrival.events.iter().map(|it| event_json(it)).collect()),
+                events,
+                event_data: Arc::new(event_data),
                 reason: None,
                 ending: None,
                 queued_at: self.now,
@@ -208,14 +234,18 @@ impl Draft {
                 started_at: None,
                 finished_at: None,
                 deadline: None,
-                origin: None,
-                origin_created_at: None,
+                origin: origin.map(|(run, _)| run),
+                origin_created_at: origin.map(|(_, created_at)| created_at),
             }),
             flow,
             active: 0,
             failed: 0,
             cloned: Arc::default(),
-        });
+        };
+        self.put_run(run.clone());
+        if let Some(before) = &arrival.before {
+            self.take_over(&run, before);
+        }
         Ok(id)
     }
 
@@ -493,6 +523,15 @@ impl Draft {
                 data,
             });
         }
+    }
+}
+
+pub(super) fn check_key(key: Option<&String>) -> Result<(), Rejected> {
+    match key {
+        Some(key) if key.len() > KEY_BYTES_MAX => {
+            Err(Rejected::TooLarge("the idempotency key", KEY_BYTES_MAX))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ mod hooks;
 mod limits;
 mod metaflow;
 mod metaflow_events;
+mod reruns;
 mod resumes;
 mod schedules;
 mod strategies;

@@ -6,8 +6,8 @@ use dalsegno_scheduler::row::{
 };
 use dalsegno_scheduler::{
     Answer, AttemptId, Command, Config, Draft, Flow, FlowName, Input, NewEvent, Outcome, Path,
-    Reason, Rejected, Report, ResumeRequest, ResumeWith, RunId, Scheduler, Span, StartRequest,
-    StepName, Submission, Success, TaskId, Timestamp, Version,
+    Reason, Rejected, Report, RerunRequest, ResumeRequest, ResumeWith, RunId, Scheduler, Span,
+    StartRequest, StepName, Submission, Success, TaskId, Timestamp, Version,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -288,6 +288,25 @@ impl World {
             snapshot,
             with,
             from: from.map(StepName::from),
+            by: "ada".into(),
+        })))
+    }
+
+    /// A new run from a finished one.
+    pub(crate) fn rerun(
+        &mut self,
+        run: RunId,
+        from: Option<&str>,
+        params: Value,
+        key: Option<&str>,
+    ) -> Result<Answer, Rejected> {
+        let snapshot = self.snapshot(run);
+        self.decide(Input::Rerun(Box::new(RerunRequest {
+            snapshot,
+            from: from.map(StepName::from),
+            params: serde_json::from_value(params).expect("an object"),
+            with: ResumeWith::Latest,
+            key: key.map(str::to_owned),
             by: "ada".into(),
         })))
     }
