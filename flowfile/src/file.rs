@@ -3,6 +3,7 @@
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::expression::{self, Where};
 use crate::graph::Places;
+use crate::metaflow::MetaflowFile;
 use crate::names::{self, Kind};
 use crate::params::{self, Params};
 use crate::policy::{self, Defaults};
@@ -42,12 +43,15 @@ pub(crate) const KEYS: [&str; 14] = [
 #[derive(Clone, Debug)]
 pub struct FlowFile {
     pub flow: Arc<Flow>,
-    /// The first 16 hex digits of the SHA-256 of the file's text.
+    /// The first 16 hex digits of the SHA-256 of the file's text; of a Metaflow flow also of the modules it imports
+    /// and of the options.
     pub version: Version,
     /// The file's text.
     pub source: String,
     /// Findings that do not stand in the way.
     pub warnings: Diagnostics,
+    /// For a Metaflow flow.
+    pub metaflow: Option<MetaflowFile>,
     /// Where the flow's name stands, for findings about several files.
     pub(crate) name_at: Range<usize>,
 }
@@ -84,6 +88,7 @@ pub fn parse(name: &str, text: &str) -> Result<FlowFile, Diagnostics> {
             version: version(text),
             source: text.to_owned(),
             warnings: found,
+            metaflow: None,
             name_at,
         }),
         _ => Err(found),

@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::file::{FILE_BYTES_MAX, FlowFile, parse, too_large};
+use crate::metaflow::{self, Options};
 use crate::source::Source;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,43 +17,67 @@ const DEPTH_MAX: usize = 16;
 /// # Errors
 /// As [`parse`], and when the file cannot be read, is larger than [`FILE_BYTES_MAX`], or is not UTF-8.
 pub fn read(path: &Path) -> Result<FlowFile, Diagnostics> {
+    read_with(path, &Options::of_environment())
+}
+
+/// As [`read`], with options for a Metaflow flow.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(path: &Path, options: &Options) -> Result<FlowFile, Diagnostics> {
+    match is_python(path) {
+        true => metaflow::read(path, options),
+        false => parse(&path.display().to_string(), &text(path)?),
+    }
+}
+
+/// The text of a flow file.
+pub(crate) fn text(path: &Path) -> Result<String, Diagnostics> {
     let name = path.display().to_string();
     let bytes = match bytes(path) {
         Ok(Content::Bytes(bytes)) => bytes,
         Ok(Content::TooLarge(size)) => return Err(too_large(&name, size).into()),
         Ok(Content::NotAFile) => {
             let help = "name a flow file, or a folder that holds some";
-            return Err(Diagnostic::of_file(
-                &name,
-                "flow.unreadable",
-                "this is not a regular file",
-                help,
-            )
-            .into());
+            let message = "this is not a regular file";
+            return Err(Diagnostic::of_file(&name, "flow.unreadable", message, help).into());
         }
         Err(error) => return Err(unreadable(&name, &error).into()),
     };
-    match String::from_utf8(bytes) {
-        Ok(text) => parse(&name, &text),
-        Err(error) => {
-            Err(not_text(&name, error.as_bytes(), error.utf8_error().valid_up_to()).into())
-        }
-    }
+    String::from_utf8(bytes)
+        .map_err(|error| not_text(&name, error.as_bytes(), error.utf8_error().valid_up_to()).into())
+}
+
+fn is_python(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "py")
 }
 
 /// Reads all flow files below a folder, in the order of their paths.
 ///
-/// These are all files that end in `.yaml` or `.yml`, in folders within it too. Files and folders
-/// whose names begin with `.` or `_` are left out, and links to folders are not followed. Two files
-/// with a flow of the same name are both refused, because nobody can know which one is meant.
+/// These are all files that end in `.yaml` or `.yml`, and those in `.py` that hold a Metaflow flow, in folders
+/// within it too. Files and folders whose names begin with `.` or `_` are left out, and links to folders are
+/// not followed. Two files with a flow of the same name are both refused, because nobody can know which one is
+/// meant; so are Metaflow flows that start each other for ever.
 pub fn read_dir(path: &Path) -> Vec<(PathBuf, Result<FlowFile, Diagnostics>)> {
+    read_dir_with(path, |_| Options::of_environment())
+}
+
+/// As [`read_dir`], with options for each Metaflow file.
+pub fn read_dir_with(
+    path: &Path,
+    options: impl Fn(&Path) -> Options,
+) -> Vec<(PathBuf, Result<FlowFile, Diagnostics>)> {
     let (mut paths, mut files) = (Vec::new(), Vec::new());
     collect(path, 0, &mut paths, &mut files);
     paths.sort();
-    files.extend(paths.into_iter().map(|it| {
-        let file = read(&it);
+    let (python, yaml): (Vec<PathBuf>, Vec<PathBuf>) =
+        paths.into_iter().partition(|it| is_python(it));
+    files.extend(yaml.into_iter().map(|it| {
+        let file = text(&it).and_then(|text| parse(&it.display().to_string(), &text));
         (it, file)
     }));
+    files.extend(metaflow::read_all(python, options));
+    files.sort_by(|(one, _), (other, _)| one.cmp(other));
     refuse_same_names(&mut files);
     files
 }
@@ -73,12 +98,12 @@ fn collect(
                 continue;
             }
             let (path, kind) = (entry.path(), entry.file_type()?);
-            let yaml = path
+            let flow = path
                 .extension()
-                .is_some_and(|it| it == "yaml" || it == "yml");
+                .is_some_and(|it| it == "yaml" || it == "yml" || it == "py");
             if kind.is_dir() && depth < DEPTH_MAX {
                 collect(&path, depth + 1, paths, failed);
-            } else if yaml && (kind.is_file() || (kind.is_symlink() && !path.is_dir())) {
+            } else if flow && (kind.is_file() || (kind.is_symlink() && !path.is_dir())) {
                 paths.push(path);
             }
         }

@@ -9,6 +9,7 @@ mod file;
 mod folder;
 mod graph;
 mod later;
+pub mod metaflow;
 mod names;
 mod outline;
 mod params;
@@ -25,5 +26,5 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use file::{FILE_BYTES_MAX, FlowFile, parse};
-pub use folder::{read, read_dir};
+pub use folder::{read, read_dir, read_dir_with, read_with};
 pub use schema::json_schema;

@@ -1,0 +1,601 @@
+//! Python text to our own trees. Only here is the parser of Ruff.
+
+use super::syntax::{
+    Binding, Call, Called, Class, Expr, ExprKind, Function, Import, ImportedName, Keyword, Meaning,
+    Member, MemberKind, Module, Piece, Span,
+};
+use ruff_python_ast as ast;
+use ruff_python_ast::token::TokenKind;
+use ruff_python_parser::{Mode, ParseErrorType, lexer, parse_module};
+use ruff_text_size::Ranged;
+
+/// How deep an expression may nest, operators counted: trees are walked by recursion. Python itself gives up
+/// at a few thousand.
+const DEPTH_MAX: usize = 2000;
+/// As in Python.
+const INDENTS_MAX: usize = 100;
+
+/// Why a text is not Python.
+pub(super) enum Failure {
+    Syntax { at: Span, message: String },
+    TooDeep,
+}
+
+pub(super) fn parse(text: &str) -> Result<Module, Failure> {
+    if too_deep(text) {
+        return Err(Failure::TooDeep);
+    }
+    match parse_module(text) {
+        Ok(parsed) => {
+            let mut reader = Reader::default();
+            reader.statements(&parsed.syntax().body, Place::Top { perhaps: false });
+            Ok(reader.module)
+        }
+        Err(error) => Err(Failure::Syntax {
+            at: span(error.location),
+            message: describe(&error.error),
+        }),
+    }
+}
+
+fn span(range: ruff_text_size::TextRange) -> Span {
+    range.start().to_usize()..range.end().to_usize()
+}
+
+fn describe(error: &ParseErrorType) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) if !text.starts_with("Expected `") => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.replacen("Expected", "expected", 1),
+    }
+}
+
+/// Whether anything may nest deeper than [`DEPTH_MAX`]: an upper bound, from the tokens alone.
+fn too_deep(text: &str) -> bool {
+    let mut lexer = lexer::lex(text, Mode::Module);
+    let mut open: Vec<usize> = Vec::new();
+    let (mut depth, mut indents) = (0usize, 0usize);
+    loop {
+        match lexer.next_token() {
+            TokenKind::EndOfFile => return false,
+            TokenKind::Newline | TokenKind::Semi if open.is_empty() => depth = 0,
+            TokenKind::Indent => indents += 1,
+            TokenKind::Dedent => indents = indents.saturating_sub(1),
+            TokenKind::Lpar | TokenKind::Lsqb | TokenKind::Lbrace => {
+                depth += 1;
+                open.push(depth);
+            }
+            // What follows a call or subscript goes on from it.
+            TokenKind::Rpar | TokenKind::Rsqb => depth = open.pop().unwrap_or(depth),
+            TokenKind::Rbrace => depth = open.pop().map_or(depth, |it| it - 1),
+            TokenKind::Comma => depth = open.last().copied().unwrap_or(0),
+            TokenKind::Name
+            | TokenKind::Int
+            | TokenKind::Float
+            | TokenKind::Complex
+            | TokenKind::String
+            | TokenKind::FStringStart
+            | TokenKind::FStringMiddle
+            | TokenKind::FStringEnd
+            | TokenKind::Comment
+            | TokenKind::Newline
+            | TokenKind::NonLogicalNewline => {}
+            _ => depth += 1,
+        }
+        if depth > DEPTH_MAX || indents > INDENTS_MAX {
+            return true;
+        }
+    }
+}
+
+/// Where a statement stands.
+#[derive(Clone, Copy)]
+enum Place {
+    Top { perhaps: bool },
+    Function,
+}
+
+#[derive(Default)]
+struct Reader {
+    module: Module,
+}
+
+impl Reader {
+    fn statements(&mut self, body: &[ast::Stmt], place: Place) {
+        for it in body {
+            self.statement(it, place);
+        }
+    }
+
+    fn statement(&mut self, statement: &ast::Stmt, place: Place) {
+        match statement {
+            ast::Stmt::Import(it) => self.import(it, place),
+            ast::Stmt::ImportFrom(it) => self.import_from(it, place),
+            ast::Stmt::ClassDef(it) => match place {
+                Place::Top { .. } => {
+                    let class = self.class(it);
+                    self.module.classes.push(class);
+                    let index = self.module.classes.len() - 1;
+                    self.bind(it.name.as_str(), it.range(), place, Meaning::Class(index));
+                }
+                Place::Function => self.inside(&it.body),
+            },
+            ast::Stmt::FunctionDef(it) => {
+                self.inside(&it.body);
+                if let Place::Top { .. } = place {
+                    self.module.functions.push(function(it));
+                    let index = self.module.functions.len() - 1;
+                    self.bind(
+                        it.name.as_str(),
+                        it.range(),
+                        place,
+                        Meaning::Function(index),
+                    );
+                }
+            }
+            ast::Stmt::Assign(it) => {
+                self.called(&it.value, place);
+                let one = it.targets.len() == 1;
+                for target in &it.targets {
+                    match target {
+                        ast::Expr::Name(name) => {
+                            self.value(name.id.as_str(), it.range(), &it.value, place);
+                        }
+                        ast::Expr::Tuple(targets) if one => self.unpack(targets, it, place),
+                        other => self.changed(other, place),
+                    }
+                }
+            }
+            ast::Stmt::AnnAssign(it) => {
+                if let Some(value) = &it.value {
+                    self.called(value, place);
+                    match &*it.target {
+                        ast::Expr::Name(name) => {
+                            self.value(name.id.as_str(), it.range(), value, place);
+                        }
+                        other => self.changed(other, place),
+                    }
+                }
+            }
+            ast::Stmt::AugAssign(it) => self.changed(&it.target, place),
+            ast::Stmt::Delete(it) => it.targets.iter().for_each(|it| self.changed(it, place)),
+            ast::Stmt::Global(it) => {
+                for name in &it.names {
+                    let top = Place::Top { perhaps: true };
+                    self.bind(name.as_str(), it.range(), top, Meaning::Changed);
+                }
+            }
+            ast::Stmt::Expr(it) => {
+                self.called(&it.value, place);
+                // `NAMES.append("x")` changes a list that was set above.
+                if let ast::Expr::Call(call) = &*it.value
+                    && let ast::Expr::Attribute(method) = &*call.func
+                {
+                    self.changed(&method.value, place);
+                }
+            }
+            ast::Stmt::If(it) => {
+                self.block(&it.body, place);
+                for clause in &it.elif_else_clauses {
+                    self.block(&clause.body, place);
+                }
+            }
+            ast::Stmt::Try(it) => {
+                self.block(&it.body, place);
+                for handler in &it.handlers {
+                    let ast::ExceptHandler::ExceptHandler(handler) = handler;
+                    self.block(&handler.body, place);
+                }
+                self.block(&it.orelse, place);
+                self.block(&it.finalbody, place);
+            }
+            ast::Stmt::With(it) => self.block(&it.body, place),
+            ast::Stmt::For(it) => {
+                self.changed(&it.target, place);
+                self.block(&it.body, place);
+                self.block(&it.orelse, place);
+            }
+            ast::Stmt::While(it) => {
+                self.block(&it.body, place);
+                self.block(&it.orelse, place);
+            }
+            ast::Stmt::Match(it) => {
+                for case in &it.cases {
+                    self.block(&case.body, place);
+                }
+            }
+            ast::Stmt::Return(it) => {
+                if let Some(value) = &it.value {
+                    self.called(value, place);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn block(&mut self, body: &[ast::Stmt], place: Place) {
+        let place = match place {
+            Place::Top { .. } => Place::Top { perhaps: true },
+            Place::Function => Place::Function,
+        };
+        self.statements(body, place);
+    }
+
+    /// The body of a function: its imports count, its names do not.
+    fn inside(&mut self, body: &[ast::Stmt]) {
+        self.statements(body, Place::Function);
+    }
+
+    fn bind(&mut self, name: &str, at: ruff_text_size::TextRange, place: Place, meaning: Meaning) {
+        if let Place::Top { perhaps } = place {
+            self.module.bindings.push(Binding {
+                name: name.to_owned(),
+                at: at.start().to_usize(),
+                perhaps,
+                meaning,
+            });
+        }
+    }
+
+    fn value(
+        &mut self,
+        name: &str,
+        at: ruff_text_size::TextRange,
+        value: &ast::Expr,
+        place: Place,
+    ) {
+        if let Place::Top { .. } = place {
+            self.module.values.push(expression(value));
+            let index = self.module.values.len() - 1;
+            self.bind(name, at, place, Meaning::Value(index));
+        }
+    }
+
+    /// `a, b = 1, 2`.
+    fn unpack(&mut self, targets: &ast::ExprTuple, it: &ast::StmtAssign, place: Place) {
+        let values = match &*it.value {
+            ast::Expr::Tuple(values) if values.elts.len() == targets.elts.len() => {
+                Some(&values.elts)
+            }
+            _ => None,
+        };
+        for (index, target) in targets.elts.iter().enumerate() {
+            match (target, values) {
+                (ast::Expr::Name(name), Some(values)) => {
+                    self.value(name.id.as_str(), it.range(), &values[index], place);
+                }
+                _ => self.changed(target, place),
+            }
+        }
+    }
+
+    /// The name at the root of a target gets another value, or what it holds does.
+    fn changed(&mut self, target: &ast::Expr, place: Place) {
+        match target {
+            ast::Expr::Name(name) => {
+                self.bind(name.id.as_str(), name.range(), place, Meaning::Changed);
+            }
+            ast::Expr::Attribute(it) => self.changed(&it.value, place),
+            ast::Expr::Subscript(it) => self.changed(&it.value, place),
+            ast::Expr::Starred(it) => self.changed(&it.value, place),
+            ast::Expr::Tuple(it) => it.elts.iter().for_each(|it| self.changed(it, place)),
+            ast::Expr::List(it) => it.elts.iter().for_each(|it| self.changed(it, place)),
+            _ => {}
+        }
+    }
+
+    /// Notes `NAME(…)`.
+    fn called(&mut self, value: &ast::Expr, place: Place) {
+        if let ast::Expr::Call(call) = value {
+            match &*call.func {
+                ast::Expr::Name(name) => self.module.calls.push(Called {
+                    name: name.id.to_string(),
+                    at: span(call.range()),
+                    in_function: matches!(place, Place::Function),
+                }),
+                // `NAME().run()`.
+                ast::Expr::Attribute(method) => self.called(&method.value, place),
+                _ => {}
+            }
+        }
+    }
+
+    fn import(&mut self, it: &ast::StmtImport, place: Place) {
+        for name in &it.names {
+            self.module.imports.push(Import {
+                module: name.name.to_string(),
+                level: 0,
+                at: span(name.range()),
+                names: None,
+                aliased: name.asname.is_some(),
+            });
+            let index = self.module.imports.len() - 1;
+            let full = name.name.as_str();
+            let bound = match &name.asname {
+                Some(alias) => alias.as_str(),
+                None => full.split('.').next().unwrap_or(full),
+            };
+            self.bind(bound, it.range(), place, Meaning::Import(index, None));
+        }
+    }
+
+    fn import_from(&mut self, it: &ast::StmtImportFrom, place: Place) {
+        let names: Vec<ImportedName> = it
+            .names
+            .iter()
+            .map(|name| ImportedName {
+                name: name.name.to_string(),
+                alias: name.asname.as_ref().unwrap_or(&name.name).to_string(),
+            })
+            .collect();
+        let index = self.module.imports.len();
+        for (which, name) in names.iter().enumerate() {
+            let meaning = Meaning::Import(index, Some(which));
+            self.bind(&name.alias, it.range(), place, meaning);
+        }
+        self.module.imports.push(Import {
+            module: it
+                .module
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            level: it.level,
+            at: span(it.range()),
+            names: Some(names),
+            aliased: false,
+        });
+    }
+
+    fn class(&mut self, it: &ast::StmtClassDef) -> Class {
+        let mut members = Vec::new();
+        self.members(&it.body, false, &mut members);
+        let bases = it.arguments.as_ref().map_or(&[][..], |it| &it.args);
+        Class {
+            name: it.name.to_string(),
+            name_at: span(it.name.range()),
+            start: it.range().start().to_usize(),
+            bases: bases.iter().map(expression).collect(),
+            decorators: it
+                .decorator_list
+                .iter()
+                .map(|it| expression(&it.expression))
+                .collect(),
+            doc: doc(&it.body),
+            members,
+        }
+    }
+
+    fn members(&mut self, body: &[ast::Stmt], perhaps: bool, members: &mut Vec<Member>) {
+        let mut add = |name: &str, at: ruff_text_size::TextRange, kind| {
+            members.push(Member {
+                name: name.to_owned(),
+                at: span(at),
+                perhaps,
+                kind,
+            });
+        };
+        for statement in body {
+            match statement {
+                ast::Stmt::FunctionDef(it) => {
+                    self.inside(&it.body);
+                    add(
+                        it.name.as_str(),
+                        it.name.range(),
+                        MemberKind::Function(function(it)),
+                    );
+                }
+                ast::Stmt::Assign(it) => {
+                    for target in &it.targets {
+                        if let ast::Expr::Name(name) = target {
+                            let value = MemberKind::Value(expression(&it.value));
+                            add(name.id.as_str(), it.range(), value);
+                        }
+                    }
+                }
+                ast::Stmt::AnnAssign(it) => {
+                    if let (ast::Expr::Name(name), Some(value)) = (&*it.target, &it.value) {
+                        let value = MemberKind::Value(expression(value));
+                        add(name.id.as_str(), it.range(), value);
+                    }
+                }
+                ast::Stmt::AugAssign(it) => {
+                    if let ast::Expr::Name(name) = &*it.target {
+                        add(name.id.as_str(), it.range(), MemberKind::Other);
+                    }
+                }
+                ast::Stmt::ClassDef(it) => {
+                    self.inside(&it.body);
+                    add(it.name.as_str(), it.range(), MemberKind::Other);
+                }
+                _ => {}
+            }
+        }
+        for statement in body {
+            match statement {
+                ast::Stmt::If(it) => {
+                    self.members(&it.body, true, members);
+                    for clause in &it.elif_else_clauses {
+                        self.members(&clause.body, true, members);
+                    }
+                }
+                ast::Stmt::Try(it) => self.members(&it.body, true, members),
+                ast::Stmt::With(it) => self.members(&it.body, true, members),
+                ast::Stmt::Import(_) | ast::Stmt::ImportFrom(_) => {
+                    self.statement(statement, Place::Function);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn function(it: &ast::StmtFunctionDef) -> Function {
+    let mut nexts = Vec::new();
+    find_nexts(&it.body, &mut nexts);
+    let tail = match it.body.last() {
+        Some(ast::Stmt::Expr(tail)) => Some(expression(&tail.value)),
+        _ => None,
+    };
+    Function {
+        name: it.name.to_string(),
+        name_at: span(it.name.range()),
+        decorators: it
+            .decorator_list
+            .iter()
+            .map(|it| expression(&it.expression))
+            .collect(),
+        arguments: it.parameters.args.len(),
+        tail,
+        nexts,
+    }
+}
+
+fn doc(body: &[ast::Stmt]) -> Option<String> {
+    match body.first() {
+        Some(ast::Stmt::Expr(it)) => match &*it.value {
+            ast::Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn find_nexts(body: &[ast::Stmt], found: &mut Vec<Span>) {
+    for statement in body {
+        match statement {
+            ast::Stmt::Expr(it) => {
+                if let ast::Expr::Call(call) = &*it.value
+                    && let ast::Expr::Attribute(method) = &*call.func
+                    && method.attr.as_str() == "next"
+                    && matches!(&*method.value, ast::Expr::Name(name) if name.id.as_str() == "self")
+                {
+                    found.push(span(it.range()));
+                }
+            }
+            ast::Stmt::If(it) => {
+                find_nexts(&it.body, found);
+                for clause in &it.elif_else_clauses {
+                    find_nexts(&clause.body, found);
+                }
+            }
+            ast::Stmt::With(it) => find_nexts(&it.body, found),
+            ast::Stmt::For(it) => find_nexts(&it.body, found),
+            ast::Stmt::While(it) => find_nexts(&it.body, found),
+            ast::Stmt::Try(it) => {
+                find_nexts(&it.body, found);
+                for handler in &it.handlers {
+                    let ast::ExceptHandler::ExceptHandler(handler) = handler;
+                    find_nexts(&handler.body, found);
+                }
+                find_nexts(&it.orelse, found);
+                find_nexts(&it.finalbody, found);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn expressions(list: &[ast::Expr]) -> Vec<Expr> {
+    list.iter().map(expression).collect()
+}
+
+fn boxed(it: &ast::Expr) -> Box<Expr> {
+    Box::new(expression(it))
+}
+
+fn expression(it: &ast::Expr) -> Expr {
+    let kind = match it {
+        ast::Expr::NoneLiteral(_) => ExprKind::None,
+        ast::Expr::BooleanLiteral(it) => ExprKind::Bool(it.value),
+        ast::Expr::NumberLiteral(it) => match &it.value {
+            ast::Number::Int(int) => ExprKind::Int(int.as_i64()),
+            ast::Number::Float(float) => ExprKind::Float(*float),
+            ast::Number::Complex { .. } => ExprKind::Other("a complex number"),
+        },
+        ast::Expr::StringLiteral(it) => ExprKind::Str(it.value.to_str().to_owned()),
+        ast::Expr::Name(it) => ExprKind::Name(it.id.to_string()),
+        ast::Expr::Attribute(it) => ExprKind::Attribute(boxed(&it.value), it.attr.to_string()),
+        ast::Expr::List(it) => ExprKind::List(expressions(&it.elts)),
+        ast::Expr::Tuple(it) => ExprKind::Tuple(expressions(&it.elts)),
+        ast::Expr::Dict(it) => ExprKind::Dict(
+            it.items
+                .iter()
+                .map(|it| (it.key.as_ref().map(expression), expression(&it.value)))
+                .collect(),
+        ),
+        ast::Expr::Call(it) => ExprKind::Call(Box::new(Call {
+            function: expression(&it.func),
+            arguments: expressions(&it.arguments.args),
+            keywords: it
+                .arguments
+                .keywords
+                .iter()
+                .map(|it| Keyword {
+                    name: it.arg.as_ref().map(ToString::to_string),
+                    at: span(it.range()),
+                    value: expression(&it.value),
+                })
+                .collect(),
+        })),
+        ast::Expr::BinOp(it) => match it.op {
+            ast::Operator::Add => ExprKind::Add(boxed(&it.left), boxed(&it.right)),
+            ast::Operator::Mult => ExprKind::Multiply(boxed(&it.left), boxed(&it.right)),
+            _ => ExprKind::Other("a calculation"),
+        },
+        ast::Expr::UnaryOp(it) => match it.op {
+            ast::UnaryOp::USub => ExprKind::Negative(boxed(&it.operand)),
+            _ => ExprKind::Other("a calculation"),
+        },
+        ast::Expr::FString(it) => ExprKind::Format(pieces(&it.value)),
+        ast::Expr::Subscript(it) => ExprKind::Subscript(boxed(&it.value), boxed(&it.slice)),
+        ast::Expr::Lambda(_) => ExprKind::Lambda,
+        ast::Expr::If(_) => ExprKind::Other("a choice by `if`"),
+        ast::Expr::BoolOp(_) => ExprKind::Other("a choice by `and` or `or`"),
+        ast::Expr::Compare(_) => ExprKind::Other("a comparison"),
+        ast::Expr::BytesLiteral(_) => ExprKind::Other("bytes"),
+        ast::Expr::Set(_) => ExprKind::Other("a set"),
+        ast::Expr::ListComp(_)
+        | ast::Expr::SetComp(_)
+        | ast::Expr::DictComp(_)
+        | ast::Expr::Generator(_) => ExprKind::Other("a comprehension"),
+        ast::Expr::Starred(_) => ExprKind::Other("an unpacked list"),
+        _ => ExprKind::Other("an expression"),
+    };
+    Expr {
+        at: span(it.range()),
+        kind,
+    }
+}
+
+fn pieces(value: &ast::FStringValue) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for part in value.iter() {
+        match part {
+            ast::FStringPart::Literal(text) => pieces.push(Piece::Text(text.value.to_string())),
+            ast::FStringPart::FString(text) => {
+                for element in &text.elements {
+                    pieces.push(match element {
+                        ast::InterpolatedStringElement::Literal(text) => {
+                            Piece::Text(text.value.to_string())
+                        }
+                        ast::InterpolatedStringElement::Interpolation(it)
+                            if it.debug_text.is_none()
+                                && it.format_spec.is_none()
+                                && matches!(
+                                    it.conversion,
+                                    ast::ConversionFlag::None | ast::ConversionFlag::Str
+                                ) =>
+                        {
+                            Piece::Value(expression(&it.expression))
+                        }
+                        ast::InterpolatedStringElement::Interpolation(_) => Piece::Formatted,
+                    });
+                }
+            }
+        }
+    }
+    pieces
+}

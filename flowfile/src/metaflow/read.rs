@@ -1,0 +1,285 @@
+//! From a file to a flow.
+
+use super::class::{self, Chosen};
+use super::declared::Declared;
+use super::found::{Found, Place};
+use super::graph;
+use super::module::{Cache, File, Loader};
+use super::options::Options;
+use super::python::Failure;
+use super::{reading, spec, with};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::file::{FILE_BYTES_MAX, FlowFile, too_large};
+use crate::source::Source;
+use dalsegno_scheduler::metaflow::Dynamic;
+use dalsegno_scheduler::{Flow, FlowError, Version};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Room on the stack for the deepest tree that is accepted.
+const STACK: usize = 32 << 20;
+
+/// What reading a Metaflow file tells beside the flow.
+#[derive(Clone, Debug)]
+pub struct MetaflowFile {
+    /// Files beside it that it imports, directly or not, in the order of their paths. A change of one of them is
+    /// a new version of the flow.
+    pub closure: Vec<PathBuf>,
+    /// Something that matters can only be known by running the file: [`MetaflowFile::dynamic`] says what. Until
+    /// then the flow has no schedule and no trigger.
+    pub needs_probe: bool,
+    pub dynamic: Vec<Dynamic>,
+    /// The steps are known. If not, the flow has a single step that stands for them, and cannot be run before a
+    /// probe.
+    pub complete: bool,
+    /// The file makes an object of the flow when it is run; without that, no command of Metaflow works.
+    pub instantiated: bool,
+    pub(super) declared: Arc<Declared>,
+}
+
+/// Reads a Metaflow file.
+///
+/// # Errors
+/// When the file cannot be read or is no Python, when no flow is in it, and when anything is wrong with the flow:
+/// all findings, warnings included.
+pub fn read(path: &Path, options: &Options) -> Result<FlowFile, Diagnostics> {
+    let cache = Cache::default();
+    match read_with(path, options, &cache) {
+        Outcome::Flow(file) => Ok(*file),
+        Outcome::Refused(found, _) => Err(found),
+        Outcome::NotAFlow => Err(no_flow(&path.display().to_string()).into()),
+    }
+}
+
+/// Reads the text of a Metaflow file; `path` is where it would lie, and modules beside it are read from there.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_text(path: &Path, text: &str, options: &Options) -> Result<FlowFile, Diagnostics> {
+    let cache = Cache::default();
+    match read_source(path, text, options, &cache) {
+        Outcome::Flow(file) => Ok(*file),
+        Outcome::Refused(found, _) => Err(found),
+        Outcome::NotAFlow => Err(no_flow(&path.display().to_string()).into()),
+    }
+}
+
+/// What a Python file turned out to be.
+pub(crate) enum Outcome {
+    Flow(Box<FlowFile>),
+    /// The flow is refused. `true`: the file makes an object of it.
+    Refused(Diagnostics, bool),
+    NotAFlow,
+}
+
+pub(crate) fn read_with(path: &Path, options: &Options, cache: &Cache) -> Outcome {
+    match crate::folder::text(path) {
+        Ok(text) => read_source(path, &text, options, cache),
+        Err(found) => Outcome::Refused(found, true),
+    }
+}
+
+fn read_source(path: &Path, text: &str, options: &Options, cache: &Cache) -> Outcome {
+    // Most Python files of a folder have nothing to do with flows.
+    if !text.contains("metaflow") && !text.contains("Flow") {
+        return Outcome::NotAFlow;
+    }
+    let name = path.display().to_string();
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Outcome::Refused(too_large(&name, text.len() as u64).into(), true);
+    }
+    stacker::maybe_grow(STACK / 2, STACK, || {
+        read_python(path, &name, text, options, cache)
+    })
+}
+
+fn read_python(path: &Path, name: &str, text: &str, options: &Options, cache: &Cache) -> Outcome {
+    let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let file = match File::new(path, name, bare) {
+        Ok(file) => Rc::new(file),
+        Err(_) if !bare.contains("metaflow") => return Outcome::NotAFlow,
+        Err((source, failure)) => {
+            return Outcome::Refused(not_python(&source, failure).into(), true);
+        }
+    };
+    cache.keep(&file);
+    let loader = Loader::new(cache, path, path.is_absolute() || path.exists());
+    let mut found = Found::default();
+    let Some(chosen) = class::choose(&loader, &file, &mut found) else {
+        return match found.diagnostics.is_empty() {
+            true => Outcome::NotAFlow,
+            false => Outcome::Refused(found.diagnostics.into(), true),
+        };
+    };
+    let instantiated = chosen.instantiated;
+    match flow(&loader, &file, &chosen, text, options, found) {
+        Ok(flow) => Outcome::Flow(Box::new(flow)),
+        Err(found) => Outcome::Refused(found, instantiated),
+    }
+}
+
+fn flow(
+    loader: &Loader<'_>,
+    file: &Rc<File>,
+    chosen: &Chosen,
+    text: &str,
+    options: &Options,
+    mut found: Found,
+) -> Result<FlowFile, Diagnostics> {
+    let mut declared = reading::read(loader, &chosen.class, &mut found);
+    relative_imports(file, &mut found);
+    with::attach(&mut declared, &options.with, &mut found);
+    let name_at = declared.place.at.clone();
+    let (flow, declared) = finish(declared, options, &mut found)?;
+    let modules = loader.closure(file);
+    let texts = modules.iter().map(|it| it.source.text.as_str());
+    Ok(FlowFile {
+        flow: Arc::new(flow),
+        version: version([text].into_iter().chain(texts), options),
+        source: text.to_owned(),
+        name_at,
+        warnings: found.diagnostics.into(),
+        metaflow: Some(MetaflowFile {
+            closure: modules.iter().map(|it| it.path.clone()).collect(),
+            needs_probe: !found.dynamic.is_empty(),
+            dynamic: found.dynamic,
+            complete: declared.complete,
+            instantiated: chosen.instantiated,
+            declared: Arc::new(declared),
+        }),
+    })
+}
+
+/// The flow, and what it was made of; all that is wrong if it cannot be.
+pub(super) fn finish(
+    mut declared: Declared,
+    options: &Options,
+    found: &mut Found,
+) -> Result<(Flow, Declared), Diagnostics> {
+    let shape = match declared.complete {
+        true => graph::check(&mut declared, found),
+        false => {
+            // Steps of an unknown base may be missing, so nothing can be held against those that are seen.
+            let mut tried = Found::default();
+            let shape = graph::check(&mut declared, &mut tried);
+            declared.complete = shape.is_some();
+            if shape.is_none() {
+                found.unknown(
+                    &declared.place,
+                    "the steps",
+                    "a base class may have more of them",
+                );
+            }
+            shape
+        }
+    };
+    let spec = spec::build(&declared, shape.as_ref(), options, found);
+    let wrong = |it: &Diagnostic| it.severity == crate::Severity::Error;
+    if found.diagnostics.iter().any(wrong) {
+        return Err(std::mem::take(&mut found.diagnostics).into());
+    }
+    match Flow::new(spec) {
+        Ok(flow) => Ok((flow, declared)),
+        Err(errors) => {
+            refused(&declared.place, &errors, found);
+            Err(std::mem::take(&mut found.diagnostics).into())
+        }
+    }
+}
+
+/// What only the core finds wrong.
+fn refused(place: &Place, errors: &[FlowError], found: &mut Found) {
+    for error in errors {
+        let (code, help) = match error {
+            FlowError::TooManySteps(_) => (
+                "metaflow.too_large",
+                "make several flows of it, or one step with `foreach`",
+            ),
+            FlowError::TooDeep(_) => ("metaflow.nesting", "join two foreach into one over pairs"),
+            _ => (
+                "metaflow.unsupported_graph",
+                "draw the steps in a simpler way",
+            ),
+        };
+        found.error(place, code, error.to_string(), help);
+    }
+}
+
+fn relative_imports(file: &File, found: &mut Found) {
+    if let Some(it) = file.module.imports.iter().find(|it| it.level > 0) {
+        let message = "a flow file is run as a script, and scripts have no relative imports";
+        let help = "name the module without the dot: what lies beside the file is found";
+        let place = Place::new(&file.source, it.at.clone());
+        found.warning(&place, "metaflow.relative_import", message, help);
+    }
+}
+
+fn no_flow(name: &str) -> Diagnostic {
+    let help = "a flow is a class like `class MyFlow(FlowSpec):`, with `from metaflow import FlowSpec, step` above";
+    Diagnostic::of_file(
+        name,
+        "metaflow.no_flow",
+        "there is no Metaflow flow in this file",
+        help,
+    )
+}
+
+fn not_python(source: &Arc<Source>, failure: Failure) -> Diagnostic {
+    match failure {
+        Failure::TooDeep => Diagnostic::of_file(
+            &source.name,
+            "metaflow.too_large",
+            "an expression or block in the file nests too deep to be read",
+            "make several statements of it",
+        ),
+        Failure::Syntax { at, message } => {
+            let line = source.line_around(at.start);
+            let (code, message, help) = match is_python_2(line) {
+                true => (
+                    "metaflow.python2",
+                    "this is Python 2".to_owned(),
+                    "rewrite it for Python 3: `print(…)`, `except Error as e:`; the tool `2to3` helps",
+                ),
+                false => (
+                    "metaflow.syntax",
+                    format!("this is not Python: {message}"),
+                    "run `python -m py_compile` on the file; often a bracket, quote or colon before this place is missing",
+                ),
+            };
+            Diagnostic::new(source, at, code, message).help(help)
+        }
+    }
+}
+
+/// Statements that only Python 2 knows.
+fn is_python_2(line: &str) -> bool {
+    let line = line.trim_start();
+    let statement = |word: &str| {
+        line.strip_prefix(word).is_some_and(|rest| {
+            rest.starts_with([' ', '\t']) && !rest.trim_start().starts_with(['=', '(', ','])
+        })
+    };
+    let except = line.starts_with("except ") && line.contains(',') && !line.contains('(');
+    let raise = line.starts_with("raise ") && line.contains(", \"") && !line.contains('(');
+    statement("print") || statement("exec") || except || raise
+}
+
+/// The first 16 hex digits of the SHA-256 over the texts and the options.
+pub(super) fn version<'a>(texts: impl Iterator<Item = &'a str>, options: &Options) -> Version {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    let options = serde_json::to_string(options).expect("options are plain data");
+    hash.update(options.as_bytes());
+    let digest = hash.finalize();
+    let mut hex = String::with_capacity(16);
+    for byte in &digest[..8] {
+        write!(hex, "{byte:02x}").expect("a string takes all that is written to it");
+    }
+    Version::new(hex)
+}
