@@ -15,4 +15,4 @@ sys.path.append(HERE)
 from dalsegno_runtime import server  # noqa: E402
 
 sys.path.remove(HERE)
-server.serve(sys.argv, os.path.abspath(__file__))
+raise server.serve(sys.argv, os.path.abspath(__file__))

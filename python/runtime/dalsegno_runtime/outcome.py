@@ -30,7 +30,7 @@ def said(text):
     usage = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].startswith("Error: ")), None)
     if usage is not None:
         message = "\n".join([lines[usage][len("Error: "):], *lines[usage + 1:]])
-    elif any(line.strip().startswith("Traceback (most recent call last)") for line in lines):
+    elif any(line.strip().startswith(("Traceback (most recent call last)", 'File "')) for line in lines):
         message = next((line for line in reversed(lines) if not line.startswith(" ")), lines[-1]).strip()
     else:
         message = "\n".join(line.strip() for line in lines[-8:])

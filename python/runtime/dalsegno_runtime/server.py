@@ -17,11 +17,9 @@ REQUEST_BYTES_MAX = 16 * 1024 * 1024
 WAITING_MAX = 128
 
 # Metaflow imports these on the way to every step; none of them is user code.
+# Not `init`: it takes its options from the flow while it is imported.
 STEP_IMPORTS = (
-    "metaflow.cli",
     "metaflow.cli_args",
-    "metaflow.cli_components.init_cmd",
-    "metaflow.cli_components.step_cmd",
     "metaflow.client",
     "metaflow.clone_util",
     "metaflow.events",
@@ -30,23 +28,25 @@ STEP_IMPORTS = (
     "metaflow.lint",
     "metaflow.metaflow_git",
     "metaflow.metaflow_version",
-    "metaflow.plugins.catch_decorator",
     "metaflow.plugins.datastores.local_storage",
     "metaflow.plugins.metadata_providers.local",
-    "metaflow.plugins.project_decorator",
     "metaflow.runtime",
-    "metaflow.task",
     "metaflow.system_context",
+    "metaflow.task",
     "metaflow.tuple_util",
+    "metaflow.user_configs.config_options",
     "metaflow_extensions.dalsegno_task.plugins.decorator",
 )
+# These make commands out of the flow that is there when they are imported, so each task imports its own.
+OF_ONE_FLOW = ("metaflow.cli", "metaflow.cli_components.")
 
 
 def serve(argv, script):
-    """Serves until stdin closes; never returns."""
+    """Serves until stdin closes. Returns only in a task: what to raise at the top."""
     path = argv[1]
     inherited = int(argv[2]) if len(argv) > 2 else None
-    printed = preload()
+    with main_script.watch_main():
+        printed = preload()
     listener = _listen(path) if inherited is None else socket.socket(fileno=inherited)
     if inherited is None:
         sys.stdout.write("ready\n")
@@ -56,10 +56,18 @@ def serve(argv, script):
     gc.collect()
     gc.freeze()
     gc.disable()
+    scripts = main_script.Scripts()
+    server = os.getpid()
     try:
-        _loop(listener, start, printed, [sys.executable, "-u", script, path])
-    except KeyboardInterrupt:
-        os._exit(130)
+        _loop(listener, start, printed, [sys.executable, "-u", script, path], scripts)
+    except main_script.Unwind as unwind:
+        unwind.before()
+        unwind.__traceback__ = None
+        return main_script.execute_from_the_top(unwind, unwind.code)
+    except BaseException as error:
+        if os.getpid() != server or not isinstance(error, KeyboardInterrupt):
+            traceback.print_exc()
+        os._exit(task.NOTHING_DONE if os.getpid() != server else 130)
 
 
 def preload():
@@ -86,6 +94,11 @@ def preload():
             importlib.import_module(name)
         except ImportError:
             pass  # another version of Metaflow keeps it elsewhere
+    for name in [name for name in sys.modules if name.startswith(OF_ONE_FLOW) and name != "metaflow.cli_args"]:
+        del sys.modules[name]
+        package, _, last = name.rpartition(".")
+        if hasattr(sys.modules.get(package), last):
+            delattr(sys.modules[package], last)
     warm_up.warm_up()
     return printed
 
@@ -108,7 +121,7 @@ def _listen(path):
     return listener
 
 
-def _loop(listener, start, printed, again):
+def _loop(listener, start, printed, again, scripts):
     while True:
         readable, _, _ = select.select([listener, 0], [], [])
         if 0 in readable and not os.read(0, 4096):
@@ -117,18 +130,19 @@ def _loop(listener, start, printed, again):
             continue
         connection, _ = listener.accept()
         stale = fresh.installed() != start.installed
-        _task(connection, listener, start, printed, stale)
+        _task(connection, start, printed, stale, scripts)
         if stale:
             # Packages changed: what is loaded is not what a fresh interpreter would load.
             listener.set_inheritable(True)
             os.execv(again[0], [*again, str(listener.fileno())])
 
 
-def _task(connection, listener, start, printed, stale):
+def _task(connection, start, printed, stale, scripts):
     """Forks twice, so that the task belongs to the keeper and nobody here waits for it."""
     with connection:
         try:
             order = _order(connection)
+            code = scripts.get(_flow(order))
             first = os.fork()
         except (OSError, ValueError, KeyError, TypeError) as error:
             _answer(connection, {"error": "%s: %s" % (type(error).__name__, error)})
@@ -141,17 +155,22 @@ def _task(connection, listener, start, printed, stale):
                 _answer(connection, {"error": "%s: %s" % (type(error).__name__, error)})
                 os._exit(1)
             if second == 0:
-                _become(order, connection, start, printed, stale, parent)
+                try:
+                    task.become(order, connection, start, printed, stale, parent)
+                except main_script.Unwind as unwind:
+                    unwind.code = code
+                    raise
             os._exit(0)
         os.waitpid(first, 0)
 
 
-def _become(order, connection, start, printed, stale, parent):
+def _flow(order):
+    """The flow file of the request; what is wrong with it the task says."""
     try:
-        task.become(order, connection, start, printed, stale, parent)
-    except BaseException:
-        traceback.print_exc()
-    os._exit(task.NOTHING_DONE)
+        with open(order["argv"][-1], encoding="utf-8") as file:
+            return json.load(file)["flow"]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return ""
 
 
 def _order(connection):

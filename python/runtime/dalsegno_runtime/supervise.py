@@ -2,14 +2,13 @@
 import os
 import signal
 import sys
-import traceback
 
 # Sent to the whole group: the step obeys them, its supervisor waits for it.
 _LEFT_TO_THE_STEP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def supervise(child, afterwards):
-    """Forks; `child()` does not return in the new process. When it ended `afterwards()`; then ends the same way."""
+    """Forks; `child()` does not return in the new process (it may raise). When it ended `afterwards()`; then ends the same way."""
     _flush()
     handlers = {}
     # Handlers, because an ignored signal would stay ignored in what the child executes.
@@ -19,10 +18,7 @@ def supervise(child, afterwards):
     if pid == 0:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        try:
-            child()
-        except BaseException:
-            traceback.print_exc()
+        child()
         os._exit(1)
     _, status = os.waitpid(pid, 0)
     try:

@@ -2,19 +2,18 @@
 import gc
 import os
 import sys
-import traceback
 
-from . import fresh, logs, main_script, stages
+from . import fresh, logs, main_script, marks, stages
 from .flow_name import flow_name
 from .request import open_request
-from .supervise import exit_code, supervise
+from .supervise import end_like, exit_code, supervise
 
 # The keeper let go, or what it asked for was not possible: nothing has been done.
 NOTHING_DONE = 125
 
 
 def become(order, connection, start, printed, stale, parent):
-    """Answers with its pid, waits for `g`, then is the task; never returns."""
+    """Answers with its pid, waits for `g`, then is the task: raises `Unwind` to run its script, or ends."""
     os.setpgid(0, 0)
     while os.getppid() == parent:
         os.sched_yield()  # only an orphan is the keeper's child, and it is about to be one
@@ -35,6 +34,7 @@ def become(order, connection, start, printed, stale, parent):
     connection.detach()
     environment = start.completed(order["env"])
     why = "packages were installed or removed" if stale else start.differs(environment)
+    marks.put(order["env"])
     fresh.environment(environment)
     request = None
     if why is None:
@@ -87,34 +87,32 @@ def _run(request, printed, order):
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            try:
-                os.dup2(stderr.fileno(), 2)
-                fresh.close_descriptors(keep=())
-                _script(request, arguments, printed)
-            except BaseException:
-                traceback.print_exc()
-            os._exit(NOTHING_DONE)
+            os.dup2(stderr.fileno(), 2)
+            raise main_script.Unwind(arguments, lambda: _before(request, printed))
         return exit_code(os.waitpid(pid, 0)[1])
 
     code = stages.prepare(request, run)
     if code:
-        from .supervise import end_like
-
         end_like(code << 8 if code > 0 else -code)
-    arguments = request.step_arguments()
+    script = main_script.Unwind(request.step_arguments(), lambda: _before(request, printed))
     if request.saves_logs:
         supervise(
-            lambda: _script(request, arguments, printed),
+            lambda: raise_(script),
             lambda: logs.save(request, flow_name(request), order["stdout"], order["stderr"]),
         )
-    _script(request, arguments, printed)
+    raise script
 
 
-def _script(request, arguments, printed):
+def raise_(error):
+    raise error
+
+
+def _before(request, printed):
+    """The last moments before the script: what it must not find any more, and what it must."""
+    fresh.close_descriptors(keep=())
     for descriptor, text in enumerate(printed, start=1):
         if text:
             os.write(descriptor, text)
     fresh.import_path(request.flow)
     fresh.process_state()
     gc.enable()
-    main_script.run_main(arguments)

@@ -6,7 +6,6 @@ import sys
 from metaflow import current
 from metaflow.decorators import StepDecorator
 from metaflow.metadata_provider import MetaDatum
-from metaflow.unbounded_foreach import UBF_TASK
 
 from . import checkpoints
 
@@ -17,7 +16,7 @@ LABEL_LENGTH_MAX = 30
 
 class DalsegnoInternalDecorator(StepDecorator):
     name = "dalsegno_internal"
-    _request = None
+    _error = None
 
     def step_init(self, flow, graph, step_name, decorators, environment, flow_datastore, logger):
         request = _request()
@@ -33,13 +32,9 @@ class DalsegnoInternalDecorator(StepDecorator):
         self, step_name, task_datastore, metadata, run_id, task_id, flow, graph,
         retry_count, max_user_code_retries, ubf_context, inputs,
     ):
-        request = _request()
-        # Workers of a gang and flows that a step starts inherit the environment: they are not the task.
-        if not request or (request["run_id"], request["step_name"], request["task_id"]) != (run_id, step_name, task_id):
+        request = _request_of(step_name, run_id, task_id)
+        if request is None:
             return
-        if ubf_context == UBF_TASK:
-            return
-        self._request, self._error = request, None
         self._set_trigger(request)
         triggers = request.get("triggers")
         if triggers and step_name == getattr(graph, "start_step", "start"):
@@ -83,7 +78,8 @@ class DalsegnoInternalDecorator(StepDecorator):
         task_datastore.persist = watched
 
     def _report(self, flow, graph, step_name, retry_count, ok):
-        if self._request is None:
+        request = _request_of(step_name, current.run_id, current.task_id)
+        if request is None:
             return
         outcome = {
             "ok": ok, "next": None, "foreach": None, "num_splits": None, "num_parallel": None, "labels": None,
@@ -95,7 +91,7 @@ class DalsegnoInternalDecorator(StepDecorator):
             outcome["caught"] = not getattr(flow, "_success", True)
             if outcome["caught"]:
                 outcome["error"] = self._error
-        write_json(self._request["outcome"], outcome)
+        write_json(request["outcome"], outcome)
 
 
 def transition(flow, node):
@@ -137,6 +133,14 @@ def write_json(path, value):
     with open(part, "w", encoding="utf-8") as file:
         json.dump(value, file)
     os.replace(part, path)
+
+
+def _request_of(step_name, run_id, task_id):
+    """The request, if it is about this task: workers of a gang and flows that a step starts inherit the environment."""
+    request = _request()
+    if not request or (request["run_id"], request["step_name"], request["task_id"]) != (run_id, step_name, task_id):
+        return None
+    return request
 
 
 def _request():

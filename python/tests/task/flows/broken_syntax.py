@@ -1,0 +1,4 @@
+from metaflow import FlowSpec
+
+class BrokenSyntax(FlowSpec)
+    pass
