@@ -144,7 +144,7 @@ def _task(connection, start, printed, stale, scripts):
             order = _order(connection)
             code = scripts.get(_flow(order))
             first = os.fork()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever one client sends, the server stays
             _answer(connection, {"error": "%s: %s" % (type(error).__name__, error)})
             return
         if first == 0:
@@ -185,6 +185,8 @@ def _order(connection):
             raise ValueError("a request has at most %d bytes" % REQUEST_BYTES_MAX)
     connection.settimeout(None)
     order = json.loads(bytes(line))
+    if not isinstance(order, dict):
+        raise ValueError("a request is a JSON object on one line")
     for name, kind in (("argv", list), ("env", dict), ("cwd", str), ("stdout", str), ("stderr", str)):
         if not isinstance(order.get(name), kind):
             raise ValueError("%r of a request is a %s" % (name, kind.__name__))
