@@ -2,9 +2,6 @@
 import os
 import sys
 
-# Larger files are streamed instead of read, as Metaflow itself does.
-_READ_MAX = 1024 * 1024
-
 
 def save(request, flow_name, stdout, stderr):
     """Failing to save logs is said and changes nothing else."""
@@ -15,8 +12,6 @@ def save(request, flow_name, stdout, stderr):
 
 
 def _save(request, flow_name, paths):
-    from pathlib import Path
-
     from metaflow.datastore import FlowDataStore
     from metaflow.plugins import DATASTORES
 
@@ -27,16 +22,25 @@ def _save(request, flow_name, paths):
     task = store.get_task_datastore(
         request.get("run_id"), request.step_name, request.get("task_id"), request.attempt, mode="w"
     )
-    data = {}
-    for stream, path in paths.items():
-        if path and os.path.exists(path):
-            if os.path.getsize(path) < _READ_MAX:
-                with open(path, "rb") as file:
-                    data[stream] = file.read()
-            else:
-                data[stream] = Path(path)
+    data = {stream: structured(path) for stream, path in paths.items() if path and os.path.exists(path)}
     if data:
         task.save_logs("runtime", data)
+
+
+def structured(path):
+    """The log in Metaflow's form. Its client sorts lines by their time and plain ones by their text, so each gets a
+    time: the file's last one for the last line, a microsecond less for each line before."""
+    from datetime import datetime, timezone
+
+    from metaflow.mflog.mflog import decorate
+
+    with open(path, "rb") as file:
+        lines = file.read().splitlines(keepends=True)
+    last = os.stat(path).st_mtime
+    return b"".join(
+        decorate(b"runtime", line, now=datetime.fromtimestamp(last - (len(lines) - number) * 1e-6, timezone.utc), lineid=b"%d" % number)
+        for number, line in enumerate(lines)
+    )
 
 
 def path_of(descriptor):

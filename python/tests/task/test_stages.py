@@ -85,7 +85,12 @@ class Staged(unittest.TestCase):
         more = {"logs": {"save": True}, "init": self.stage.init("--how", "signal")}
         result = self.stage.step("exits.py", "start", "t-", "run-a/_parameters/params", **more)
         self.assertEqual(result["code"], -15)
-        self.assertIn("about to end by signal", self.ask("Task('Exits/run-a/start/t-', _namespace_check=False).loglines('stdout').__next__()"))
+        self.assertEqual(self.ask("Task('Exits/run-a/start/t-').stdout"), "about to end by signal")
+
+    def test_saved_logs_keep_their_order(self):
+        more = {"logs": {"save": True}, "init": self.stage.init("--how", "error")}
+        result = self.stage.step("exits.py", "start", "t-", "run-a/_parameters/params", **more)
+        self.assertEqual(self.ask("Task('Exits/run-a/start/t-').stderr"), result["err"].strip())
 
     def test_a_request_that_cannot_be_read(self):
         path = os.path.join(self.stage.out, "x.request.json")
