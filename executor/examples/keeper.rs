@@ -5,6 +5,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [first, rest @ ..] = arguments.as_slice()
+        && first == "sandbox"
+    {
+        eprintln!("{}", dalsegno_executor::sandbox::run(rest.to_vec()));
+        return ExitCode::FAILURE;
+    }
     let [flag, dir] = arguments.as_slice() else {
         eprintln!("usage: keeper --dir DIRECTORY");
         return ExitCode::from(2);

@@ -6,14 +6,18 @@
 //!
 //! Linux only: it finds and kills what a task left behind through `/proc` and child subreapers.
 
+mod code;
 mod instant;
 mod interpreters;
 pub mod keeper;
 mod local;
 mod metaflow;
 mod private;
+mod probe;
 
+pub use code::{CodeError, Snapshots};
 pub use instant::InstantExecutor;
 pub use interpreters::{Interpreter, Interpreters, Origin};
 pub use local::{Layout, LocalConfig, LocalExecutor, OUTPUT_BYTES_MAX, StartError, Stream};
 pub use metaflow::MetaflowConfig;
+pub use probe::{Held, ProbeError, ProbeOptions, Probed, Prober, sandbox};

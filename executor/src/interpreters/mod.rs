@@ -4,4 +4,5 @@ mod inspect;
 mod managed;
 mod search;
 
+pub(crate) use search::on_path;
 pub use search::{Interpreter, Interpreters, Origin};

@@ -5,6 +5,7 @@ use super::procfs;
 use super::protocol::Key;
 use super::warm::ServerId;
 use rustix::process::{Pid, Signal};
+use std::time::Duration;
 
 /// The text of the mark: who keeps, and which attempt.
 pub(crate) fn mark(keeper: &str, attempt: &str) -> String {
@@ -45,5 +46,25 @@ pub(crate) fn kill_escaped(
         if owner(pid, keeper).is_some_and(|attempt| !is_running(&attempt)) {
             procfs::signal(pid, Signal::KILL);
         }
+    }
+}
+
+/// Kills all processes with exactly this mark, wherever they are, and waits until they are gone, but not for ever.
+pub(crate) async fn kill_marked(mark: &str) {
+    const LOOK_EVERY: Duration = Duration::from_millis(2);
+    const LOOKS_MAX: usize = 1_000;
+    let is_marked = |pid: &Pid| {
+        procfs::mark(*pid).as_deref() == Some(mark)
+            && procfs::stat(*pid).is_some_and(|it| !it.is_zombie)
+    };
+    for _ in 0..LOOKS_MAX {
+        let remains: Vec<_> = procfs::processes().into_iter().filter(is_marked).collect();
+        if remains.is_empty() {
+            return;
+        }
+        for pid in remains {
+            procfs::signal(pid, Signal::KILL);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -19,6 +19,8 @@ mod spawn;
 mod state;
 mod warm;
 
+pub(crate) use escaped::kill_marked;
 pub(crate) use frame::{FRAME_GOAL_BYTES, decode, encode};
+pub(crate) use protocol::MARK;
 pub(crate) use reserve::{open_dir, socket_path};
 pub use serve::{KeeperError, run};

@@ -8,6 +8,7 @@ use super::tracked::Tracked;
 use crate::interpreters::{Interpreter, Interpreters};
 use crate::keeper::protocol::{Key, Order, Request};
 use crate::metaflow::{self, Prepared};
+use crate::probe::Prober;
 use dalsegno_engine::{Executor, Reporter, clock};
 use dalsegno_scheduler::metaflow::MetaflowFlow;
 use dalsegno_scheduler::{AttemptId, Outcome, Reason, Report, Span, Submission};
@@ -46,6 +47,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 pub struct LocalExecutor {
     layout: Layout,
     interpreters: Interpreters,
+    prober: Prober,
     /// Unbounded because calls must return at once; the engine's limits on live attempts bound it.
     calls: mpsc::UnboundedSender<Call>,
     is_leaving: watch::Sender<bool>,
@@ -94,6 +96,11 @@ impl LocalExecutor {
             dir: layout.metaflow_dir(),
             source,
         })?;
+        let mut sandbox = config.metaflow.sandbox.clone();
+        if !sandbox.is_empty() {
+            sandbox.insert(0, config.program.clone().into());
+        }
+        let prober = Prober::new(layout.metaflow_dir(), metaflow.files.clone(), sandbox);
         let interpreters = Interpreters::new(config.metaflow.clone(), layout.environments_dir());
         let (calls, pending) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -119,6 +126,7 @@ impl LocalExecutor {
         Ok(Arc::new(Self {
             layout,
             interpreters,
+            prober,
             calls,
             is_leaving,
         }))
@@ -132,6 +140,11 @@ impl LocalExecutor {
     /// What finds, and makes, the interpreters of Metaflow's flows.
     pub const fn interpreters(&self) -> &Interpreters {
         &self.interpreters
+    }
+
+    /// What asks flow files.
+    pub const fn prober(&self) -> &Prober {
+        &self.prober
     }
 
     /// Says good-bye to the keeper, for an orderly end of the daemon: running attempts go on, and the keeper

@@ -1,6 +1,7 @@
 //! How Metaflow is run on this machine.
 
 use dalsegno_scheduler::metaflow::Storage;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The user of tasks when neither configuration nor environment names one: Metaflow takes no `root`.
@@ -18,6 +19,9 @@ pub struct MetaflowConfig {
     pub user: Option<String>,
     /// Where `ArgoEvent(…).publish()` of a task sends its event. `None`: `<api_url>/metaflow/events`.
     pub events_url: Option<String>,
+    /// What such an event is allowed by (`x-api-key`), where the daemon has a token: good for events only. Not given to
+    /// tasks that use a metadata service, which takes its own key from the same variable.
+    pub events_key: Option<String>,
     /// Every task is a process that begins anew, instead of a copy of one that has Metaflow loaded.
     pub cold: bool,
     /// The interpreter of all flows that have no other.
@@ -27,6 +31,9 @@ pub struct MetaflowConfig {
     pub environments: Vec<(PathBuf, PathBuf)>,
     /// `@conda`, `@pypi` and `--environment` of a flow are not obeyed: its tasks run in its interpreter as it is.
     pub ignore_environments: bool,
+    /// Arguments by which the keeper's program becomes [`sandbox::run`](crate::sandbox::run), usually `["sandbox"]`.
+    /// Empty: files are probed with fewer fences.
+    pub sandbox: Vec<OsString>,
 }
 
 impl MetaflowConfig {

@@ -11,6 +11,6 @@ mod order;
 mod request;
 
 pub use config::MetaflowConfig;
-pub(crate) use files::hex;
+pub(crate) use files::{Files, hex};
 pub(crate) use judge::judge;
-pub(crate) use order::{Prepared, Python, prepare, remove};
+pub(crate) use order::{IGNORED_DECORATORS, Prepared, Python, prepare, remove};

@@ -100,6 +100,10 @@ impl Prepared {
         if let Some(url) = self.config.events_url.clone().or_else(by_api) {
             env.insert("METAFLOW_ARGO_EVENTS_WEBHOOK_URL".into(), url);
         }
+        if let (Some(key), "local") = (&self.config.events_key, storage.metadata.as_str()) {
+            env.insert("METAFLOW_ARGO_EVENTS_WEBHOOK_AUTH".into(), "service".into());
+            env.insert("METAFLOW_SERVICE_AUTH_KEY".into(), key.clone());
+        }
         env
     }
 }

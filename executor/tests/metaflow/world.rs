@@ -75,6 +75,7 @@ impl World {
                 cold: self.is_cold,
                 python: Some(python()),
                 user: Some("ann".into()),
+                sandbox: vec!["sandbox".into()],
                 ..MetaflowConfig::default()
             },
         }

@@ -1,0 +1,7 @@
+//! Code as it was when a flow was registered, so that editing a file does not change a run. See
+//! `docs/adr/0014-code-snapshots.md`.
+
+mod package;
+mod snapshot;
+
+pub use snapshot::{CodeError, Snapshots};
