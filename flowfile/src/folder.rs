@@ -55,7 +55,7 @@ fn is_python(path: &Path) -> bool {
 /// Reads all flow files below a folder, in the order of their paths.
 ///
 /// These are all files that end in `.yaml` or `.yml`, and those in `.py` that hold a Metaflow flow, in folders
-/// within it too. Files and folders whose names begin with `.` or `_` are left out, and links to folders are
+/// within it too. Virtual environments of Python are left out. Files and folders whose names begin with `.` or `_` are left out, and links to folders are
 /// not followed. Two files with a flow of the same name are both refused, because nobody can know which one is
 /// meant; so are Metaflow flows that start each other for ever.
 pub fn read_dir(path: &Path) -> Vec<(PathBuf, Result<FlowFile, Diagnostics>)> {
@@ -101,7 +101,7 @@ fn collect(
             let flow = path
                 .extension()
                 .is_some_and(|it| it == "yaml" || it == "yml" || it == "py");
-            if kind.is_dir() && depth < DEPTH_MAX {
+            if kind.is_dir() && depth < DEPTH_MAX && !is_environment(&path) {
                 collect(&path, depth + 1, paths, failed);
             } else if flow && (kind.is_file() || (kind.is_symlink() && !path.is_dir())) {
                 paths.push(path);
@@ -113,6 +113,11 @@ fn collect(
         let name = folder.display().to_string();
         failed.push((folder.to_owned(), Err(unreadable(&name, &error).into())));
     }
+}
+
+/// A virtual environment of Python: full of files that are nobody's flows.
+fn is_environment(folder: &Path) -> bool {
+    folder.join("pyvenv.cfg").exists() || folder.join("conda-meta").exists()
 }
 
 enum Content {

@@ -3,6 +3,7 @@
 use super::declared::{Attribute, Declared, Decorator, Kind, Param, ParamType, Step};
 use super::differences::{self, Difference};
 use super::found::{Found, Place};
+use super::known;
 use super::options::Options;
 use super::params;
 use super::read::{MetaflowFile, finish, version};
@@ -266,16 +267,29 @@ fn step(
         kind,
         marked_start: is_start,
         marked_end: is_end,
-        decorators: dump
-            .decorators
-            .iter()
-            .map(|it| {
-                let read = read_decorators.iter().find(|read| read.name == it.name);
-                decorator(it, read, place)
-            })
-            .collect(),
+        decorators: step_decorators(&dump.decorators, read_decorators, place),
         retries: Some((dump.user_code_retries, dump.error_retries)),
     }
+}
+
+/// Those of the dump; functions of the user's, which Metaflow does not see, stay where they are written.
+fn step_decorators(dump: &[DumpDecorator], read: &[Decorator], place: &Place) -> Vec<Decorator> {
+    let mut decorators: Vec<Decorator> = Vec::new();
+    for it in dump {
+        let before = decorators
+            .iter()
+            .filter(|done| done.name == it.name)
+            .count();
+        let read = read.iter().filter(|read| read.name == it.name).nth(before);
+        decorators.push(decorator(it, read, place));
+    }
+    for (at, it) in read.iter().enumerate() {
+        let there = decorators.iter().any(|done| done.name == it.name);
+        if !there && known::decorator(&it.name).is_none() {
+            decorators.insert(at.min(decorators.len()), it.clone());
+        }
+    }
+    decorators
 }
 
 fn decorator(dump: &DumpDecorator, read: Option<&Decorator>, place: &Place) -> Decorator {

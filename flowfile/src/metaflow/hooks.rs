@@ -14,22 +14,22 @@ pub(super) struct Hook {
 
 pub(super) fn read(declared: &Declared, found: &mut Found) -> Vec<Hook> {
     const CODE: &str = "metaflow.exit_hook";
-    let mut hooks: Vec<Hook> = Vec::new();
+    let mut functions: Vec<(HookOn, String)> = Vec::new();
     for decorator in declared
         .decorators
         .iter()
         .filter(|it| it.name == "exit_hook")
     {
-        let before = hooks.len();
+        let before = functions.len();
         let known = decorator.is_known("on_success") && decorator.is_known("on_error");
         for (attribute, on) in [
             ("on_success", HookOn::Success),
             ("on_error", HookOn::Failure),
         ] {
             let place = decorator.place_of(attribute);
-            let functions = match decorator.value(attribute, found) {
+            let given = match decorator.value(attribute, found) {
                 None | Some(Value::None) => continue,
-                Some(Value::List(functions) | Value::Tuple(functions)) => functions.clone(),
+                Some(Value::List(given) | Value::Tuple(given)) => given.clone(),
                 Some(_) => {
                     let message = format!("`{attribute}` must be a list of functions");
                     let help = format!("write `{attribute}=[my_function]`");
@@ -37,11 +37,10 @@ pub(super) fn read(declared: &Declared, found: &mut Found) -> Vec<Hook> {
                     continue;
                 }
             };
-            for it in functions {
+            for it in given {
                 match it {
                     Value::Function(function) | Value::Str(function) if !function.is_empty() => {
-                        let name = free_name(&function, &hooks);
-                        hooks.push(Hook { name, function, on });
+                        functions.push((on, function));
                     }
                     other => {
                         let shown = crate::yaml::shorten(&other.repr());
@@ -52,11 +51,18 @@ pub(super) fn read(declared: &Declared, found: &mut Found) -> Vec<Hook> {
                 }
             }
         }
-        if hooks.len() == before && known {
+        if functions.len() == before && known {
             let message = "`@exit_hook` names no function";
             let help = "write `@exit_hook(on_error=[my_function])`";
             found.error(&decorator.place, CODE, message, help);
         }
+    }
+    // As Metaflow lists them.
+    functions.sort_by_key(|(on, _)| *on == HookOn::Failure);
+    let mut hooks: Vec<Hook> = Vec::new();
+    for (on, function) in functions {
+        let name = free_name(&function, &hooks);
+        hooks.push(Hook { name, function, on });
     }
     hooks
 }

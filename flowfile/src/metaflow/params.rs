@@ -17,6 +17,16 @@ const PARAMETER: [&str; 6] = [
 ];
 const INCLUDE_FILE: [&str; 6] = ["name", "required", "is_text", "encoding", "help", "parser"];
 
+/// Metaflow looks for no Parameter in these members of a class.
+const NOT_PARAMETERS: [&str; 6] = [
+    "cmd",
+    "foreach_stack",
+    "index",
+    "input",
+    "script_name",
+    "name",
+];
+
 /// Names that options of Metaflow's own commands have.
 const RESERVED: [&str; 15] = [
     "params",
@@ -44,7 +54,7 @@ pub(super) fn read(
     params: &mut Vec<Param>,
     found: &mut Found,
 ) -> bool {
-    if variable.starts_with('_') {
+    if variable.starts_with('_') || NOT_PARAMETERS.contains(&variable) {
         return false;
     }
     let Some((name, call, within)) = call_of(scope, value) else {

@@ -40,6 +40,16 @@ pub struct MetaflowFile {
     pub(super) declared: Arc<Declared>,
 }
 
+impl MetaflowFile {
+    /// Where the step of this name is defined; `None` for one of a module beside the file, or if there is no
+    /// readable text.
+    pub fn line_of(&self, step: &str) -> Option<u32> {
+        let step = self.declared.steps.iter().find(|it| it.name == step)?;
+        let here = step.place.source.name == self.declared.place.source.name;
+        Some(step.place.line()).filter(|line| here && *line > 0)
+    }
+}
+
 /// Reads a Metaflow file.
 ///
 /// # Errors
@@ -83,10 +93,6 @@ pub(crate) fn read_with(path: &Path, options: &Options, cache: &Cache) -> Outcom
 }
 
 fn read_source(path: &Path, text: &str, options: &Options, cache: &Cache) -> Outcome {
-    // Most Python files of a folder have nothing to do with flows.
-    if !text.contains("metaflow") && !text.contains("Flow") {
-        return Outcome::NotAFlow;
-    }
     let name = path.display().to_string();
     if text.len() as u64 > FILE_BYTES_MAX {
         return Outcome::Refused(too_large(&name, text.len() as u64).into(), true);

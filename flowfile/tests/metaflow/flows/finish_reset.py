@@ -1,0 +1,16 @@
+from metaflow import FlowSpec, Parameter, project, trigger, trigger_on_finish, step, namespaced_event_name
+
+
+@trigger_on_finish(flows=["A", "B"], options={"reset_at": {"cron": "0 12 * * ? *"}})
+class FinishReset(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    FinishReset()

@@ -1,0 +1,16 @@
+from metaflow import FlowSpec, Parameter, project, trigger, trigger_on_finish, step, namespaced_event_name
+
+
+@trigger_on_finish(flows=["UpstreamFlow", "p2.test.exp.ThirdFlow", {"name": "Fourth", "project": "p", "project_branch": "prod"}])
+class FinishSeveral(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    FinishSeveral()

@@ -1,0 +1,39 @@
+from metaflow import FlowSpec, step
+
+
+class ForeachThree(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.a, foreach="xs")
+
+    @step
+    def a(self):
+        self.next(self.b, foreach="ys")
+
+    @step
+    def b(self):
+        self.next(self.c, foreach="zs")
+
+    @step
+    def c(self):
+        self.next(self.cj)
+
+    @step
+    def cj(self, inputs):
+        self.next(self.bj)
+
+    @step
+    def bj(self, inputs):
+        self.next(self.aj)
+
+    @step
+    def aj(self, inputs):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    ForeachThree()

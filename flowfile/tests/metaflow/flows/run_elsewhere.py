@@ -1,0 +1,4 @@
+from linear import Linear
+
+if __name__ == "__main__":
+    Linear()

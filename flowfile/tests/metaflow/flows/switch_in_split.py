@@ -1,0 +1,35 @@
+from metaflow import FlowSpec, step
+
+
+class SwitchInSplit(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.a, self.b)
+
+    @step
+    def a(self):
+        self.next({'x': self.p, 'y': self.q}, condition="choice")
+
+    @step
+    def p(self):
+        self.next(self.join)
+
+    @step
+    def q(self):
+        self.next(self.join)
+
+    @step
+    def b(self):
+        self.next(self.join)
+
+    @step
+    def join(self, inputs):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    SwitchInSplit()

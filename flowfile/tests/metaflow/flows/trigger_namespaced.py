@@ -1,0 +1,20 @@
+from metaflow import FlowSpec, Parameter, project, trigger, trigger_on_finish, step, namespaced_event_name
+
+
+@trigger(event=namespaced_event_name("ready"))
+class TriggerNamespaced(FlowSpec):
+    alpha = Parameter("alpha", default=1.5)
+    Beta = Parameter("Beta", default="b")
+    day = Parameter("the-day", default="today")
+
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    TriggerNamespaced()

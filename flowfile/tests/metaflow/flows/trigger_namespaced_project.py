@@ -1,0 +1,21 @@
+from metaflow import FlowSpec, Parameter, project, trigger, trigger_on_finish, step, namespaced_event_name
+
+
+@project(name="spaces")
+@trigger(events=[namespaced_event_name("ready"), {"name": namespaced_event_name("more"), "parameters": {"alpha": "a"}}])
+class TriggerNamespacedProject(FlowSpec):
+    alpha = Parameter("alpha", default=1.5)
+    Beta = Parameter("Beta", default="b")
+    day = Parameter("the-day", default="today")
+
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    TriggerNamespacedProject()

@@ -1,0 +1,3 @@
+//! Reading Metaflow flow files.
+
+mod differential;

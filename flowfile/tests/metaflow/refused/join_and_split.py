@@ -1,0 +1,40 @@
+# metaflow.join_and_split
+from metaflow import FlowSpec, step
+
+
+class JoinAndSplit(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.a, self.b)
+
+    @step
+    def a(self):
+        self.next(self.j)
+
+    @step
+    def b(self):
+        self.next(self.j)
+
+    @step
+    def j(self, inputs):
+        self.next(self.c, self.d)
+
+    @step
+    def c(self):
+        self.next(self.k)
+
+    @step
+    def d(self):
+        self.next(self.k)
+
+    @step
+    def k(self, inputs):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    JoinAndSplit()

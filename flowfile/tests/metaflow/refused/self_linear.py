@@ -1,0 +1,20 @@
+# metaflow.cycle
+from metaflow import FlowSpec, step
+
+
+class SelfLinear(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.a)
+
+    @step
+    def a(self):
+        self.next(self.a)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    SelfLinear()

@@ -1,0 +1,17 @@
+# metaflow.event
+from metaflow import FlowSpec, step, trigger
+
+
+@trigger(event={'parameters': {}})
+class TriggerNameless(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    TriggerNameless()

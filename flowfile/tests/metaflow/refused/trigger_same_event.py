@@ -1,0 +1,17 @@
+# metaflow.event
+from metaflow import FlowSpec, step, trigger
+
+
+@trigger(events=['a', 'a'])
+class TriggerSameEvent(FlowSpec):
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    TriggerSameEvent()
