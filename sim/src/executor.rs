@@ -1,6 +1,9 @@
 //! The executor of the world: it does what it is asked, forgets, and its reports travel badly.
 
+use crate::inputs;
 use crate::rng::Rng;
+use dalsegno_scheduler::metaflow::{MetaflowTask, output, task_id};
+use dalsegno_scheduler::spec::Route;
 use dalsegno_scheduler::{
     AttemptId, Command, NodeKind, Outcome, Reason, Report, Scheduler, Span, StepName, Success,
     Timestamp,
@@ -31,6 +34,8 @@ pub(crate) struct Executor {
     /// Attempts that were ever started, and those that it was told to forget.
     pub(crate) asked: BTreeSet<AttemptId>,
     forgotten: BTreeSet<AttemptId>,
+    /// Whose name in Metaflow this is.
+    names: BTreeMap<String, AttemptId>,
     /// From now on nothing fails, is lost or forgotten.
     pub(crate) kind: bool,
 }
@@ -88,6 +93,10 @@ impl Executor {
             }),
             Some(Ok(submission)) => {
                 assert_eq!(submission.attempt, *attempt);
+                if let Some(task) = submission.metaflow {
+                    inputs::check(core, attempt, &task);
+                    self.note_name(attempt, &task);
+                }
                 self.fate(rng, core, attempt)
             }
         };
@@ -100,6 +109,24 @@ impl Executor {
         self.processes.insert(attempt.clone(), process);
     }
 
+    /// No two attempts have one name in Metaflow, and none has that of a clone.
+    fn note_name(&mut self, attempt: &AttemptId, task: &MetaflowTask) {
+        let path = format!("{}/{}", task.name, task.task_id);
+        let cloned = task.origin.iter().any(|it| it.tasks.contains(&path));
+        assert!(!cloned, "{attempt} has the name of a clone, {path}");
+        assert!(
+            task.retry_count < 6,
+            "{attempt} is {path} for the {}th time",
+            task.retry_count
+        );
+        let name = format!("{}/{path}/{}", task.run_id, task.retry_count);
+        let first = self
+            .names
+            .entry(name.clone())
+            .or_insert_with(|| attempt.clone());
+        assert_eq!(first, attempt, "both are {name}");
+    }
+
     /// How a process will end.
     fn fate(&self, rng: &mut Rng, core: &Scheduler, attempt: &AttemptId) -> Outcome {
         if !self.kind {
@@ -110,6 +137,9 @@ impl Executor {
                 26..28 => return Outcome::Stopped,
                 _ => {}
             }
+        }
+        if let Some(success) = metaflow_success(rng, core, attempt) {
+            return Outcome::Succeeded(success);
         }
         let items: Vec<u64> = (0..rng.below(4)).collect();
         let outputs = [
@@ -249,4 +279,38 @@ fn choice(rng: &mut Rng, core: &Scheduler, attempt: &AttemptId) -> Option<Vec<St
         names.push(first);
     }
     Some(names)
+}
+
+/// What a Metaflow task gives: where it goes on to, how many items follow, and who its gang was.
+fn metaflow_success(rng: &mut Rng, core: &Scheduler, attempt: &AttemptId) -> Option<Success> {
+    let flow = core.flow_of(attempt.run)?;
+    flow.metaflow()?;
+    let name = &attempt.task.step;
+    let (spec, step) = (flow.step(name.as_str())?, inputs::step_of(flow, name));
+    let mut success = Success::default();
+    if spec.route == Route::Switch {
+        let itself = step.next.contains(name);
+        let again = itself && attempt.task.iteration < 2 && rng.chance(50);
+        let others: Vec<&StepName> = step.next.iter().filter(|it| *it != name).collect();
+        let chosen = if again { name } else { *rng.pick(&others) };
+        success.chosen = Some(vec![chosen.clone()]);
+    }
+    if flow.scope(&format!("{name}-foreach")).is_some() {
+        let gang = inputs::step_of(flow, &step.next[0]).parallel;
+        success.splits = Some(if gang { 1 } else { 1 + rng.below(3) as u32 });
+        let (key, value) = match gang {
+            true => (output::NUM_PARALLEL, json!(2)),
+            false => (output::LABELS, json!(["a", "b"])),
+        };
+        success.outputs.insert(key.to_owned(), value);
+    }
+    if step.parallel {
+        let task = core.task(attempt.run, &attempt.task)?;
+        let control = format!("R/{name}/{}", task_id(task));
+        let members = json!([control, format!("{control}_node_1")]);
+        success
+            .outputs
+            .insert(output::MAPPER_TASKS.to_owned(), members);
+    }
+    Some(success)
 }

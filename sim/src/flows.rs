@@ -1,6 +1,7 @@
 //! Random flows: DAGs with nested foreach, switches, limits, schedules and triggers.
 
 use crate::rng::Rng;
+use crate::shapes;
 use dalsegno_scheduler::{Flow, Version};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,18 +25,26 @@ pub(crate) fn name(number: u64) -> String {
 
 /// Flow `number` of a world; it may wait for those of smaller numbers.
 pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
-    let mut draft = Draft {
-        rng,
-        steps: Vec::new(),
-        scopes: Vec::new(),
+    let (mut steps, scopes, metaflow) = if rng.chance(25) {
+        shapes::random(rng)
+    } else {
+        let mut draft = Draft {
+            rng,
+            steps: Vec::new(),
+            scopes: Vec::new(),
+        };
+        draft.fill(0, 0, 1);
+        (draft.steps, draft.scopes, Value::Null)
     };
-    draft.fill(0, 0, 1);
-    let (mut steps, scopes) = (draft.steps, draft.scopes);
     for on in ["success", "failure"] {
         if rng.chance(15) {
+            let run = match metaflow.is_null() {
+                true => json!({"shell": "true"}),
+                false => json!({"metaflow": {"hook": on}}),
+            };
             steps.push(json!({
                 "name": format!("hook-{on}"),
-                "run": {"shell": "true"},
+                "run": run,
                 "hook": on,
                 "retry": {"times": rng.below(2), "backoff": {
                     "initial": 1_000_000, "max": 1_000_000, "multiplier_percent": 100,
@@ -52,6 +61,7 @@ pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
         "scopes": scopes,
         "schedules": schedules(rng),
         "triggers": triggers(rng, number),
+        "metaflow": metaflow,
     });
     read(&spec)
 }

@@ -4,9 +4,11 @@
 mod checks;
 mod executor;
 mod flows;
+mod inputs;
 mod ledger;
 mod people;
 mod rng;
+mod shapes;
 mod world;
 
 pub use world::{Outcome, simulate};

@@ -28,7 +28,11 @@ impl Scheduler {
             let values = values.map(|(name, value)| (name.clone(), value.clone()));
             values.collect::<Map<String, Value>>()
         };
-        let does_init = inputs.own == 0 && spec.hook.is_none();
+        let does_init = match spec.hook {
+            None => inputs.own == 0,
+            // Only of a run that took over all that it needed.
+            Some(_) => row.origin.is_some() && !self.run_tasks(key.run).any(|(_, it)| is_own(it)),
+        };
         Some(MetaflowTask {
             flow: flow.metaflow()?.clone(),
             name: match &step.hook {
@@ -179,6 +183,10 @@ impl Inputs {
 /// It came finished from the run that its own was made from: no attempt of this run gave it.
 pub(crate) fn is_cloned(task: &TaskRow) -> bool {
     task.state == TaskState::Succeeded && task.submitted_at.is_none()
+}
+
+fn is_own(task: &TaskRow) -> bool {
+    task.state == TaskState::Succeeded && task.submitted_at.is_some()
 }
 
 fn path_of(task: &TaskRow) -> String {
