@@ -249,4 +249,98 @@ mod tests {
         assert!(names_metaflow("metaflow[extra]>=2.15"));
         assert!(!names_metaflow("metaflow-checkpoint\n# metaflow\npandas"));
     }
+
+    /// A folder with a package that calls itself Metaflow, and requirements that need no network.
+    struct World {
+        dir: tempfile::TempDir,
+        lines: broadcast::Receiver<Arc<str>>,
+        managed: Managed,
+    }
+
+    impl World {
+        fn new() -> Self {
+            const WHEEL: &str = r"
+import sys, zipfile
+with zipfile.ZipFile('metaflow-2.19.0-py3-none-any.whl', 'w') as wheel:
+    wheel.writestr('metaflow/__init__.py', '')
+    info = 'metaflow-2.19.0.dist-info/'
+    wheel.writestr(info + 'METADATA', 'Metadata-Version: 2.1\nName: metaflow\nVersion: 2.19.0\n')
+    wheel.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n')
+    wheel.writestr(info + 'RECORD', '')
+";
+            let dir = tempfile::tempdir().expect("a directory");
+            let made = std::process::Command::new(base())
+                .args(["-c", WHEEL])
+                .current_dir(dir.path())
+                .status();
+            assert!(made.expect("a Python").success());
+            let (sender, lines) = broadcast::channel(256);
+            let managed = Managed::new(dir.path().join("environments"), sender);
+            let world = Self {
+                dir,
+                lines,
+                managed,
+            };
+            world.write("--no-index\n--find-links .\nmetaflow\n");
+            world
+        }
+
+        fn write(&self, requirements: &str) {
+            std::fs::write(self.requirements(), requirements).expect("written");
+        }
+
+        fn requirements(&self) -> PathBuf {
+            self.dir.path().join("requirements.txt")
+        }
+
+        async fn make(&self) -> Result<PathBuf, String> {
+            self.managed.make(&self.requirements(), Some(&base())).await
+        }
+
+        /// How often something was installed since the last time.
+        fn installed(&mut self) -> usize {
+            let lines = std::iter::from_fn(|| self.lines.try_recv().ok());
+            lines.filter(|it| it.starts_with("installs what ")).count()
+        }
+    }
+
+    fn base() -> PathBuf {
+        on_path("python3").expect("python3 is in PATH")
+    }
+
+    #[tokio::test]
+    async fn an_environment_is_made_once_and_again_when_its_making_was_broken_off() {
+        let mut world = World::new();
+        let (one, other) = tokio::join!(world.make(), world.make());
+        let python = one.expect("made");
+        assert_eq!(other.expect("found"), python);
+        assert_eq!(world.installed(), 1);
+        let found = inspect(&python).await.expect("a Python");
+        assert_eq!(found.metaflow.as_deref(), Some("2.19.0"));
+
+        let place = python.parent().and_then(Path::parent).expect("a folder");
+        std::fs::remove_file(place.join(READY)).expect("there");
+        std::fs::remove_file(place.join("pyvenv.cfg")).expect("there");
+        assert_eq!(world.make().await.expect("made again"), python);
+        assert_eq!(world.installed(), 1);
+        assert!(place.join("pyvenv.cfg").exists());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_installed_is_said_and_not_tried_again_at_once() {
+        let mut world = World::new();
+        world.write("--no-index\nmetaflow\nno-such-package-anywhere\n");
+        let error = world.make().await.expect_err("no such package");
+        assert!(
+            error.contains("requirements.txt") && error.contains("No matching distribution"),
+            "{error}"
+        );
+        assert_eq!(world.make().await, Err(error.clone()));
+        assert_eq!(world.installed(), 1);
+        world.managed.try_again();
+        assert_eq!(world.make().await, Err(error));
+        assert_eq!(world.installed(), 1);
+        let left = std::fs::read_dir(world.dir.path().join("environments")).expect("a folder");
+        assert_eq!(left.count(), 0);
+    }
 }

@@ -1,6 +1,7 @@
 //! Real Metaflow under a real keeper.
 
 mod flow;
+mod interpreters;
 mod probe;
 mod steps;
 mod warm;
