@@ -5,14 +5,17 @@ use super::walk;
 use anyhow::Result;
 use std::path::Path;
 
-/// Files of tests that are no Python on purpose begin so.
+/// Files of tests that are no Python on purpose begin so …
 const BROKEN: &str = "broken_";
+/// … or lie in a folder of this name.
+const REFUSED: &str = "refused";
 
 pub(super) fn check(root: &Path) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for file in walk::files(root, "py")? {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(BROKEN) {
+        let is_refused = file.parent().is_some_and(|it| it.ends_with(REFUSED));
+        if name.starts_with(BROKEN) || is_refused {
             continue;
         }
         problems.extend(check_text(&file, &walk::read(&file)?));
