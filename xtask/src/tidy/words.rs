@@ -43,7 +43,7 @@ const FORBIDDEN_IN_PYTHON: [(&str, &str); 6] = [
     (concat!("break", "point("), "remove it"),
     (concat!("import p", "db"), "remove it"),
     (
-        concat!("unittest.sk", "ip"),
+        concat!("unittest.sk", "ip("),
         "make the test run everywhere, or delete it",
     ),
     (
