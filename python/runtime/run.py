@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def main():
+    forget_own_locale()
     request = open_request(sys.argv[1])
     python = request.get("python") or sys.executable
 
@@ -35,6 +36,19 @@ def main():
         lambda: replace(request, "step", [python, "-u", *request.step_arguments()]),
         lambda: save_logs(request, python),
     )
+
+
+def forget_own_locale():
+    """In the C locale Python sets LC_CTYPE for itself and so for its children, who must find what was given."""
+    if os.environ.get("LC_CTYPE") not in ("C.UTF-8", "C.utf8", "UTF-8"):
+        return
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = b"\0LC_CTYPE=" in b"\0" + file.read()
+    except OSError:
+        given = bool(os.environ.get("LC_ALL")) or os.environ.get("LANG") not in (None, "", "C", "POSIX")
+    if not given:
+        del os.environ["LC_CTYPE"]
 
 
 def replace(request, stage, argv):

@@ -84,7 +84,7 @@ def standard_streams():
     """stdin, stdout and stderr as `python -u` makes them, for the descriptors as they are now."""
     encoding, errors = sys.__stdout__.encoding, sys.__stdout__.errors
     stdin = io.TextIOWrapper(
-        io.BufferedReader(_raw(0, "r", "<stdin>")), encoding=sys.__stdin__.encoding, errors=sys.__stdin__.errors
+        io.BufferedReader(_raw(0, "r", "<stdin>")), encoding=sys.__stdin__.encoding, errors=sys.__stdin__.errors, write_through=True
     )
     stdin.mode = "r"
     sys.stdin = sys.__stdin__ = stdin

@@ -60,14 +60,14 @@ def serve(argv, script):
     server = os.getpid()
     try:
         _loop(listener, start, printed, [sys.executable, "-u", script, path], scripts)
-    except main_script.Unwind as unwind:
-        unwind.before()
-        unwind.__traceback__ = None
-        return main_script.execute_from_the_top(unwind, unwind.code)
+    except main_script.Unwind as error:
+        unwind = error.with_traceback(None)
     except BaseException as error:
         if os.getpid() != server or not isinstance(error, KeyboardInterrupt):
             traceback.print_exc()
         os._exit(task.NOTHING_DONE if os.getpid() != server else 130)
+    unwind.before()
+    return main_script.execute_from_the_top(unwind, unwind.code)
 
 
 def preload():

@@ -210,6 +210,22 @@ class Performance:
         return "%s/%s/%s" % (RUN, key[0], self.finished[key][0])
 
 
+def needs(version):
+    """Leaves a test out where Metaflow is older than the features its flow uses."""
+    import re
+    import unittest
+
+    import metaflow
+
+    have = tuple(int(part) for part in re.findall(r"\d+", metaflow.__version__)[:2])
+    return unittest.skipUnless(have >= version, "needs Metaflow %d.%d" % version)
+
+
+# When Metaflow learned what the flows of these tests use.
+SWITCH = (2, 18)
+EXIT_HOOKS = (2, 16)
+
+
 def errs(count):
     """Metaflow runs at most six attempts of a task."""
     return min(count, 3)

@@ -4,7 +4,7 @@ import os
 import tempfile
 import unittest
 
-from .orchestra import FLOWS, Stage
+from .orchestra import EXIT_HOOKS, FLOWS, SWITCH, Stage, needs
 
 
 class Dump(unittest.TestCase):
@@ -18,6 +18,7 @@ class Dump(unittest.TestCase):
         self.assertIsNotNone(dump, done.stderr)
         return done, dump
 
+    @needs(EXIT_HOOKS)
     def test_a_flow_that_declares_everything(self):
         done, dump = self.dump("declared.py", "--branch", "try")
         self.assertEqual(done.stdout, '{"a": "line of JSON"}\n')
@@ -39,12 +40,14 @@ class Dump(unittest.TestCase):
         timeout = next(one for one in start["decorators"] if one["name"] == "timeout")
         self.assertEqual(timeout["attributes"]["seconds"], 67)
 
+    @needs(EXIT_HOOKS)
     def test_configs_of_a_dump_can_be_given_back(self):
         _, first = self.dump("declared.py")
         elsewhere = {"METAFLOW_FLOW_CONFIG_VALUE": json.dumps(first["configs"])}
         _, second = self.dump("declared.py", environment=elsewhere)
         self.assertEqual(first["configs"], second["configs"])
 
+    @needs(SWITCH)
     def test_graphs(self):
         _, dump = self.dump("shapes.py")
         loop = dump["steps"]["loop"]
@@ -55,6 +58,7 @@ class Dump(unittest.TestCase):
         _, gang = self.dump("gang.py")
         self.assertTrue(gang["steps"]["work"]["parallel_step"])
 
+    @needs(SWITCH)
     def test_with_adds_decorators(self):
         _, dump = self.dump("shapes.py", "--with", "retry:times=2")
         self.assertEqual(dump["steps"]["start"]["user_code_retries"], 2)

@@ -5,7 +5,7 @@ import re
 import tempfile
 import unittest
 
-from .orchestra import FLOWS, Performance, Stage
+from .orchestra import EXIT_HOOKS, FLOWS, SWITCH, Performance, Stage, needs
 
 try:
     import metaflow_extensions.obcheckpoint  # noqa: F401
@@ -56,6 +56,7 @@ def plain(text):
 
 
 class WholeFlows(BothWays):
+    @needs(SWITCH)
     def test_every_form_of_graph(self):
         warm = self.play("shapes.py")
         self.assertIn("result ('ABC', 3)", warm.attempts["end/t-/0"]["out"])
@@ -80,6 +81,7 @@ class WholeFlows(BothWays):
         self.assertEqual(len(warm.attempts["work/t-0/0"]["outcome"]["mapper_tasks"]), 3)
         self.assertIn("[(0, 3), (1, 3), (2, 3)]", warm.attempts["end/t-/0"]["out"])
 
+    @needs(EXIT_HOOKS)
     def test_everything_that_is_declared(self):
         triggers = [{"type": "event", "name": "arrived", "id": "e-1", "timestamp": 1795342446}]
         config = {"limits": {"limit": 67, "deep": {"name": "blue"}}, "texts": "one\ntwo\n"}

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
-from .orchestra import FLOWS, RUN, Performance, Stage
+from .orchestra import EXIT_HOOKS, FLOWS, RUN, SWITCH, Performance, Stage, needs
 from .test_equal import CHECKPOINTS
 
 
@@ -26,6 +26,7 @@ class Staged(unittest.TestCase):
         )
         return done.stdout.strip()
 
+    @needs(SWITCH)
     def test_tasks_are_cloned_with_the_parameters_of_the_new_run(self):
         Performance(self.stage, "shapes.py", ["--rounds", "2"]).play()
         done = os.path.join(self.stage.out, "run-b.cloned")
@@ -43,6 +44,7 @@ class Staged(unittest.TestCase):
         origin = self.ask("[Task('Shapes/run-b/start/t-').metadata_dict[n] for n in ('origin-run-id', 'origin-task-id')]")
         self.assertEqual(origin, "['run-a', 't-']")
 
+    @needs(SWITCH)
     def test_a_clone_of_what_is_not_there_is_a_configuration_error(self):
         clone = {"origin_run_id": "none", "run_id": "run-b", "tasks": ["start/t-"], "params": [], "done": self.stage.out + "/done"}
         result = self.stage.step(
@@ -53,6 +55,7 @@ class Staged(unittest.TestCase):
         self.assertIn("none/start/t-", result["outcome"]["error"])
         self.assertFalse(os.path.exists(self.stage.out + "/done"))
 
+    @needs(EXIT_HOOKS)
     def test_hooks_are_called_with_the_run(self):
         config = {"limits": {"limit": 67, "deep": {"name": "blue"}}, "texts": "one\ntwo\n"}
         self.stage.environment["METAFLOW_FLOW_CONFIG_VALUE"] = json.dumps(config)
@@ -66,6 +69,7 @@ class Staged(unittest.TestCase):
         missing = self.stage.run("hook.x", {"flow": flow, "hook": {"function": "nobody", "pathspec": "Declared/" + RUN}})
         self.assertEqual((missing["code"], missing["outcome"]["ok"]), (1, False))
 
+    @needs(SWITCH)
     def test_events_that_started_a_run_are_found_by_the_client(self):
         triggers = [{"type": "event", "name": "arrived", "id": "e-1", "timestamp": 1795342446}]
         Performance(self.stage, "shapes.py", triggers=triggers).play()
