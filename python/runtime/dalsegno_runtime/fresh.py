@@ -81,23 +81,18 @@ def installed():
 
 
 def standard_streams():
-    """stdin, stdout and stderr as `python -u` makes them, for the descriptors as they are now."""
-    encoding, errors = sys.__stdout__.encoding, sys.__stdout__.errors
-    stdin = io.TextIOWrapper(
-        io.BufferedReader(_raw(0, "r", "<stdin>")), encoding=sys.__stdin__.encoding, errors=sys.__stdin__.errors, write_through=True
-    )
-    stdin.mode = "r"
-    sys.stdin = sys.__stdin__ = stdin
-    sys.stdout = sys.__stdout__ = _writer(1, "<stdout>", encoding, errors)
-    sys.stderr = sys.__stderr__ = _writer(2, "<stderr>", encoding, "backslashreplace")
+    """stdin, stdout and stderr made anew for the descriptors as they are now, of the kind the server was given."""
+    sys.stdin = sys.__stdin__ = _like(sys.__stdin__, io.BufferedReader(_raw(0, "r", "<stdin>")), "r", None)
+    sys.stdout = sys.__stdout__ = _like(sys.__stdout__, _raw(1, "w", "<stdout>"), "w", "\n")
+    sys.stderr = sys.__stderr__ = _like(sys.__stderr__, _raw(2, "w", "<stderr>"), "w", "\n")
 
 
-def _writer(descriptor, name, encoding, errors):
+def _like(old, buffer, mode, newline):
     stream = io.TextIOWrapper(
-        _raw(descriptor, "w", name), encoding=encoding, errors=errors, newline="\n",
-        line_buffering=descriptor == 2, write_through=True,
+        buffer, encoding=old.encoding, errors=old.errors, newline=newline,
+        line_buffering=old.line_buffering, write_through=old.write_through,
     )
-    stream.mode = "w"
+    stream.mode = mode
     return stream
 
 

@@ -1,6 +1,7 @@
 """The fork server's loop. It is single-threaded and runs no user code: whatever can fail, fails in a task."""
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -45,6 +46,8 @@ def serve(argv, script):
     """Serves until stdin closes. Returns only in a task: what to raise at the top."""
     path = argv[1]
     inherited = int(argv[2]) if len(argv) > 2 else None
+    if not isinstance(sys.stdout.buffer, io.FileIO):
+        os.execv(sys.executable, [sys.executable, "-u", script, *argv[1:]])
     with main_script.watch_main():
         printed = preload()
     listener = _listen(path) if inherited is None else socket.socket(fileno=inherited)

@@ -26,14 +26,14 @@ class BothWays(unittest.TestCase):
         self.warm = Stage(folder.name, "warm", self.extra)
         self.addCleanup(self.warm.close)
 
-    def play(self, flow, **options):
+    def play(self, flow, logs=("out", "err"), **options):
         """Runs the flow both ways, compares all, gives the warm one."""
         cold = Performance(self.cold, flow, **options).play()
         warm = Performance(self.warm, flow, **options).play()
         self.assertEqual(list(cold.attempts), list(warm.attempts))
         for name, one in cold.attempts.items():
             with self.subTest(attempt=name):
-                self.equal(one, warm.attempts[name])
+                self.equal(one, warm.attempts[name], logs)
         name = cold.dump["flow"]
         self.assertEqual(*(
             {task: {artifact: plain(content) for artifact, content in one.items()} for task, one in stage.contents(name).items()}
@@ -42,10 +42,10 @@ class BothWays(unittest.TestCase):
         self.assertNotIn("anew", self.warm.server.said())
         return warm
 
-    def equal(self, cold, warm):
+    def equal(self, cold, warm, logs=("out", "err")):
         for key in ("code", "outcome"):
             self.assertEqual(cold[key], warm[key], key + cold["err"] + warm["err"])
-        for key in ("out", "err"):
+        for key in logs:
             self.assertEqual(plain(cold[key]), plain(warm[key]))
 
 
@@ -97,7 +97,8 @@ class WholeFlows(BothWays):
 
     @unittest.skipUnless(CHECKPOINTS, "metaflow-checkpoint is not installed")
     def test_checkpoints_of_earlier_attempts(self):
-        warm = self.play("checkpointed.py")
+        # Its card is rendered by a thread that may complain, whichever way the task was started.
+        warm = self.play("checkpointed.py", logs=("out",))
         self.assertIn("began at 2", warm.attempts["end/t-/0"]["out"])
 
 
