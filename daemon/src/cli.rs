@@ -108,6 +108,9 @@ pub(crate) enum Command {
     /// Keep local attempts; started by the daemon
     #[command(hide = true)]
     Keeper(KeeperArgs),
+    /// Become a program that may write to one folder only; a flow file is asked in it
+    #[command(hide = true)]
+    Sandbox(SandboxArgs),
 }
 
 /// `dalsegno up`
@@ -139,6 +142,9 @@ pub(crate) struct UpArgs {
         hide_env_values = true
     )]
     pub(crate) database: Option<String>,
+    /// Start each Metaflow task as a process of its own, without the warm ones that have Metaflow loaded
+    #[arg(long)]
+    pub(crate) cold: bool,
     /// How log lines look: text for people, json for programs [default: text]
     #[arg(
         long,
@@ -464,6 +470,14 @@ pub(crate) struct DoctorArgs {
 pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// `dalsegno sandbox`
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// The folder, the program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub(crate) words: Vec<std::ffi::OsString>,
 }
 
 /// `dalsegno keeper`

@@ -1,5 +1,9 @@
 //! Configuration: `dalsegno.toml`, then the environment, then the command line; the last word counts.
 
+mod metaflow;
+
+pub(crate) use metaflow::{Metaflow, Probe, strategy};
+
 use crate::cli::UpArgs;
 use anyhow::{Context, bail};
 use dalsegno_scheduler::{Config as Core, PoolName, Span};
@@ -38,6 +42,11 @@ pub(crate) struct File {
     lease_seconds: Option<u32>,
     #[serde(default)]
     pools: BTreeMap<String, u32>,
+    #[serde(default)]
+    metaflow: metaflow::Section,
+    /// The folder of the file itself.
+    #[serde(skip)]
+    beside: PathBuf,
 }
 
 /// All settings, checked.
@@ -51,6 +60,7 @@ pub(crate) struct Settings {
     pub(crate) instance: Option<String>,
     pub(crate) lease_ttl: Span,
     pub(crate) core: Core,
+    pub(crate) metaflow: Metaflow,
 }
 
 /// Reads the named file; without a name the default file, if there is one.
@@ -64,7 +74,10 @@ pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<File> {
     }
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is not usable", path.display()))
+    let file: File =
+        toml::from_str(&text).with_context(|| format!("{} is not usable", path.display()))?;
+    let beside = path.parent().unwrap_or(Path::new("")).to_owned();
+    Ok(File { beside, ..file })
 }
 
 impl File {
@@ -95,6 +108,10 @@ impl Settings {
                  listen on this machine only"
             );
         }
+        let metaflow = {
+            let here = std::env::current_dir().context("cannot tell the working directory")?;
+            metaflow::checked(file.metaflow, &here.join(&file.beside))?
+        };
         let port = args.port.or(file.port).unwrap_or(DEFAULT_PORT);
         let defaults = Core::default();
         let cores = std::thread::available_parallelism().map_or(2, |it| it.get() as u32);
@@ -133,6 +150,10 @@ impl Settings {
             token,
             instance: file.instance,
             lease_ttl: seconds(file.lease_seconds.map(|it| it.max(3)), lease),
+            metaflow: Metaflow {
+                cold: metaflow.cold || args.cold,
+                ..metaflow
+            },
             core: Core {
                 max_tasks,
                 pools: file

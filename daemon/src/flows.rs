@@ -1,5 +1,6 @@
 //! The folder of flow files: read at start, and again when it changes.
 
+use crate::metaflow::{Registry, is_deployed};
 use anyhow::Context;
 use dalsegno_engine::{AskError, EngineHandle, Role};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
@@ -31,12 +32,21 @@ type Read = Vec<(PathBuf, Result<FlowFile, Diagnostics>)>;
 
 /// Brings the engine in line with the folder. Files are independent: one that is broken keeps its last
 /// good version and disturbs no other.
-pub(crate) async fn sync(engine: &EngineHandle, folder: &Path) -> anyhow::Result<Synced> {
-    let folder = folder.to_owned();
+pub(crate) async fn sync(
+    engine: &EngineHandle,
+    registry: &Registry,
+    folder: &Path,
+) -> anyhow::Result<Synced> {
+    let (folder, reader) = (folder.to_owned(), registry.clone());
     let files: Read = tokio::task::spawn_blocking(move || {
         std::fs::read_dir(&folder)
             .with_context(|| format!("cannot read the flows folder {}", folder.display()))?;
-        anyhow::Ok(dalsegno_flowfile::read_dir(&folder))
+        let files = dalsegno_flowfile::read_dir_with(&folder, |_| reader.options());
+        let own = |(path, file): (PathBuf, Result<FlowFile, Diagnostics>)| {
+            let file = file.map(|it| reader.own(&path, it));
+            (path, file)
+        };
+        anyhow::Ok(files.into_iter().map(own).collect())
     })
     .await
     .context("reading flow files panicked")??;
@@ -46,8 +56,11 @@ pub(crate) async fn sync(engine: &EngineHandle, folder: &Path) -> anyhow::Result
     let asked: Vec<_> = files
         .into_iter()
         .map(|(path, file)| {
-            let engine = engine.clone();
-            tokio::spawn(async move { (path.clone(), deploy(&engine, &path, file).await) })
+            let (engine, registry) = (engine.clone(), registry.clone());
+            tokio::spawn(async move {
+                let result = deploy(&engine, &registry, &path, file).await;
+                (path, result)
+            })
         })
         .collect();
     let (mut seen, mut unread) = (BTreeSet::new(), Vec::new());
@@ -68,7 +81,7 @@ pub(crate) async fn sync(engine: &EngineHandle, folder: &Path) -> anyhow::Result
     let gone: Vec<FlowName> = engine
         .view()
         .flows()
-        .filter(|it| !it.row.removed && !seen.contains(&it.row.file))
+        .filter(|it| !it.row.removed && !is_deployed(&it.row) && !seen.contains(&it.row.file))
         // Nobody knows what is in a folder that cannot be read.
         .filter(|it| {
             !unread
@@ -89,11 +102,23 @@ pub(crate) async fn sync(engine: &EngineHandle, folder: &Path) -> anyhow::Result
 /// Gives one file to the engine; the error is what stands in its way, for people.
 async fn deploy(
     engine: &EngineHandle,
+    registry: &Registry,
     path: &Path,
     file: Result<FlowFile, Diagnostics>,
 ) -> Result<(FlowName, bool), String> {
     let name = path.display().to_string();
     let (flow, message) = match file {
+        Ok(file) if file.metaflow.is_some() => {
+            let flow = file.flow.name().clone();
+            match registry.register(path, file).await {
+                Ok(registered) => return Ok(registered),
+                // Neither a broken copy nor a name that is taken may pass for the flow that has it.
+                Err(message) if is_held_elsewhere(engine, &flow, &name) => {
+                    (name_of(engine, path), message)
+                }
+                Err(message) => (flow, message),
+            }
+        }
         Ok(file) => {
             let flow = file.flow.name().clone();
             let input = Input::Deploy {
@@ -124,6 +149,12 @@ async fn deploy(
     Err(message)
 }
 
+fn is_held_elsewhere(engine: &EngineHandle, flow: &FlowName, file: &str) -> bool {
+    let view = engine.view();
+    view.flow(flow.as_str())
+        .is_some_and(|it| !it.row.removed && it.row.file != file)
+}
+
 /// The flow that a broken file stands for: the one it held before, else what its text or name says.
 fn name_of(engine: &EngineHandle, path: &Path) -> FlowName {
     let file = path.display().to_string();
@@ -137,15 +168,25 @@ fn name_of(engine: &EngineHandle, path: &Path) -> FlowName {
             .into_owned()
     };
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let said = text.lines().take(200).find_map(|line| {
-        let name = line.strip_prefix("flow:")?.split('#').next()?.trim();
+    let is_python = path.extension().is_some_and(|it| it == "py");
+    let said = text.lines().take(2_000).find_map(|line| {
+        let name = match is_python {
+            true => {
+                let (class, bases) = line.strip_prefix("class ")?.split_once('(')?;
+                class
+                    .trim()
+                    .get(..)
+                    .filter(|_| bases.contains("FlowSpec"))?
+            }
+            false => line.strip_prefix("flow:")?.split('#').next()?.trim(),
+        };
         let plain = |it: char| it.is_ascii_alphanumeric() || "_.-".contains(it);
         (!name.is_empty() && name.len() <= 128 && name.chars().all(plain)).then(|| name.to_owned())
     });
     // A broken copy must not pass for the flow that another file holds.
     let view = engine.view();
     let is_free = |name: &String| {
-        let holds = |it: &FlowRow| !it.removed && Path::new(&it.file).exists();
+        let holds = |it: &FlowRow| !it.removed && (is_deployed(it) || Path::new(&it.file).exists());
         view.flow(name).is_none_or(|it| !holds(&it.row))
     };
     let name = said.into_iter().chain([stem()]).find(is_free);
@@ -156,24 +197,26 @@ fn name_of(engine: &EngineHandle, path: &Path) -> FlowName {
 /// until stopped. What changes from now on is not missed.
 pub(crate) fn watch(
     engine: EngineHandle,
+    registry: Registry,
     folder: PathBuf,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (changed, mut changes) = mpsc::channel(1);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| concerns_flows(&event)) {
             // One wake-up stands for all changes so far.
             let _ = changed.try_send(());
         }
     })
     .context("cannot watch the flows folder")?;
-    watcher
-        .watch(&folder, RecursiveMode::Recursive)
-        .with_context(|| format!("cannot watch {}", folder.display()))?;
+    let mut watched = Watched {
+        watcher,
+        folders: BTreeSet::new(),
+    };
+    watched.extend(&folder)?;
     let mut role = engine.role_changes();
     role.mark_unchanged();
     tokio::spawn(async move {
-        let _watcher = watcher;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -191,7 +234,11 @@ pub(crate) fn watch(
                 .await
                 .is_ok_and(|it| it.is_some())
             {}
-            match sync(&engine, &folder).await {
+            // Watched before it is read, so that no edit falls in between.
+            if let Err(error) = watched.extend(&folder) {
+                warn!("{error:#}; restart the daemon after you change flow files there");
+            }
+            match sync(&engine, &registry, &folder).await {
                 Ok(synced) => tell(&synced),
                 Err(error) => warn!("{error:#}; the flows stay as they are"),
             }
@@ -200,17 +247,70 @@ pub(crate) fn watch(
     Ok(())
 }
 
+/// Folders that are watched one by one: what lies in hidden ones (Metaflow's data, environments) is none of our
+/// business, changes all the time, and would use up what the system can watch.
+struct Watched {
+    watcher: notify::RecommendedWatcher,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Watched {
+    /// Watches what is new below the folder.
+    fn extend(&mut self, root: &Path) -> anyhow::Result<()> {
+        let now = folders_below(root);
+        self.folders.retain(|it| now.contains(it));
+        for folder in now {
+            if !self.folders.contains(&folder) {
+                self.watcher
+                    .watch(&folder, RecursiveMode::NonRecursive)
+                    .with_context(|| format!("cannot watch {}", folder.display()))?;
+                self.folders.insert(folder);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A folder and those below it that can hold flow files.
+fn folders_below(root: &Path) -> BTreeSet<PathBuf> {
+    const DEPTH_MAX: usize = 16;
+    let mut found = BTreeSet::from([root.to_owned()]);
+    let mut todo = vec![(root.to_owned(), 0)];
+    while let Some((folder, depth)) = todo.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".")
+                || entry.file_name().as_encoded_bytes().starts_with(b"_");
+            if !is_hidden && depth < DEPTH_MAX && entry.file_type().is_ok_and(|it| it.is_dir()) {
+                found.insert(entry.path());
+                todo.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found
+}
+
 fn concerns_flows(event: &notify::Event) -> bool {
     if matches!(event.kind, EventKind::Access(_)) {
         return false;
     }
     // Too many changes to name them, or a folder that came with its files.
-    if event.need_rescan() || matches!(event.kind, EventKind::Create(CreateKind::Folder)) {
+    let is_hidden = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(b".")
+    };
+    if event.need_rescan() {
+        return true;
+    }
+    if event.paths.iter().all(is_hidden) {
+        return false;
+    }
+    if matches!(event.kind, EventKind::Create(CreateKind::Folder)) {
         return true;
     }
     let is_flow_file = |path: &PathBuf| {
         let ending = path.extension().unwrap_or_default();
-        ending == "yaml" || ending == "yml"
+        // Modules that flows import are part of their versions.
+        ending == "yaml" || ending == "yml" || ending == "py"
     };
     // A folder that is moved away takes its files along without naming them.
     let folder_gone = matches!(

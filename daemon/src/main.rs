@@ -7,6 +7,7 @@ mod config;
 mod flows;
 mod lock;
 mod logs;
+mod metaflow;
 mod output;
 mod up;
 

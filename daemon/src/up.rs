@@ -2,10 +2,11 @@
 
 use crate::cli::UpArgs;
 use crate::config::Settings;
+use crate::metaflow::Registry;
 use crate::{flows, lock, logs};
 use anyhow::Context;
 use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
-use dalsegno_executor::{LocalConfig, LocalExecutor};
+use dalsegno_executor::{LocalConfig, LocalExecutor, MetaflowConfig};
 use dalsegno_scheduler::{Span, Timestamp};
 use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
 use dalsegno_web::WebState;
@@ -58,12 +59,14 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let store = open(settings).await?;
     let stop = CancellationToken::new();
     let (reporter, reports) = Reporter::channel();
+    let metaflow = metaflow_config(settings, &flows_dir);
     let executor = LocalExecutor::start(
         LocalConfig {
             data_dir: settings.data.clone(),
             program: std::env::current_exe().context("cannot find this program's own file")?,
             args: vec!["keeper".into()],
             api_url: Some(format!("http://{address}/api/v1")),
+            metaflow: metaflow.clone(),
         },
         reporter,
     )
@@ -84,11 +87,18 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         stop.clone(),
     );
 
+    let registry = Registry::new(
+        engine.clone(),
+        executor.clone(),
+        settings.metaflow.clone(),
+        metaflow,
+    );
     let (stopping_in, stopping) = watch::channel(false);
     let web = dalsegno_web::router(
         WebState {
             engine: engine.clone(),
             logs: Arc::new(logs::AttemptLogs(executor.layout().clone())),
+            metaflow: Arc::new(registry.clone()),
             token: settings.token.clone(),
             loopback: address.ip().is_loopback(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -106,7 +116,12 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     );
 
     // Watched before it is read, so that no edit falls in between.
-    if let Err(error) = flows::watch(engine.clone(), flows_dir.clone(), stop.clone()) {
+    if let Err(error) = flows::watch(
+        engine.clone(),
+        registry.clone(),
+        flows_dir.clone(),
+        stop.clone(),
+    ) {
         warn!("{error:#}; restart the daemon after you change flow files");
     }
     let told_to_stop = async {
@@ -116,7 +131,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         }
     };
     let serve = async {
-        begin(&engine, settings, &flows_dir, address).await?;
+        begin(&engine, &registry, settings, &flows_dir, address).await?;
         std::future::pending::<anyhow::Result<()>>().await
     };
     // The engine ends only when it is told to: if it ends by itself, nothing would be decided any more, and
@@ -148,6 +163,23 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     outcome
 }
 
+/// How this machine runs Metaflow's tasks.
+fn metaflow_config(settings: &Settings, flows_dir: &Path) -> MetaflowConfig {
+    let own = &settings.metaflow;
+    MetaflowConfig {
+        flows_dir: flows_dir.to_owned(),
+        storage: own.storage.clone(),
+        user: own.user.clone(),
+        events_url: None,
+        events_key: settings.token.as_deref().map(dalsegno_web::events_token),
+        cold: own.cold,
+        python: own.python.clone(),
+        environments: own.environments.clone(),
+        ignore_environments: own.ignore_environments,
+        sandbox: vec!["sandbox".into()],
+    }
+}
+
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!(
@@ -171,12 +203,13 @@ async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
 /// Waits until this instance decides, loads the flows, and says where things are.
 async fn begin(
     engine: &EngineHandle,
+    registry: &Registry,
     settings: &Settings,
     flows_dir: &Path,
     address: SocketAddr,
 ) -> anyhow::Result<()> {
     let synced = match engine.settled().await {
-        Role::Leader => Some(flows::sync(engine, flows_dir).await?),
+        Role::Leader => Some(flows::sync(engine, registry, flows_dir).await?),
         Role::Broken { message } => anyhow::bail!("{message}"),
         // The engine's own end tells why.
         Role::Stopped => std::future::pending().await,

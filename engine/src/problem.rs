@@ -114,6 +114,10 @@ codes! {
         "Correct its file: `dalsegno check` says what is wrong.";
     FlowRemoved = "flow_removed", 409, "The flow's file is gone",
         "Put the file back into the flows folder.";
+    FlowInFolder = "flow_in_folder", 409, "The flow lies in the flows folder",
+        "Only flows that were deployed over HTTP are removed over HTTP. Remove the file that `file` names.";
+    NameTaken = "name_taken", 409, "Another flow has this name",
+        "`detail` names the other one. Rename one of the classes, remove the file or the deployment, or give the flow a @project and a branch of its own.";
     FlowCycle = "flow_cycle", 409, "Flows would wait for each other",
         "Remove one of the triggers that `detail` names.";
     PoolTooSmall = "pool_too_small", 409, "A pool is smaller than what the flow wants of it",
@@ -124,6 +128,8 @@ codes! {
         "`detail` lists the content types that are.";
     BadParams = "bad_params", 422, "Parameters do not fit their declaration",
         "`errors` has one entry per parameter: its `name` and a `message`.";
+    BadDeployment = "bad_deployment", 422, "The flow cannot be deployed as it is",
+        "`detail` says what is wrong; `errors` has one entry per finding, with `line`, `message` and `help`.";
     Panic = "internal_error", 500, "Something broke inside Dalsegno",
         "Nothing was changed by this request. Please report it with the daemon's log.";
     Storage = "storage", 503, "The change could not be made durable",

@@ -7,20 +7,19 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
-/// The `source` of all events that Metaflow sends.
+/// The `source` of events that Metaflow sends.
 pub const SOURCE: &str = "metaflow";
 
-/// The longest name, in bytes, as of a CloudEvent's attributes.
-const NAME_BYTES_MAX: usize = 2_048;
+/// The longest name or id, in bytes, as of a CloudEvent's attributes.
+const TEXT_BYTES_MAX: usize = 2_048;
 
 /// Seconds of a `timestamp` beyond this (the year 9999) are some other number.
 const TIMESTAMP_MAX_S: f64 = 253_402_300_799.0;
 
-/// Reads one event. Its type is the `name`, its data the `payload`, its time the payload's `timestamp`.
+/// Reads one event. Its type is the `name`, its data the `payload`, its id and time the payload's `id` and `timestamp`.
 ///
-/// Its id is the payload's `id`, which Metaflow makes anew for each event. Where the sender put another value there
-/// (an order's number, say), the id goes on with a hash of the body, so that two events about one order are two, and
-/// the same body sent twice is one.
+/// Metaflow makes an id anew for each event. Where the sender put another value there (an order's number, say), a hash of
+/// the body goes into the source, so that two events about one order are two, and the same body sent twice is one.
 ///
 /// # Errors
 /// When the body is no such object, or its payload is larger than [`EVENT_BYTES_MAX`].
@@ -45,9 +44,10 @@ pub fn parse_argo(body: &[u8]) -> Result<NewEvent, Problem> {
         let message = "is not known here; what the event carries belongs into `payload`";
         return Err(BadEvent::of(name, message).into());
     }
+    let id = id(&payload)?;
     let event = NewEvent {
-        source: SOURCE.to_owned(),
-        id: id(&payload, body)?,
+        source: source(&payload, &id, body),
+        id,
         kind: name,
         subject: None,
         time: time(&payload),
@@ -82,8 +82,8 @@ fn name(value: Option<Value>) -> Result<String, BadEvent> {
         Some(Value::String(name)) if name.trim().is_empty() => {
             bad("is empty; it must be the event's name, such as data_updated".into())
         }
-        Some(Value::String(name)) if name.len() > NAME_BYTES_MAX => {
-            bad(format!("is longer than {NAME_BYTES_MAX} bytes"))
+        Some(Value::String(name)) if name.len() > TEXT_BYTES_MAX => {
+            bad(format!("is longer than {TEXT_BYTES_MAX} bytes"))
         }
         Some(Value::String(name)) if name.contains(char::is_control) => {
             bad("holds a control character".into())
@@ -93,27 +93,37 @@ fn name(value: Option<Value>) -> Result<String, BadEvent> {
     }
 }
 
-fn id(payload: &Map<String, Value>, body: &[u8]) -> Result<String, BadEvent> {
+fn id(payload: &Map<String, Value>) -> Result<String, BadEvent> {
+    let bad = |message: String| Err(BadEvent::of("payload.id", message));
     let text = match payload.get("id") {
         Some(Value::String(text)) if !text.trim().is_empty() => text.clone(),
         Some(it @ (Value::Number(_) | Value::Bool(_))) => it.to_string(),
         _ => {
-            let message = "is missing; it must be unique for each event, so that a second delivery is recognised \
-                 (ArgoEvent.publish makes one)";
-            return Err(BadEvent::of("payload.id", message));
+            return bad(
+                "is missing; it must be unique for each event, so that a second delivery is recognised \
+                 (ArgoEvent.publish makes one)"
+                    .into(),
+            );
         }
     };
-    let text: String = text.chars().filter(|it| !it.is_control()).collect();
-    let generated = payload.get("auto-generated-by-metaflow").is_some() || is_uuid(&text);
-    if generated && text.len() <= NAME_BYTES_MAX {
-        return Ok(text);
+    match text {
+        text if text.len() > TEXT_BYTES_MAX => {
+            bad(format!("is longer than {TEXT_BYTES_MAX} bytes"))
+        }
+        text if text.contains(char::is_control) => bad("holds a control character".into()),
+        text => Ok(text),
     }
-    let short: String = text.chars().take(64).collect();
-    let mut id = format!("{short}-");
+}
+
+fn source(payload: &Map<String, Value>, id: &str, body: &[u8]) -> String {
+    if payload.contains_key("auto-generated-by-metaflow") || is_uuid(id) {
+        return SOURCE.to_owned();
+    }
+    let mut source = format!("{SOURCE}/");
     for byte in &Sha256::digest(body)[..8] {
-        write!(id, "{byte:02x}").expect("a string takes all that is written to it");
+        write!(source, "{byte:02x}").expect("a string takes all that is written to it");
     }
-    Ok(id)
+    source
 }
 
 /// `8-4-4-4-12` hex digits.

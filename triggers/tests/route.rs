@@ -188,6 +188,7 @@ async fn two_events_about_one_order_are_two() {
     let (_, other) = publish(&engine, &published(id.clone(), json!({"state": "paid"}))).await;
     let (_, again) = publish(&engine, &published(id, json!({"state": "paid"}))).await;
     assert_ne!(first["seq"], other["seq"], "the sender's own id");
+    assert_eq!((&first["id"], &other["id"]), (&json!("17"), &json!("17")));
     assert_eq!(
         (&again["seq"], &again["duplicate"]),
         (&other["seq"], &json!(true))

@@ -111,6 +111,13 @@ document.addEventListener("click", (event) => {
       document.getElementById(new URL(address, location.href).hash.slice(1))?.scrollIntoView({ block: "nearest", behavior: "smooth" });
     });
   }
+  const copied = event.target.closest("[data-copy]");
+  if (copied) {
+    navigator.clipboard?.writeText(copied.dataset.copy).then(() => {
+      copied.classList.add("done");
+      setTimeout(() => copied.classList.remove("done"), 1500);
+    }, () => { /* the text can be marked by hand */ });
+  }
   if (event.target.closest(".theme")) {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     const now = root.dataset.theme ?? (dark ? "dark" : "light");

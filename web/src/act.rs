@@ -90,6 +90,28 @@ pub(crate) async fn resume(
     Ok(row.id)
 }
 
+/// Makes a new run from a finished one, with other parameters.
+pub(crate) async fn rerun(
+    app: &App,
+    run: &str,
+    from: Option<StepName>,
+    params: Map<String, Value>,
+    with: ResumeWith,
+    key: Option<String>,
+    by: String,
+) -> Outcome<Started> {
+    let row = read::run(app.engine(), run).await?;
+    let answer = app.engine().rerun(row.id, from, params, with, key, by);
+    match answer.await? {
+        Answer::Run {
+            run,
+            duplicate: again,
+        } => Ok(Started::Run { run, again }),
+        Answer::NotStarted { occurrence, reason } => Ok(Started::Not { occurrence, reason }),
+        other => Err(unexpected(&other)),
+    }
+}
+
 fn unexpected(answer: &Answer) -> Failure {
     Failure::new(Code::Panic, format!("the engine answered {answer:?}"))
 }

@@ -10,10 +10,24 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use dalsegno_engine::{Code, Problem};
+use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 const COOKIE: &str = "dalsegno_token";
+
+/// The only address that takes the token of [`events_token`].
+const METAFLOW_EVENTS: &str = "/api/v1/metaflow/events";
+
+/// What tasks are given instead of the daemon's token: it lets them publish events at `/api/v1/metaflow/events` (header
+/// `x-api-key`, as Metaflow sends it) and nothing else, and the token cannot be worked out from it.
+pub fn events_token(token: &str) -> String {
+    let mut hash = Sha256::new();
+    // A domain of its own, so that no other hash of the token is ever the same.
+    hash.update(b"dalsegno metaflow events v1\0");
+    hash.update(token.as_bytes());
+    hex(&hash.finalize())
+}
 
 /// Open without a token: probes, the login itself, and files without secrets.
 fn is_open(path: &str) -> bool {
@@ -33,11 +47,15 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
         None => false,
         Some(token) => {
             let bearer = bearer(headers).is_some_and(|it| same(it, token));
-            let known = bearer || cookie(headers).is_some_and(|it| same(&it, &hex(token)));
-            if !known && !is_open(&path) {
+            let known =
+                bearer || cookie(headers).is_some_and(|it| same(&it, &hex(token.as_bytes())));
+            // Only programs send this header.
+            let publishes = path == METAFLOW_EVENTS
+                && api_key(headers).is_some_and(|it| same(it, &events_token(token)));
+            if !known && !publishes && !is_open(&path) {
                 return refuse(&app, &request, token);
             }
-            bearer
+            bearer || publishes
         }
     };
     // A bearer token is never sent by a browser on its own, so such a request is meant.
@@ -121,7 +139,7 @@ fn login_page(app: &App, to: &str, wrong: bool) -> Response {
 fn set_cookie(token: &str) -> String {
     format!(
         "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000",
-        hex(token)
+        hex(token.as_bytes())
     )
 }
 
@@ -140,9 +158,13 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
     value.map(str::to_owned)
 }
 
+fn api_key(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-api-key")?.to_str().ok()
+}
+
 /// Cookies cannot hold every character.
-fn hex(token: &str) -> String {
-    token.bytes().fold(String::new(), |mut text, byte| {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -103,25 +103,43 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Failure;
     async fn from_request(request: Request, _: &S) -> Outcome<Self> {
-        let bytes = read_body(request).await?;
-        let bytes = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
-        let value = serde_json::from_slice(bytes).map_err(|error| {
-            let mut text = error.to_string();
-            if let Some(at) = text.rfind(" at line ") {
-                text.truncate(at);
-            }
-            // Well-formed, but not what is expected here.
-            let code = match error.is_data() {
-                true => Code::BadRequest,
-                false => Code::InvalidJson,
-            };
-            let problem = Problem::new(code, text);
-            problem
-                .with("line", error.line())
-                .with("column", error.column())
-        })?;
-        Ok(Self(value))
+        read_json(request, BODY_BYTES_MAX).await.map(Self)
     }
+}
+
+/// A JSON body of at most so many bytes, other than [`BODY_BYTES_MAX`].
+pub(crate) struct Sized<T, const BYTES_MAX: usize>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync, const BYTES_MAX: usize> FromRequest<S>
+    for Sized<T, BYTES_MAX>
+{
+    type Rejection = Failure;
+    async fn from_request(request: Request, _: &S) -> Outcome<Self> {
+        read_json(request, BYTES_MAX).await.map(Self)
+    }
+}
+
+async fn read_json<T: DeserializeOwned>(request: Request, bytes_max: usize) -> Outcome<T> {
+    let bytes = axum::body::to_bytes(request.into_body(), bytes_max)
+        .await
+        .map_err(|_| too_large(bytes_max))?;
+    let bytes = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
+    serde_json::from_slice(bytes).map_err(|error| {
+        let mut text = error.to_string();
+        if let Some(at) = text.rfind(" at line ") {
+            text.truncate(at);
+        }
+        // Well-formed, but not what is expected here.
+        let code = match error.is_data() {
+            true => Code::BadRequest,
+            false => Code::InvalidJson,
+        };
+        let problem = Problem::new(code, text);
+        let problem = problem
+            .with("line", error.line())
+            .with("column", error.column());
+        problem.into()
+    })
 }
 
 /// The fields of a form.
@@ -132,7 +150,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     async fn from_request(request: Request, state: &S) -> Outcome<Self> {
         let form = axum::Form::<Vec<(String, String)>>::from_request(request, state).await;
         let form = form.map_err(|error| match error.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(BODY_BYTES_MAX),
             _ => Problem::new(
                 Code::BadRequest,
                 "a form is expected: application/x-www-form-urlencoded",
@@ -152,15 +170,9 @@ impl Form {
     }
 }
 
-async fn read_body(request: Request) -> Outcome<axum::body::Bytes> {
-    axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)
-        .await
-        .map_err(|_| too_large().into())
-}
-
-pub(crate) fn too_large() -> Problem {
-    let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-    Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", BODY_BYTES_MAX)
+pub(crate) fn too_large(limit_bytes: usize) -> Problem {
+    let detail = format!("the body is larger than {limit_bytes} bytes");
+    Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", limit_bytes)
 }
 
 /// The known name that is meant by a misspelt one.

@@ -6,6 +6,7 @@
 mod act;
 mod api;
 mod assets;
+mod code;
 pub mod dag;
 pub mod gantt;
 mod guard;
@@ -14,6 +15,7 @@ mod input;
 mod json;
 mod live;
 mod logs;
+mod metaflow;
 mod metrics;
 mod pages;
 mod problem;
@@ -24,5 +26,7 @@ mod state;
 mod text;
 mod words;
 
+pub use guard::events_token;
+pub use metaflow::{About, Deployed, Deployment, Later, MetaflowFlows};
 pub use router::router;
 pub use state::{LogFiles, Stream, WebState};

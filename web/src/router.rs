@@ -55,15 +55,19 @@ const SWALLOW_TIME_MAX: Duration = Duration::from_secs(10);
 async fn refuse_oversize(request: Request, next: Next) -> Response {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    let limit = match request.uri().path() {
+        api::metaflow::DEPLOYMENTS => api::metaflow::DEPLOYMENT_BYTES_MAX,
+        _ => crate::input::BODY_BYTES_MAX,
+    };
     match length {
-        Some(length) if length > crate::input::BODY_BYTES_MAX as u64 => {
+        Some(length) if length > limit as u64 => {
             let waits_for_leave = request.headers().contains_key(header::EXPECT);
             if length <= SWALLOWED_BYTES_MAX && !waits_for_leave {
                 let mut pieces = request.into_body().into_data_stream();
                 let swallow = async { while let Some(Ok(_)) = pieces.next().await {} };
                 let _ = tokio::time::timeout(SWALLOW_TIME_MAX, swallow).await;
             }
-            respond(&crate::input::too_large())
+            respond(&crate::input::too_large(limit))
         }
         _ => next.run(request).await,
     }
@@ -183,7 +187,8 @@ mod tests {
             .iter()
             .map(|(method, path)| format!("{method} {path}"));
         // Events come in through a crate beside this one.
-        let served: BTreeSet<String> = served.chain(["POST /api/v1/events".to_owned()]).collect();
+        let events = ["POST /api/v1/events", "POST /api/v1/metaflow/events"];
+        let served: BTreeSet<String> = served.chain(events.map(str::to_owned)).collect();
         assert_eq!(written, served);
     }
 }

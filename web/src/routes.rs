@@ -4,7 +4,7 @@ use crate::state::App;
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use std::sync::Arc;
 
 /// Routes in the making.
@@ -29,6 +29,16 @@ impl Routes {
     {
         self.names.push((Method::GET, path));
         self.router = self.router.route(path, get(handler));
+        self
+    }
+
+    pub(crate) fn delete<H, T>(mut self, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        self.names.push((Method::DELETE, path));
+        self.router = self.router.route(path, delete(handler));
         self
     }
 

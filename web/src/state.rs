@@ -1,6 +1,7 @@
 //! What the pages and the API work with.
 
 use crate::dag::Layout;
+use crate::metaflow::MetaflowFlows;
 use dalsegno_engine::EngineHandle;
 use dalsegno_scheduler::{AttemptId, Flow, FlowName, Version};
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ impl Stream {
 pub struct WebState {
     pub engine: EngineHandle,
     pub logs: Arc<dyn LogFiles>,
+    pub metaflow: Arc<dyn MetaflowFlows>,
     /// Whoever calls must know it; `None`: everyone on this machine may call.
     pub token: Option<String>,
     /// The daemon listens on loopback only, so requests for any other host name are refused (a page of

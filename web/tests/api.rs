@@ -367,3 +367,117 @@ async fn other_sites_and_other_names_are_kept_out() {
     .await;
     assert_eq!(own.status, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test]
+async fn a_flow_that_comes_over_http_is_deployed_run_found_by_its_pathspec_and_removed() {
+    let stage = stage().await;
+    stage.deploy(shop()).await;
+    let deployment = json!({
+        "class": "Train", "file": "/home/ada/train.py", "folder": "/home/ada", "host": "desk", "package": "",
+        "entry": "train.py", "dump": common::train(),
+    });
+    let deploy = async || {
+        stage
+            .post("/api/v1/metaflow/deployments", &deployment.to_string())
+            .await
+    };
+    let first = deploy().await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.body);
+    assert_eq!(
+        first.header(header::LOCATION),
+        "/api/v1/flows/ml.user.ada.Train"
+    );
+    assert_eq!(first.json()["warnings"], json!(["read twice, told once"]));
+    let again = deploy().await;
+    assert_eq!(
+        (again.status, &again.json()["created"]),
+        (StatusCode::OK, &json!(false))
+    );
+
+    let flow = stage.get("/api/v1/flows/ml.user.ada.Train").await.json();
+    assert_eq!(flow["metaflow"]["class"], "Train");
+    assert_eq!(flow["metaflow"]["interpreter"], "/srv/venv/bin/python");
+    assert_eq!(flow["metaflow"].get("configs"), None, "they may be secret");
+    let run = stage.finished_run("ml.user.ada.Train").await;
+    let row = stage.get(&format!("/api/v1/runs/{run}")).await.json();
+    let pathspec = row["metaflow"]["pathspec"].as_str().expect("a pathspec");
+    let (class, id) = pathspec.split_once('/').expect("two parts");
+    assert_eq!(
+        (class, id.starts_with(&format!("dalsegno-{run}-"))),
+        ("Train", true)
+    );
+    let found = stage.get(&format!("/api/v1/runs/by-metaflow/{id}")).await;
+    assert_eq!(found.json()["id"], json!(run.to_string()));
+    for wrong in [
+        "17",
+        "dalsegno-99-abc",
+        &format!("dalsegno-{run}-abc"),
+        &format!("{id}-x"),
+    ] {
+        let answer = stage
+            .get(&format!("/api/v1/runs/by-metaflow/{wrong}"))
+            .await;
+        assert_eq!(answer.json()["code"], "unknown_run", "{wrong}");
+    }
+    let shop_run = stage.finished_run("shop").await;
+    let row = stage.get(&format!("/api/v1/runs/{shop_run}")).await.json();
+    assert_eq!(row["metaflow"], Value::Null);
+
+    let delete = async |name: &str| {
+        let path = format!("/api/v1/flows/{name}");
+        read(stage.send(request("DELETE", &path, &[], "")).await).await
+    };
+    assert_eq!(delete("shop").await.json()["code"], "flow_in_folder");
+    assert_eq!(delete("none").await.json()["code"], "unknown_flow");
+    let removed = delete("ml.user.ada.Train").await;
+    assert_eq!(
+        (removed.status, &removed.json()["state"]),
+        (StatusCode::OK, &json!("removed"))
+    );
+}
+
+#[tokio::test]
+async fn a_deployment_may_be_larger_than_other_bodies_and_says_what_it_lacks() {
+    let stage = stage().await;
+    let large = json!({"class": "Train", "package": "x".repeat(2 << 20)});
+    let answer = stage
+        .post("/api/v1/metaflow/deployments", &large.to_string())
+        .await;
+    let problem = answer.json();
+    assert_eq!(
+        (&problem["code"], &problem["detail"]),
+        (&json!("bad_request"), &json!("missing field `file`"))
+    );
+}
+
+#[tokio::test]
+async fn the_token_of_tasks_is_good_for_events_and_nothing_else() {
+    let stage = stage_with(Some("secret")).await;
+    let key = dalsegno_web::events_token("secret");
+    let send = async |method: &str, path: &str, key: &str| {
+        let headers = [("x-api-key", key)];
+        read(stage.send(request(method, path, &headers, "{}")).await).await
+    };
+    let events = "/api/v1/metaflow/events";
+    // The route itself is of a crate beside this one; the guard lets the request through to where it would be.
+    assert_eq!(
+        send("POST", events, &key).await.json()["code"],
+        "unknown_route"
+    );
+    assert_eq!(
+        send("POST", events, "secret").await.json()["code"],
+        "unauthorized"
+    );
+    for (method, path) in [
+        ("POST", "/api/v1/events"),
+        ("GET", "/api/v1/flows"),
+        ("GET", "/"),
+    ] {
+        assert_eq!(
+            send(method, path, &key).await.status,
+            StatusCode::UNAUTHORIZED,
+            "{path}"
+        );
+    }
+    assert!(key.len() == 64 && !key.contains("secret"));
+}

@@ -4,10 +4,11 @@
 mod common;
 
 use axum::http::{StatusCode, header};
-use common::{read, request, shop, stage};
-use dalsegno_scheduler::Input;
+use common::{Stage, read, request, shop, stage};
 use dalsegno_scheduler::row::TaskState;
+use dalsegno_scheduler::{Flow, Input, Version};
 use serde_json::json;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn an_empty_daemon_shows_what_to_do_first() {
@@ -303,4 +304,129 @@ async fn the_events_page_shows_what_each_event_says() {
     );
     assert!(page.contains(r#"<a href="/runs/1">run 1</a> succeeded"#));
     assert!(page.contains(r#"class=" own""#), "toned down");
+}
+
+/// Deploys the flow with a Python file as its text.
+async fn deploy_train(stage: &Stage) {
+    let flow = serde_json::from_value(common::train()).expect("a flow");
+    let input = Input::Deploy {
+        flow: Arc::new(Flow::new(flow).expect("a valid flow")),
+        version: Version::new("abcdabcdabcdabcd"),
+        source: "@schedule(cron=os.getenv('CRON'))\nclass Train(FlowSpec):\n    pass\n".into(),
+        file: "/srv/flows/train.py".into(),
+    };
+    stage.engine.ask(input).await.expect("deployed");
+}
+
+#[tokio::test]
+async fn a_metaflow_flow_is_told_with_its_class_its_decorators_and_what_only_running_it_tells() {
+    let stage = stage().await;
+    deploy_train(&stage).await;
+    let page = stage.get("/flows/ml.user.ada.Train").await.body;
+    for part in [
+        "Only people start it",
+        r##"<a href="#L7">line 7</a>"##,
+        "os.getenv(…) is called",
+        "/srv/venv/bin/python",
+        "2.19.39",
+        "/srv/flows/.metaflow",
+        r#"title="@retry(times=3)">@retry<span>times=3</span>"#,
+        "switch, may come again",
+        "starts a gang",
+        "good or bad_luck or itself",
+        "exit hook, on failure",
+        "when the run is over",
+        r#"<span id="L1"><i class="d">@schedule</i>"#,
+        r#"<i class="k">class</i> Train"#,
+        r#"name="param.tag-name""#,
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("s3cr3t"), "configs may be secret");
+    let optional = page
+        .split(r#"name="param.tag-name""#)
+        .nth(1)
+        .expect("a field");
+    let field = optional.split('>').next().expect("its end");
+    assert!(!field.contains("required"), "{field}");
+}
+
+#[tokio::test]
+async fn a_metaflow_run_leads_to_metaflows_own_client() {
+    let stage = stage().await;
+    deploy_train(&stage).await;
+    let run = stage.finished_run("ml.user.ada.Train").await;
+    let row = stage.get(&format!("/api/v1/runs/{run}")).await.json();
+    assert_eq!(row["state"], "succeeded");
+    let pathspec = row["metaflow"]["pathspec"].as_str().expect("a pathspec");
+    let page = stage
+        .get(&format!("/runs/{run}?task=fit%5B1%5D"))
+        .await
+        .body;
+    assert!(
+        page.contains(&format!(r#"data-copy="{pathspec}""#)),
+        "{page}"
+    );
+    assert!(page.contains(&format!("Run(&quot;{pathspec}&quot;)")));
+    let data = format!("/srv/flows/.metaflow/{pathspec}/fit/t-1");
+    assert!(page.contains(&data), "where the task's data lies: {page}");
+    assert!(
+        page.contains("t-1, retry count 0"),
+        "what the attempt is called"
+    );
+    assert!(
+        page.contains(r#"<span class="tag">alpha=0.5</span>"#),
+        "its item"
+    );
+    assert!(page.contains("tune@2"), "the third time round");
+    let gang = stage
+        .get(&format!("/runs/{run}?task=gang%5B0%5D"))
+        .await
+        .body;
+    assert!(gang.contains("<dd>2 tasks</dd>"), "{gang}");
+}
+
+#[tokio::test]
+async fn a_run_goes_on_as_a_new_one_with_other_parameters() {
+    let stage = stage().await;
+    let steps = json!([{"name": "good", "run": {"shell": "x"}}, {"name": "bad", "after": ["good"], "run": {"shell": "x"}}]);
+    let params = json!([{"name": "rows", "type": "int", "default": 5}]);
+    stage
+        .deploy(json!({"name": "failing", "params": params, "steps": steps}))
+        .await;
+    let run = stage.finished_run("failing").await;
+    let page = stage.get(&format!("/runs/{run}")).await.body;
+    assert!(page.contains("with other parameters, as a new run"));
+
+    let path = format!("/api/v1/runs/{run}/resume");
+    let new = stage.post(&path, r#"{"params": {"rows": 7}}"#).await;
+    assert_eq!(new.status, StatusCode::CREATED, "{}", new.body);
+    let id = new.json()["id"].as_str().expect("an id").to_owned();
+    assert_eq!(
+        (&new.json()["origin"], &new.json()["params"]["rows"]),
+        (&json!(run.to_string()), &json!(7))
+    );
+    let page = stage.get(&format!("/runs/{id}")).await.body;
+    assert!(page.contains("Goes on from"), "{page}");
+    stage
+        .get(&format!("/api/v1/runs/{id}/wait?timeout=30"))
+        .await;
+
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let path = format!("/runs/{run}/resume");
+    let sent = async |body: &str| read(stage.send(request("POST", &path, &form, body)).await).await;
+    let by_form = sent("param.rows=9").await;
+    assert_eq!(by_form.status, StatusCode::SEE_OTHER, "{}", by_form.body);
+    let place = by_form.header(header::LOCATION).to_owned();
+    assert_ne!(place, format!("/runs/{run}"), "a new run");
+    assert_eq!(
+        sent("param.rows=many").await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    let same = sent("param.rows=5").await;
+    assert_eq!(
+        same.header(header::LOCATION),
+        format!("/runs/{run}"),
+        "nothing differs: in place"
+    );
 }

@@ -15,6 +15,7 @@ pub(crate) fn settings(file: Option<&Path>, token: Option<&str>) -> Result<Setti
         data: None,
         config: file.map(Path::to_owned),
         database: None,
+        cold: false,
         log_format: None,
         log_level: None,
         token: token.map(str::to_owned),

@@ -30,6 +30,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
             return up(&UpArgs { token, ..args });
         }
         Command::Keeper(args) => keeper(&args),
+        Command::Sandbox(args) => {
+            let error = dalsegno_executor::sandbox::run(args.words);
+            Err(Failure::new(Exit::Broken, error.to_string()))
+        }
         Command::Check(args) => check::check(&args),
         Command::Completions(args) => completions(&args),
         Command::Migrate(args) => migrate::migrate(&args),
@@ -64,6 +68,7 @@ fn ask(client: &Client, command: &Command) -> Result<Exit> {
         Command::Events(EventsCommand::List(args)) => events::list(client, args),
         Command::Up(_)
         | Command::Keeper(_)
+        | Command::Sandbox(_)
         | Command::Check(_)
         | Command::Completions(_)
         | Command::Migrate(_)

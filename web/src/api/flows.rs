@@ -1,8 +1,9 @@
-//! Flows: what is declared, what comes next, start, pause.
+//! Flows: what is declared, what comes next, start, pause, remove.
 
 use crate::act::{self, Started};
 use crate::input::{Json, Query};
 use crate::json;
+use crate::metaflow;
 use crate::problem::{Failure, Outcome};
 use crate::read;
 use crate::routes::Routes;
@@ -13,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dalsegno_engine::Code;
 use dalsegno_scheduler::row::{FlowRow, OccurrenceRow};
+use dalsegno_scheduler::spec::Command;
 use dalsegno_scheduler::{Flow, FlowName, Scheduler};
 use dalsegno_store::{Cursor, OccurrenceFilter};
 use serde::Deserialize;
@@ -23,6 +25,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .get("/api/v1/flows", list)
         .get("/api/v1/flows/{name}", one)
+        .delete("/api/v1/flows/{name}", remove)
         .get("/api/v1/flows/{name}/occurrences", occurrences)
         .get("/api/v1/flows/{name}/versions", versions)
         .get("/api/v1/flows/{name}/why", why)
@@ -38,7 +41,7 @@ async fn list(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<V
     let view = app.engine().view();
     let items = view
         .flows()
-        .map(|it| flow_json(&view, &it.row, it.flow.as_deref()))
+        .map(|it| flow_json(&app, &view, &it.row, it.flow.as_deref()))
         .collect();
     Ok(axum::Json(json::list(items, None)))
 }
@@ -51,7 +54,7 @@ async fn one(
     query.only(&[])?;
     let view = app.engine().view();
     let (row, flow) = read::flow(&view, &name)?;
-    let mut value = flow_json(&view, &row, flow.as_deref());
+    let mut value = flow_json(&app, &view, &row, flow.as_deref());
     if let Some(flow) = &flow {
         describe(&mut value, flow);
     }
@@ -60,7 +63,7 @@ async fn one(
     Ok(axum::Json(value))
 }
 
-fn flow_json(view: &Scheduler, row: &FlowRow, flow: Option<&Flow>) -> Value {
+fn flow_json(app: &App, view: &Scheduler, row: &FlowRow, flow: Option<&Flow>) -> Value {
     let mut value = json::row(row);
     let spec = flow.map(Flow::spec);
     value["state"] = json::flow_state(row).into();
@@ -70,6 +73,8 @@ fn flow_json(view: &Scheduler, row: &FlowRow, flow: Option<&Flow>) -> Value {
     value["starts"] = json!(flow.map(words::starts));
     let next = next_of(view, row);
     value["next_at"] = json!(next.map(|it| it.due_at.to_string()));
+    let metaflow = spec.and_then(|it| it.metaflow.as_ref());
+    value["metaflow"] = json!(metaflow.map(|it| metaflow::of_flow(app, row, it)));
     value["unfinished_runs"] = json!(view.runs_of(row.name.as_str()).count());
     value
 }
@@ -88,9 +93,14 @@ fn describe(value: &mut Value, flow: &Flow) {
         let scope = flow
             .scope_at(step.scope)
             .map(|(scope, ..)| scope.name.as_str());
+        let metaflow = match &step.run {
+            Command::Metaflow(step) => Some(step),
+            _ => None,
+        };
         json!({
             "name": step.name, "after": step.after, "foreach": scope, "when": step.when,
             "outputs": step.outputs, "retries": step.retry.times, "pools": step.pools,
+            "metaflow": metaflow,
         })
     });
     let schedules = flow.schedules().map(|(spec, schedule)| {
@@ -111,6 +121,18 @@ fn describe(value: &mut Value, flow: &Flow) {
     value["strategy"] = json!(spec.run.strategy);
     value["priority"] = json!(spec.run.priority);
     value["max_parallel_tasks"] = json!(spec.run.max_parallel_tasks);
+}
+
+/// Takes off a flow that came over HTTP.
+async fn remove(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Outcome<axum::Json<Value>> {
+    query.only(&[])?;
+    let (row, _) = read::flow(&app.engine().view(), &name)?;
+    app.web.metaflow.remove(row.name).await?;
+    shown(&app, &name)
 }
 
 async fn occurrences(
@@ -220,11 +242,17 @@ async fn start(
 ) -> Outcome<Response> {
     let key = idempotency_key(&headers)?;
     let by = body.by.unwrap_or_else(|| "api".into());
-    match act::start(&app, &name, body.params, key, by).await? {
+    let started = act::start(&app, &name, body.params, key, by).await?;
+    told(&app, started).await
+}
+
+/// A run that was started, or why none was.
+pub(super) async fn told(app: &App, started: Started) -> Outcome<Response> {
+    match started {
         Started::Run { run, again } => {
             let row = read::run(app.engine(), &run.to_string()).await?;
             let place = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
-            let run = axum::Json(json::row(&*row));
+            let run = axum::Json(json::run(&app.engine().view(), &row));
             let mut response = (StatusCode::CREATED, place, run).into_response();
             if again {
                 let replayed = HeaderValue::from_static("true");
@@ -241,7 +269,7 @@ async fn start(
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Outcome<Option<String>> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Outcome<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
@@ -285,7 +313,7 @@ async fn unpause(
 fn shown(app: &App, name: &str) -> Outcome<axum::Json<Value>> {
     let view = app.engine().view();
     let (row, flow) = read::flow(&view, name)?;
-    Ok(axum::Json(flow_json(&view, &row, flow.as_deref())))
+    Ok(axum::Json(flow_json(app, &view, &row, flow.as_deref())))
 }
 
 /// Occurrences of all flows in a span of time, latest due first.

@@ -4,6 +4,7 @@ mod events;
 pub(crate) mod flows;
 mod live;
 pub(crate) mod logs;
+pub(crate) mod metaflow;
 mod openapi;
 mod ops;
 pub(crate) mod runs;
@@ -19,6 +20,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = runs::routes(routes);
     let routes = logs::routes(routes);
     let routes = events::routes(routes);
+    let routes = metaflow::routes(routes);
     let routes = live::routes(routes);
     let routes = openapi::routes(routes);
     ops::routes(routes)

@@ -1,6 +1,6 @@
 //! Runs and what hangs on them: tasks, attempts, journal, why; cancel, resume, wait.
 
-use super::flows::{ReasonBody, explanation};
+use super::flows::{ReasonBody, explanation, idempotency_key, told};
 use crate::act;
 use crate::input::{Json, Query, closest};
 use crate::json;
@@ -10,12 +10,14 @@ use crate::read;
 use crate::routes::Routes;
 use crate::state::App;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use dalsegno_engine::Code;
 use dalsegno_scheduler::row::{RunRow, RunState, TaskState};
 use dalsegno_scheduler::{FlowName, ResumeWith, StepName, TaskId};
 use dalsegno_store::{Cursor, JournalFilter, RunFilter, TaskFilter};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .get("/api/v1/runs", list)
         .get("/api/v1/runs/{id}", one)
+        .get("/api/v1/runs/by-metaflow/{run_id}", by_metaflow)
         .get("/api/v1/runs/{id}/tasks", tasks)
         .get("/api/v1/runs/{id}/attempts", attempts)
         .get("/api/v1/runs/{id}/journal", journal)
@@ -47,7 +50,8 @@ async fn list(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<V
     let cursor = query.get("cursor").map(Cursor::from);
     let store = app.engine().store();
     let page = store.runs(&filter, cursor.as_ref(), query.limit()?).await?;
-    let items = page.items.iter().map(|it| json::row(&**it)).collect();
+    let view = app.engine().view();
+    let items = page.items.iter().map(|it| json::run(&view, it)).collect();
     Ok(axum::Json(json::list(items, page.next.map(|it| it.0))))
 }
 
@@ -97,7 +101,38 @@ async fn one(
 ) -> Outcome<axum::Json<Value>> {
     query.only(&[])?;
     let run = read::run(app.engine(), &id).await?;
-    Ok(axum::Json(json::row(&*run)))
+    Ok(axum::Json(json::run(&app.engine().view(), &run)))
+}
+
+/// A run by its id in Metaflow, so that what stands in a pathspec leads to it.
+async fn by_metaflow(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Outcome<axum::Json<Value>> {
+    query.only(&[])?;
+    let unknown = || {
+        let detail = format!(
+            "there is no run `{name}`; runs that Dalsegno started are called dalsegno-RUN-… in Metaflow"
+        );
+        Failure::new(Code::UnknownRun, detail)
+    };
+    let mut parts = name.split('-');
+    let number = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("dalsegno"), Some(number), Some(_), None) => number,
+        _ => return Err(unknown()),
+    };
+    let run = read::run(app.engine(), number)
+        .await
+        .map_err(|failure| match failure.0.code {
+            Code::UnknownRun => unknown(),
+            _ => failure,
+        })?;
+    let value = json::run(&app.engine().view(), &run);
+    match value["metaflow"]["run_id"] == name.as_str() {
+        true => Ok(axum::Json(value)),
+        false => Err(unknown()),
+    }
 }
 
 async fn tasks(
@@ -200,7 +235,7 @@ async fn wait(
         return Err(Failure::new(Code::BadRequest, detail));
     }
     let run = finished(&app, &id, Duration::from_secs(seconds)).await?;
-    Ok(axum::Json(json::row(&*run)))
+    Ok(axum::Json(json::run(&app.engine().view(), &run)))
 }
 
 async fn finished(app: &App, id: &str, limit: Duration) -> Outcome<Arc<RunRow>> {
@@ -226,7 +261,7 @@ async fn cancel(
     let by = body.by.unwrap_or_else(|| "api".into());
     act::cancel(&app, &id, by, body.reason).await?;
     let run = read::run(app.engine(), &id).await?;
-    Ok(axum::Json(json::row(&*run)))
+    Ok(axum::Json(json::run(&app.engine().view(), &run)))
 }
 
 #[derive(Deserialize)]
@@ -236,6 +271,8 @@ struct ResumeBody {
     #[serde(default)]
     version: WithVersion,
     by: Option<String>,
+    /// A new run is made, with these instead of the values that the old one had.
+    params: Option<Map<String, Value>>,
 }
 
 /// The version of the flow with which a resumed run goes on.
@@ -259,10 +296,17 @@ impl From<WithVersion> for ResumeWith {
 async fn resume(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Json(body): Json<ResumeBody>,
-) -> Outcome<axum::Json<Value>> {
+) -> Outcome<Response> {
     let by = body.by.unwrap_or_else(|| "api".into());
+    if let Some(params) = body.params {
+        let key = idempotency_key(&headers)?;
+        let version = body.version.into();
+        let started = act::rerun(&app, &id, body.from, params, version, key, by).await?;
+        return told(&app, started).await;
+    }
     act::resume(&app, &id, body.from, body.version.into(), by).await?;
     let run = read::run(app.engine(), &id).await?;
-    Ok(axum::Json(json::row(&*run)))
+    Ok(axum::Json(json::run(&app.engine().view(), &run)).into_response())
 }

@@ -1,6 +1,7 @@
 //! The graph as SVG text. Colours and fonts are in the stylesheet; a run changes classes only.
 
 use super::layout::{CARD_HEIGHT, CARD_WIDTH, Card, Layout};
+use super::shape::Mark;
 use crate::text::{escape, shorten};
 use std::fmt::Write as _;
 
@@ -48,7 +49,7 @@ pub fn draw(layout: &Layout, paint: &Paint<'_>) -> String {
     );
     let framed = looks.iter().skip(layout.cards.len());
     for (frame, (_, look)) in layout.frames.iter().zip(framed) {
-        let name = escape(frame.name.as_str());
+        let name = escape(&frame.title);
         let line = escape(&look.line);
         let _ = write!(
             svg,
@@ -64,11 +65,20 @@ pub fn draw(layout: &Layout, paint: &Paint<'_>) -> String {
     }
     for edge in &layout.edges {
         let class = edge_class(state(&edge.from), state(&edge.to));
+        let choice = if edge.choice { " choice" } else { "" };
         let (from, to) = (escape(&edge.from), escape(&edge.to));
         let _ = write!(
             svg,
-            r#"<path class="edge{class}" data-from="{from}" data-to="{to}" d="{}"/>"#,
+            r#"<path class="edge{class}{choice}" data-from="{from}" data-to="{to}" d="{}"/>"#,
             edge.path
+        );
+    }
+    if let Some((x, y)) = layout.hooks {
+        let _ = write!(
+            svg,
+            r#"<path class="line" d="M{x:.1},{:.1} H{:.1}"/><text class="k" x="{x:.1}" y="{y:.1}">when the run is over</text>"#,
+            y - 18.0,
+            layout.width - x
         );
     }
     for (card, (id, look)) in layout.cards.iter().zip(&looks) {
@@ -148,13 +158,7 @@ fn draw_card(svg: &mut String, card: &Card, id: &str, look: &Look) {
         x + CARD_WIDTH - 29.0,
         y + (CARD_HEIGHT - 18.0) / 2.0,
     );
-    if card.again {
-        let _ = write!(
-            svg,
-            r#"<path class="edge again" d="M{:.1},{y:.1} c0,-16 -40,-16 -40,0"/>"#,
-            x + CARD_WIDTH / 2.0 + 20.0
-        );
-    }
+    draw_mark(svg, card.mark, x, y);
     draw_progress(
         svg,
         x + 17.0,
@@ -165,6 +169,42 @@ fn draw_card(svg: &mut String, card: &Card, id: &str, look: &Look) {
     svg.push_str("</g>");
     if look.link.is_some() {
         svg.push_str("</a>");
+    }
+}
+
+/// Signs at the rim of a card: a switch's rhombus, a way back to itself, a gang's workers.
+fn draw_mark(svg: &mut String, mark: Mark, x: f64, y: f64) {
+    let (right, middle) = (x + CARD_WIDTH, y + CARD_HEIGHT / 2.0);
+    if mark.again {
+        let _ = write!(
+            svg,
+            r#"<g class="again"><title>may come again</title><path class="edge" d="M{:.1},{y:.1} C{:.1},{:.1} {:.1},{:.1} {:.1},{:.1}"/><path class="tip" d="M{:.1},{:.1} l-4.5,-7 h9 z"/></g>"#,
+            right - 26.0,
+            right - 26.0,
+            y - 20.0,
+            right - 70.0,
+            y - 20.0,
+            right - 70.0,
+            y - 5.0,
+            right - 70.0,
+            y + 0.5,
+        );
+    }
+    if mark.switch {
+        let _ = write!(
+            svg,
+            r#"<path class="choice" d="M{:.1},{middle:.1} l7,-7 l7,7 l-7,7 z"><title>one way is chosen</title></path>"#,
+            right - 7.0
+        );
+    }
+    if mark.gang {
+        let (left, top) = (right - 64.0, y + 10.5);
+        let _ = write!(
+            svg,
+            r#"<g class="gang"><title>a gang: its tasks run at the same time and know each other</title><circle cx="{left:.1}" cy="{top:.1}" r="3"/><circle cx="{:.1}" cy="{top:.1}" r="3"/><circle cx="{:.1}" cy="{top:.1}" r="3"/><path d="M{left:.1},{top:.1} h22"/></g>"#,
+            left + 11.0,
+            left + 22.0,
+        );
     }
 }
 

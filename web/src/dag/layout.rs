@@ -2,7 +2,7 @@
 
 use super::edge::route;
 use super::place::{Area, place};
-use super::shape::{Item, Shape};
+use super::shape::{Item, Mark, Shape};
 use dalsegno_scheduler::{Flow, StepName};
 
 pub(super) const CARD_WIDTH: f64 = 196.0;
@@ -11,6 +11,8 @@ pub(super) const CARD_HEIGHT: f64 = 48.0;
 const FRAME_PAD: f64 = 16.0;
 const FRAME_TOP: f64 = 34.0;
 const MARGIN: f64 = 20.0;
+/// Between the graph and the hooks below it.
+const HOOKS_GAP: f64 = 18.0;
 
 /// A flow's graph with coordinates in pixels. Cached per flow version.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Layout {
     /// Outer before inner.
     pub frames: Vec<Frame>,
     pub edges: Vec<Edge>,
+    /// Where the words above the hooks stand, if there are hooks.
+    pub hooks: Option<(f64, f64)>,
 }
 
 /// A step, or several parallel ones that stand for each other.
@@ -30,8 +34,7 @@ pub struct Card {
     pub steps: Vec<StepName>,
     /// One task per item.
     pub each: bool,
-    /// May switch to itself.
-    pub again: bool,
+    pub mark: Mark,
     pub x: f64,
     pub y: f64,
 }
@@ -40,6 +43,8 @@ pub struct Card {
 #[derive(Debug)]
 pub struct Frame {
     pub name: StepName,
+    /// What people read above it.
+    pub title: String,
     pub x: f64,
     pub y: f64,
     pub width: f64,
@@ -52,6 +57,8 @@ pub struct Edge {
     /// The first step of a card, or `block NAME`.
     pub from: String,
     pub to: String,
+    /// Taken only when a switch chooses it.
+    pub choice: bool,
     /// SVG path data.
     pub path: String,
 }
@@ -65,7 +72,33 @@ impl Layout {
         inside.emit(MARGIN, MARGIN, &mut layout);
         layout.width = inside.width + 2.0 * MARGIN;
         layout.height = inside.height + 2.0 * MARGIN;
+        layout.put_hooks(Shape::hooks(flow));
         layout
+    }
+
+    /// A row of its own below the graph: hooks follow from no step.
+    fn put_hooks(&mut self, hooks: Vec<Item>) {
+        if hooks.is_empty() {
+            return;
+        }
+        let line = self.height + HOOKS_GAP;
+        self.hooks = Some((MARGIN, line));
+        let top = line + 14.0;
+        for (place, item) in hooks.into_iter().enumerate() {
+            let Item::Card { steps, each, mark } = item else {
+                continue;
+            };
+            let x = MARGIN + place as f64 * (CARD_WIDTH + 22.0);
+            self.width = self.width.max(x + CARD_WIDTH + MARGIN);
+            self.cards.push(Card {
+                steps,
+                each,
+                mark,
+                x,
+                y: top,
+            });
+        }
+        self.height = top + CARD_HEIGHT + MARGIN;
     }
 }
 
@@ -116,16 +149,17 @@ impl Inside<'_> {
         for ((item, area), frame) in self.shape.items.iter().zip(&self.areas).zip(&self.frames) {
             let (x, y) = (area.x + dx, area.y + dy);
             match item {
-                Item::Card { steps, each, again } => layout.cards.push(Card {
+                Item::Card { steps, each, mark } => layout.cards.push(Card {
                     steps: steps.clone(),
                     each: *each,
-                    again: *again,
+                    mark: *mark,
                     x,
                     y,
                 }),
-                Item::Frame { name, .. } => {
+                Item::Frame { name, title, .. } => {
                     layout.frames.push(Frame {
                         name: name.clone(),
+                        title: title.clone(),
                         x,
                         y,
                         width: area.width,
@@ -141,6 +175,7 @@ impl Inside<'_> {
             layout.edges.push(Edge {
                 from: self.shape.items[from].id(),
                 to: self.shape.items[to].id(),
+                choice: self.shape.items[from].is_switch(),
                 path: route(&points),
             });
         }

@@ -10,3 +10,4 @@ mod shape;
 
 pub use draw::{Look, Paint, draw};
 pub use layout::{Card, Edge, Frame, Layout};
+pub use shape::Mark;

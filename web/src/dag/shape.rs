@@ -1,6 +1,6 @@
 //! What the graph is made of, before anything has a place: cards, frames around foreach blocks, edges.
 
-use dalsegno_scheduler::spec::{FlowSpec, ScopeIndex};
+use dalsegno_scheduler::spec::{Command, FlowSpec, HookOn, Items, Route, ScopeIndex, StepSpec};
 use dalsegno_scheduler::{Flow, StepName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,17 +14,42 @@ pub(super) struct Shape {
     pub(super) edges: Vec<(usize, usize)>,
 }
 
+/// What is special about a step, beside how many tasks it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Goes on to some of its successors only.
+    pub switch: bool,
+    /// May go on to itself.
+    pub again: bool,
+    /// Runs as several processes that know each other.
+    pub gang: bool,
+    /// Stands beside the graph: called when the run is over.
+    pub hook: Option<HookOn>,
+}
+
+impl Mark {
+    fn of(step: &StepSpec) -> Self {
+        Self {
+            switch: step.route == Route::Switch,
+            again: step.after.contains(&step.name),
+            gang: matches!(&step.run, Command::Metaflow(it) if it.parallel),
+            hook: step.hook,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Item {
     Card {
         steps: Vec<StepName>,
         /// A step with a foreach of its own: many tasks.
         each: bool,
-        /// The step may switch to itself.
-        again: bool,
+        mark: Mark,
     },
     Frame {
         name: StepName,
+        /// What people read above it.
+        title: String,
         inside: Shape,
     },
 }
@@ -36,6 +61,10 @@ impl Item {
             Self::Frame { name, .. } => format!("block {name}"),
         }
     }
+
+    pub(super) const fn is_switch(&self) -> bool {
+        matches!(self, Self::Card { mark, .. } if mark.switch)
+    }
 }
 
 impl Shape {
@@ -43,18 +72,30 @@ impl Shape {
         Self::of_scope(flow.spec(), ScopeIndex::ROOT).collapsed()
     }
 
+    /// The steps that stand beside the graph.
+    pub(super) fn hooks(flow: &Flow) -> Vec<Item> {
+        let steps = flow.spec().steps.iter().filter(|it| it.hook.is_some());
+        let hook = |step: &StepSpec| Item::Card {
+            steps: vec![step.name.clone()],
+            each: false,
+            mark: Mark::of(step),
+        };
+        steps.map(hook).collect()
+    }
+
     fn of_scope(spec: &FlowSpec, scope: ScopeIndex) -> Self {
         let mut shape = Self::default();
         // What a name in `after` stands for, in this scope.
         let mut places: BTreeMap<&StepName, usize> = BTreeMap::new();
         let mut links: Vec<(usize, &[StepName])> = Vec::new();
-        for step in spec.steps.iter().filter(|it| it.scope == scope) {
+        let in_graph = |it: &&StepSpec| it.scope == scope && it.hook.is_none();
+        for step in spec.steps.iter().filter(in_graph) {
             places.insert(&step.name, shape.items.len());
             links.push((shape.items.len(), &step.after));
             shape.items.push(Item::Card {
                 steps: vec![step.name.clone()],
                 each: false,
-                again: step.after.contains(&step.name),
+                mark: Mark::of(step),
             });
         }
         for (index, inner) in spec.scopes.iter().enumerate() {
@@ -66,16 +107,26 @@ impl Shape {
             let number = ScopeIndex(u16::try_from(index + 1).unwrap_or(u16::MAX));
             let mut inside = Self::of_scope(spec, number);
             let alone = inside.items.len() == 1;
+            // A block of Metaflow's has no name of its own that says anything.
+            let is_reported = inner.items == Items::Reported;
             let item = match inside.items.pop() {
-                Some(Item::Card { steps, again, .. }) if alone && steps[0] == inner.name => {
+                Some(Item::Card { steps, mark, .. })
+                    if alone && (is_reported || steps[0] == inner.name) =>
+                {
                     let each = true;
-                    Item::Card { steps, each, again }
+                    Item::Card { steps, each, mark }
                 }
                 last => {
                     inside.items.extend(last);
-                    let inside = inside.collapsed();
-                    let name = inner.name.clone();
-                    Item::Frame { name, inside }
+                    let title = match (is_reported, inner.after.first()) {
+                        (true, Some(split)) => format!("foreach of {split}"),
+                        _ => inner.name.to_string(),
+                    };
+                    Item::Frame {
+                        name: inner.name.clone(),
+                        title,
+                        inside: inside.collapsed(),
+                    }
                 }
             };
             shape.items.push(item);
@@ -100,14 +151,8 @@ impl Shape {
         }
         let mut groups: BTreeMap<(&[usize], &[usize]), Vec<usize>> = BTreeMap::new();
         for (index, item) in self.items.iter().enumerate() {
-            if matches!(
-                item,
-                Item::Card {
-                    each: false,
-                    again: false,
-                    ..
-                }
-            ) {
+            let plain = Mark::default();
+            if matches!(item, Item::Card { each: false, mark, .. } if *mark == plain) {
                 let key = (before[index].as_slice(), behind[index].as_slice());
                 groups.entry(key).or_default().push(index);
             }

@@ -53,6 +53,36 @@ pub(crate) fn badge(state: &str, text: &str, title: &str) -> Html {
     ))
 }
 
+/// Text that is to be copied: shown whole or in short, with a button where scripts run.
+pub(crate) fn copy(shown: &str, copied: &str) -> Html {
+    let (shown, copied) = (escape(shown), escape(copied));
+    Html(format!(
+        r##"<span class="copy"><code>{shown}</code><button type="button" class="icon" data-copy="{copied}" title="Copy" aria-label="Copy"><svg viewBox="0 0 24 24" width="15" height="15" aria-hidden="true"><use href="#copy"/></svg></button></span>"##
+    ))
+}
+
+/// A decorator as a chip: its name, and what is in its brackets in full on pointing at it.
+pub(crate) fn chip(decorator: &str) -> Html {
+    let (name, rest) = decorator.split_at(decorator.find('(').unwrap_or(decorator.len()));
+    let kind = match name.trim_start_matches('@') {
+        "retry" | "catch" | "timeout" | "checkpoint" => "guard",
+        "resources" | "batch" | "kubernetes" | "parallel" | "gpu_profile" => "place",
+        "environment" | "secrets" | "conda" | "pypi" | "uv" => "world",
+        _ => "other",
+    };
+    let inside = rest.strip_prefix('(').and_then(|it| it.strip_suffix(')'));
+    let short = crate::text::shorten(inside.unwrap_or(rest), 48);
+    let values = match short.as_str() {
+        "" => String::new(),
+        short => format!("<span>{}</span>", escape(short)),
+    };
+    Html(format!(
+        r#"<span class="chip {kind}" title="{}">{}{values}</span>"#,
+        escape(decorator),
+        escape(name)
+    ))
+}
+
 /// An instant told from now; the exact time on pointing at it. Scripts keep it ticking.
 pub(crate) fn told(at: Timestamp, now: Timestamp) -> Html {
     Html(format!(

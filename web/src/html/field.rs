@@ -16,7 +16,7 @@ pub(crate) fn field_name(param: &str) -> String {
 /// shown again.
 pub(crate) fn field(param: &ParamSpec, given: Option<&str>) -> Html {
     let default = param.default.as_ref().map(shown_template);
-    let required = default.is_none();
+    let required = default.is_none() && !param.optional;
     let name = escape(&field_name(&param.name));
     let mut html = format!(
         r#"<label><span>{} <small>{}{}</small></span>"#,

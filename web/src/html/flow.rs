@@ -1,6 +1,6 @@
 //! The page of one flow.
 
-use super::{Filter, Frame, Html, Notice, RunLine, Why};
+use super::{Fact, Filter, Frame, Html, Notice, RunLine, Why};
 use askama::Template;
 
 #[derive(Template)]
@@ -31,7 +31,33 @@ pub(crate) struct FlowPage {
     pub(crate) form_key: String,
     pub(crate) fields: Vec<Html>,
     pub(crate) versions: Vec<VersionLine>,
-    pub(crate) source: String,
+    /// The active version's text, a line each.
+    pub(crate) source: Html,
+    pub(crate) metaflow: Option<MetaflowPanel>,
+}
+
+/// What is told of flows that are Metaflow files.
+pub(crate) struct MetaflowPanel {
+    pub(crate) facts: Vec<Fact>,
+    /// What only running the file can tell; while there is any, only people start the flow.
+    pub(crate) dynamic: Vec<DynamicLine>,
+    pub(crate) progress: Option<String>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) steps: Vec<StepLine>,
+}
+
+pub(crate) struct DynamicLine {
+    pub(crate) line: Option<u32>,
+    pub(crate) what: String,
+    pub(crate) reason: String,
+}
+
+pub(crate) struct StepLine {
+    pub(crate) name: String,
+    /// What it is in the graph: a foreach, a join, a switch, a gang, a hook.
+    pub(crate) kind: String,
+    pub(crate) chips: Vec<Html>,
+    pub(crate) next: String,
 }
 
 pub(crate) struct ScheduleLine {

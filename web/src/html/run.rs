@@ -17,6 +17,8 @@ pub(crate) struct RunPage {
     pub(crate) can_cancel: bool,
     pub(crate) can_resume: bool,
     pub(crate) steps: Vec<String>,
+    /// Parameters that a new run made from this one may have otherwise.
+    pub(crate) fields: Vec<Html>,
     /// The flow's version and the run's, where a resume has to choose.
     pub(crate) versions: Option<(String, String)>,
     pub(crate) facts: Vec<Fact>,
@@ -35,6 +37,7 @@ pub(crate) struct RunPage {
 
 pub(crate) struct TaskLine {
     pub(crate) name: String,
+    pub(crate) label: Option<String>,
     pub(crate) href: String,
     pub(crate) state: Html,
     pub(crate) attempt: String,
@@ -50,6 +53,9 @@ pub(crate) struct TaskPanel {
     pub(crate) state: Html,
     pub(crate) close: String,
     pub(crate) why: Option<String>,
+    /// Of a task in a foreach: its item in short.
+    pub(crate) label: Option<String>,
+    pub(crate) facts: Vec<Fact>,
     pub(crate) attempts: Vec<AttemptLine>,
     pub(crate) outputs: Vec<Pair>,
     pub(crate) logs: Vec<Log>,
@@ -63,6 +69,8 @@ pub(crate) struct AttemptLine {
     pub(crate) state: Html,
     pub(crate) times: Html,
     pub(crate) why: Option<String>,
+    /// What it is called in Metaflow.
+    pub(crate) metaflow: Option<String>,
 }
 
 pub(crate) struct Pair {

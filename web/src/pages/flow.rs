@@ -1,8 +1,9 @@
 //! The page of one flow.
 
 use super::lines::{due, flow_href, run_line, starter, state_filters, why_line};
-use super::{Page, frame, is_fragment, shown};
+use super::{Page, frame, is_fragment, metaflow, shown};
 use crate::api::runs::run_states;
+use crate::code;
 use crate::dag::{Card, Look, Paint, draw};
 use crate::html::{
     FlowPage, Html, NextLine, Notice, OccurrenceLine, ScheduleLine, TriggerLine, VersionLine,
@@ -17,6 +18,7 @@ use crate::text::{escape, url_encode};
 use crate::words;
 use askama::Template;
 use axum::extract::{Path, State};
+use dalsegno_scheduler::metaflow::MetaflowStep;
 use dalsegno_scheduler::row::{FlowRow, HalfMatchRow, OccurrenceRow};
 use dalsegno_scheduler::spec::{Command, TriggerSpec};
 use dalsegno_scheduler::{Explanation, Flow, Reason, Scheduler, Timestamp};
@@ -56,7 +58,7 @@ pub(super) async fn build(
     let versions = app.engine().store().versions(&row.name).await?;
     let is_active = |version: &_| row.active_version.as_ref() == Some(version);
     let source = versions.iter().find(|it| is_active(&it.version));
-    let source = source.map(|it| it.source.clone()).unwrap_or_default();
+    let source = source.map(|it| Html(code::lines(&it.source, &row.file)));
     let (occurrences, occurrences_next) = occurrences(app, &view, &row, query, now).await?;
 
     let states = query.get("state");
@@ -138,7 +140,8 @@ pub(super) async fn build(
                 active: is_active(&it.version),
             })
             .collect(),
-        source,
+        source: source.unwrap_or_default(),
+        metaflow: flow.and_then(|it| metaflow::panel(app, &row, it)),
         href,
     })
 }
@@ -177,7 +180,7 @@ fn card_look(flow: &Flow, card: &Card) -> Look {
             let command = match &step.run {
                 Command::Shell(text) => text.trim().lines().next().unwrap_or("").to_owned(),
                 Command::Argv(words) => words.join(" "),
-                Command::Metaflow(step) => step.decorators.join(" "),
+                Command::Metaflow(step) => decorated(step),
             };
             let each = if card.each { "each: " } else { "" };
             let when = if step.when.is_some() { "if: " } else { "" };
@@ -192,7 +195,29 @@ fn card_look(flow: &Flow, card: &Card) -> Look {
     }
 }
 
+/// Decorators in short; where there are none, what a hook or a gang is.
+fn decorated(step: &MetaflowStep) -> String {
+    let names = step
+        .decorators
+        .iter()
+        .map(|it| it.split('(').next().unwrap_or(it));
+    let names: Vec<&str> = names.collect();
+    match (names.as_slice(), step.hook.is_some(), step.parallel) {
+        ([], true, _) => "exit hook".into(),
+        ([], _, true) => "gang".into(),
+        ([], ..) => String::new(),
+        (names, ..) => names.join(" "),
+    }
+}
+
 fn frame_look(flow: &Flow, name: &str) -> Look {
+    if metaflow::is_gang(flow, name) {
+        return Look {
+            state: "plain",
+            line: "a gang".into(),
+            ..Look::default()
+        };
+    }
     let most = flow.scope(name).and_then(|(scope, ..)| scope.max_parallel);
     let most = most.map(|it| format!(", {it} at once")).unwrap_or_default();
     Look {

@@ -139,8 +139,38 @@ async fn resume(
         Some("same") => ResumeWith::Same,
         _ => ResumeWith::Latest,
     };
-    let done = act::resume(&app, &id, from, with, BY.into()).await;
-    run_after(&app, &id, done.map(|_| ())).await
+    let params = match other_params(&app, &id, &form).await {
+        Ok(params) => params,
+        Err(failure) => return run_after(&app, &id, Err(failure)).await,
+    };
+    if params.is_empty() {
+        let done = act::resume(&app, &id, from, with, BY.into()).await;
+        return run_after(&app, &id, done.map(|_| ())).await;
+    }
+    match act::rerun(&app, &id, from, params, with, form.get("key"), BY.into()).await {
+        Ok(Started::Run { run, .. }) => Ok(see(&format!("/runs/{run}"))),
+        Ok(Started::Not { reason, .. }) => {
+            let notice = Some(notice("No run was started", reason.to_string()));
+            let page = run::build(&app, &id, &Query::default(), notice).await?;
+            Ok((StatusCode::CONFLICT, shown(page.render())?).into_response())
+        }
+        Err(failure) => run_after(&app, &id, Err(failure)).await,
+    }
+}
+
+/// Parameters that were filled in and differ from the run's own.
+async fn other_params(app: &App, id: &str, form: &Form) -> Outcome<Map<String, Value>> {
+    if !form
+        .0
+        .iter()
+        .any(|(name, value)| name.starts_with("param.") && !value.trim().is_empty())
+    {
+        return Ok(Map::new());
+    }
+    let run = read::run(app.engine(), id).await?;
+    let mut params = params(app, run.flow.as_str(), form)?;
+    params.retain(|name, value| run.params.get(name) != Some(value));
+    Ok(params)
 }
 
 async fn run_after(app: &App, id: &str, done: Outcome<()>) -> Outcome<Response> {

@@ -5,6 +5,7 @@ mod flow;
 mod flows;
 mod forms;
 mod lines;
+mod metaflow;
 mod problem;
 mod run;
 mod sums;

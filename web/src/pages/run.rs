@@ -2,9 +2,12 @@
 
 use super::lines::{flow_href, ran, starter, times, waited, why_line};
 use super::tasks::Tasks;
-use super::{Page, frame, is_fragment, shown, task};
+use super::{Page, frame, is_fragment, metaflow, shown, task};
 use crate::dag::{Card, Paint, draw};
-use crate::html::{Fact, Html, Notice, RunPage, big_state, exact, exact_and_told, fact, told};
+use crate::html::field;
+use crate::html::{
+    Fact, Html, Notice, RunPage, big_state, exact, exact_and_told, fact, run_link, told,
+};
 use crate::input::Query;
 use crate::problem::Outcome;
 use crate::read;
@@ -14,6 +17,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use dalsegno_scheduler::expr::plain;
 use dalsegno_scheduler::row::{RunRow, RunState};
+use dalsegno_scheduler::spec::ParamSpec;
 use dalsegno_scheduler::{Explanation, Flow, Scheduler, Timestamp, Version};
 use std::sync::Arc;
 
@@ -41,7 +45,7 @@ pub(super) async fn build(
     let graph = read::graph_of_run(app, &run).await?;
     let flow = graph.as_ref().map(|it| it.flow.as_ref());
     let tasks = Tasks::read(app, &run, flow, query).await?;
-    let panel = task::panel(app, &run, &tasks, query, now).await?;
+    let panel = task::panel(app, &run, flow, &tasks, query, now).await?;
     let selected = panel.as_ref().map(|it| it.name.clone());
     let whys = read::why_run(app.engine(), &run, now).await?;
     let drawn = graph.as_ref().map(|graph| {
@@ -75,7 +79,11 @@ pub(super) async fn build(
             .flat_map(|it| &it.spec().steps)
             .map(|it| it.name.to_string())
             .collect(),
-        facts: facts(&view, &run, now),
+        fields: match run.state.is_terminal() {
+            true => resumed.map(|it| fields(it, &run)).unwrap_or_default(),
+            false => Vec::new(),
+        },
+        facts: facts(&view, flow, &run, now),
         why_title: why_title(run.state),
         whys: shown_whys(whys, &run)
             .into_iter()
@@ -95,6 +103,21 @@ pub(super) async fn build(
         tasks: tasks.lines(&run, selected.as_deref(), now),
         panel,
     })
+}
+
+/// A field for each parameter, none of them needed: what is left blank stays as it was.
+fn fields(flow: &Flow, run: &RunRow) -> Vec<Html> {
+    let fields = flow.spec().params.iter().map(|param| {
+        let before = run.params.get(&param.name).cloned();
+        let default = before.and_then(|it| serde_json::from_value(it).ok());
+        let param = ParamSpec {
+            default: default.or_else(|| param.default.clone()),
+            optional: true,
+            ..param.clone()
+        };
+        field(&param, None)
+    });
+    fields.collect()
 }
 
 /// The flow's active version, where it is not the run's.
@@ -143,7 +166,7 @@ fn shown_whys(whys: Vec<Explanation>, run: &RunRow) -> Vec<Explanation> {
     grouped.collect()
 }
 
-fn facts(view: &Scheduler, run: &RunRow, now: Timestamp) -> Vec<Fact> {
+fn facts(view: &Scheduler, flow: Option<&Flow>, run: &RunRow, now: Timestamp) -> Vec<Fact> {
     let mut facts = vec![fact("Started by", starter(view, &run.flow, &run.trigger))];
     if run.interval.start != run.interval.end {
         let interval = format!(
@@ -187,5 +210,9 @@ fn facts(view: &Scheduler, run: &RunRow, now: Timestamp) -> Vec<Fact> {
         ));
     }
     facts.push(fact("Version", Html::text(&run.version)));
+    if let Some(origin) = run.origin {
+        facts.push(fact("Goes on from", run_link(origin)));
+    }
+    facts.extend(metaflow::run_facts(view, flow, run));
     facts
 }

@@ -1,5 +1,6 @@
 //! One task opened on the page of its run: attempts, outputs, logs.
 
+use super::metaflow;
 use super::tasks::Tasks;
 use crate::api::logs::is_open;
 use crate::html::{AttemptLine, Html, Log, Pair, TaskPanel, exact, state, took};
@@ -11,7 +12,7 @@ use crate::state::{App, Stream};
 use crate::text::url_encode;
 use dalsegno_engine::Code;
 use dalsegno_scheduler::row::{AttemptRow, RunRow, RunState, TaskRow, TaskState};
-use dalsegno_scheduler::{AttemptId, Timestamp};
+use dalsegno_scheduler::{AttemptId, Flow, Timestamp};
 use std::sync::Arc;
 
 /// How much of a log the page shows before it is asked for all.
@@ -21,6 +22,7 @@ const TAIL_BYTES: u64 = 64 * 1024;
 pub(super) async fn panel(
     app: &App,
     run: &RunRow,
+    flow: Option<&Flow>,
     tasks: &Tasks,
     query: &Query,
     now: Timestamp,
@@ -54,6 +56,9 @@ pub(super) async fn panel(
     if task.state.is_live() {
         attempts.push(live_line(&task, attempt, now));
     }
+    for line in &mut attempts {
+        line.metaflow = metaflow::attempt_told(flow, &task, line.number);
+    }
     let (logs, log_note) = logs_of(app, &task, attempt).await;
     let outputs = task.outputs.iter().flat_map(|it| it.iter());
     Ok(Some(TaskPanel {
@@ -61,6 +66,8 @@ pub(super) async fn panel(
         state: state(task.state.as_str()),
         close: format!("/runs/{}?task=none", run.id),
         why: task.reason.as_ref().map(ToString::to_string),
+        label: tasks.label(&task.task),
+        facts: metaflow::task_facts(app, flow, run, &task),
         attempts,
         outputs: outputs
             .map(|(name, value)| Pair {
@@ -88,6 +95,7 @@ fn ended_line(task: &TaskRow, it: &AttemptRow, here: u32) -> AttemptLine {
         state: state(it.state.as_str()),
         times: Html(format!("{at} · {ran}")),
         why: it.reason.as_ref().map(ToString::to_string),
+        metaflow: None,
     }
 }
 
@@ -101,6 +109,7 @@ fn live_line(task: &TaskRow, here: u32, now: Timestamp) -> AttemptLine {
         state: state(task.state.as_str()),
         times: Html(format!("{at} · {so_far}")),
         why: task.external_id.as_ref().map(ToString::to_string),
+        metaflow: None,
     }
 }
 

@@ -10,7 +10,9 @@ use crate::problem::Outcome;
 use crate::read;
 use crate::state::App;
 use crate::text::url_encode;
+use dalsegno_scheduler::expr::plain;
 use dalsegno_scheduler::row::{AttemptRow, RunRow, ScopeRow, TaskRow, TaskState};
+use dalsegno_scheduler::spec::StepSpec;
 use dalsegno_scheduler::{Flow, Span, StepName, TaskId, Timestamp};
 use dalsegno_store::TaskFilter;
 use std::collections::BTreeMap;
@@ -32,9 +34,14 @@ pub(super) struct Tasks {
     expected: BTreeMap<StepName, u64>,
     scopes: Vec<Arc<ScopeRow>>,
     attempts: BTreeMap<TaskId, Vec<AttemptRow>>,
+    /// The foreach scopes around each step, outermost first.
+    around: BTreeMap<StepName, Vec<StepName>>,
     step: Option<StepName>,
     states: Option<String>,
 }
+
+/// An item of a foreach is told in so many characters.
+const LABEL_MAX: usize = 40;
 
 impl Tasks {
     pub(super) async fn read(
@@ -98,6 +105,7 @@ impl Tasks {
             expected,
             scopes,
             attempts,
+            around: flow.map(around).unwrap_or_default(),
             step: filter.step,
             states: query.get("state").map(str::to_owned),
         })
@@ -117,6 +125,26 @@ impl Tasks {
             .iter()
             .map(|(state, count)| format!("{count} {}", word(*state)));
         parts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The items that a task of a foreach is for, in short; nothing where they are only counted.
+    pub(super) fn label(&self, task: &TaskId) -> Option<String> {
+        let around = self.around.get(&task.step)?;
+        let mut parts = Vec::new();
+        for (depth, (scope, index)) in around.iter().zip(task.path.as_slice()).enumerate() {
+            let path = task.path.prefix(depth);
+            let opened = |it: &&Arc<ScopeRow>| it.scope == *scope && it.path == path;
+            let item = self
+                .scopes
+                .iter()
+                .find(opened)?
+                .items
+                .get(*index as usize)?;
+            if item.as_u64() != Some(u64::from(*index)) {
+                parts.push(crate::text::shorten(&plain(item), LABEL_MAX));
+            }
+        }
+        (!parts.is_empty()).then(|| parts.join(" · "))
     }
 
     pub(super) fn note(&self) -> String {
@@ -216,6 +244,7 @@ impl Tasks {
                     .map(ToString::to_string)
                     .unwrap_or_default(),
                 selected: selected == Some(name.as_str()),
+                label: self.label(&task.task),
                 name,
             }
         };
@@ -302,7 +331,10 @@ impl Tasks {
     /// The time line of the shown tasks.
     pub(super) fn gantt(&self, run: &RunRow, now: Timestamp) -> String {
         let row = |task: &Arc<TaskRow>| Row {
-            label: task.task.to_string(),
+            label: match self.label(&task.task) {
+                Some(label) => format!("{} {label}", task.task),
+                None => task.task.to_string(),
+            },
             link: Some(task_href(run, &task.task)),
             step: task.task.step.to_string(),
             state: task.state.as_str(),
@@ -334,6 +366,17 @@ impl Tasks {
             rows,
         })
     }
+}
+
+fn around(flow: &Flow) -> BTreeMap<StepName, Vec<StepName>> {
+    let chain = |step: &StepSpec| {
+        let inner = flow.scope_at(step.scope);
+        let scopes = std::iter::successors(inner, |(scope, ..)| flow.scope_at(scope.parent));
+        let mut names: Vec<StepName> = scopes.map(|(scope, ..)| scope.name.clone()).collect();
+        names.reverse();
+        (step.name.clone(), names)
+    };
+    flow.spec().steps.iter().map(chain).collect()
 }
 
 pub(super) fn task_href(run: &RunRow, task: &TaskId) -> String {

@@ -4,15 +4,16 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
-use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
-use dalsegno_scheduler::row::TaskState;
+use dalsegno_engine::{Code, EngineConfig, EngineHandle, Executor, Problem, Reporter, Role};
+use dalsegno_scheduler::metaflow::{MetaflowFlow, Storage};
+use dalsegno_scheduler::row::{FlowRow, TaskState};
 use dalsegno_scheduler::spec::FlowSpec;
 use dalsegno_scheduler::{
-    AttemptId, Config, Flow, Input, Outcome, Reason, Report, RunId, Span, Submission, Success,
-    Version,
+    AttemptId, Config, Flow, FlowName, Input, Outcome, Reason, Report, RunId, Span, Submission,
+    Success, Version,
 };
 use dalsegno_store::{MemoryStore, Store};
-use dalsegno_web::{LogFiles, Stream, WebState};
+use dalsegno_web::{About, Deployed, Deployment, Later, LogFiles, MetaflowFlows, Stream, WebState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -41,6 +42,9 @@ impl Executor for Player {
                 let outcome = match step {
                     step if step.starts_with("hold") => return,
                     step if step.starts_with("bad") => Outcome::Failed(Reason::Exit { status: 3 }),
+                    step if it.metaflow.is_some() => {
+                        Outcome::Succeeded(trained(&step, it.attempt.task.iteration))
+                    }
                     _ => Outcome::Succeeded(Success {
                         outputs: json!({"regions": ["eu", "us", "asia"], "rows": 12})
                             .as_object()
@@ -61,6 +65,30 @@ impl Executor for Player {
     fn forget(&self, _: Vec<AttemptId>) {}
 }
 
+/// What the steps of [`train`] report: three items, three rounds, a gang of four.
+fn trained(step: &str, iteration: u32) -> Success {
+    let outputs = match step {
+        "start" => json!({"labels": ["alpha=0.1", "alpha=0.5", "alpha=0.9"]}),
+        "good" => json!({"num_parallel": 4}),
+        "gang" => json!({"mapper_tasks": ["r/gang/t-0", "r/gang/t-0_node_1"]}),
+        _ => json!({}),
+    };
+    let chosen = (step == "tune").then(|| match iteration {
+        0 | 1 => vec!["tune".into()],
+        _ => vec!["good".into()],
+    });
+    let splits = match step {
+        "start" => Some(3),
+        "good" => Some(1),
+        _ => None,
+    };
+    Success {
+        outputs: outputs.as_object().expect("an object").clone(),
+        chosen,
+        splits,
+    }
+}
+
 fn ended(outcome: Outcome) -> Report {
     Report::Ended {
         outcome,
@@ -76,6 +104,64 @@ impl LogFiles for Logs {
     fn path(&self, attempt: &AttemptId, stream: Stream) -> PathBuf {
         let name = attempt.to_string().replace('/', "-");
         self.0.join(format!("{name}.{}", stream.as_str()))
+    }
+}
+
+/// Takes a deployment whose dump is the flow itself.
+struct Deployer(EngineHandle);
+
+impl MetaflowFlows for Deployer {
+    fn deploy(&self, deployment: Deployment) -> Later<Deployed> {
+        let engine = self.0.clone();
+        Box::pin(async move {
+            let bad = |text: String| Problem::new(Code::BadDeployment, text);
+            let spec: FlowSpec =
+                serde_json::from_value(deployment.dump).map_err(|it| bad(it.to_string()))?;
+            let flow = Arc::new(Flow::new(spec).map_err(|it| bad(format!("{it:?}")))?);
+            let (name, version) = (flow.name().clone(), Version::new("dededededededede"));
+            let input = Input::Deploy {
+                flow,
+                version: version.clone(),
+                source: "class Train(FlowSpec): ...\n".into(),
+                file: deployment.file,
+            };
+            match engine.ask(input).await? {
+                dalsegno_scheduler::Answer::Deployed { created, .. } => Ok(Deployed {
+                    flow: name,
+                    version,
+                    created,
+                    warnings: vec!["read twice, told once".into()],
+                }),
+                other => panic!("{other:?}"),
+            }
+        })
+    }
+    fn remove(&self, flow: FlowName) -> Later<()> {
+        let engine = self.0.clone();
+        Box::pin(async move {
+            if flow.as_str() == "shop" {
+                let problem = Problem::new(Code::FlowInFolder, "flow shop lies in shop.yaml");
+                return Err(problem.with("file", "shop.yaml"));
+            }
+            engine.ask(Input::Remove { flow }).await?;
+            Ok(())
+        })
+    }
+    fn about(&self, _: &FlowRow, flow: &MetaflowFlow) -> About {
+        About {
+            python: flow
+                .python
+                .clone()
+                .or_else(|| Some("/srv/venv/bin/python".into())),
+            storage: Some(Storage {
+                datastore: "local".into(),
+                root: "/srv/flows/.metaflow".into(),
+                metadata: "local".into(),
+            }),
+            progress: None,
+            warnings: Vec::new(),
+            deployed_from: None,
+        }
     }
 }
 
@@ -119,6 +205,7 @@ pub(crate) async fn stage_with(token: Option<&str>) -> Stage {
     let state = WebState {
         engine: engine.clone(),
         logs: Arc::new(Logs(logs.path().to_owned())),
+        metaflow: Arc::new(Deployer(engine.clone())),
         token: token.map(str::to_owned),
         loopback: true,
         version: "0.0.0".into(),
@@ -264,4 +351,48 @@ pub(crate) async fn read(response: Response<Body>) -> Answer {
         headers: parts.headers,
         body: String::from_utf8(bytes.to_vec()).expect("UTF-8"),
     }
+}
+
+/// A Metaflow flow with everything a graph of it can have: a switch that may go round, a foreach, a gang, a hook.
+pub(crate) fn train() -> Value {
+    let step = |next: &[&str], decorators: &[&str]| json!({"metaflow": {"next": next, "decorators": decorators}});
+    let gang = json!({"metaflow": {"next": ["join"], "parallel": true, "decorators": ["@parallel", "@retry(times=2)"]}});
+    json!({
+        "name": "ml.user.ada.Train",
+        "description": "Trains until it is good enough.",
+        "params": [
+            {"name": "alpha", "type": "float", "default": 0.5, "description": "Learning rate"},
+            {"name": "tag-name", "type": "string", "optional": true},
+        ],
+        "run": {"strategy": {"parallel": 16}, "priority": 0},
+        "metaflow": {
+            "class": "Train",
+            "project": {"name": "ml", "branch": "user.ada"},
+            "start": "start", "end": "end",
+            "code": {"hash": "abcd", "entry": "train.py", "folder": "/home/ada"},
+            "configs": {"cfg": {"password": "s3cr3t"}},
+            "with": ["retry:times=2"],
+            "user": "ada",
+            "metaflow_version": "2.19.39",
+            "dynamic": [{"what": "@schedule(cron=…)", "reason": "os.getenv(…) is called", "line": 7}],
+        },
+        "scopes": [
+            {"name": "start-foreach", "parent": 0, "after": ["start"], "items": "reported"},
+            {"name": "choose-foreach", "parent": 0, "after": ["good"], "items": "reported"},
+        ],
+        "steps": [
+            {"name": "start", "run": step(&["fit"], &["@retry(times=3)", "@timeout(minutes=5)", "@environment(vars={'A': '1'})"])},
+            {"name": "fit", "scope": 1, "run": step(&["pick"], &["@catch(var='error')", "@resources(cpu=4, memory=16000)"])},
+            {"name": "pick", "after": ["start-foreach"], "join": "any_live", "run": step(&["tune"], &[])},
+            {"name": "tune", "after": ["pick", "tune"], "join": "any_live", "route": "switch",
+             "run": step(&["good", "bad_luck", "tune"], &[])},
+            {"name": "good", "after": ["tune"], "run": step(&["gang"], &[])},
+            {"name": "bad_luck", "after": ["tune"], "run": step(&["end"], &[])},
+            {"name": "gang", "scope": 2, "run": gang},
+            {"name": "join", "after": ["choose-foreach"], "join": "any_live", "run": step(&["end"], &["@card"])},
+            {"name": "end", "after": ["join", "bad_luck"], "join": "any_live", "run": step(&[], &[])},
+            {"name": "exit-hook-notify", "hook": "failure", "on_failure": "continue",
+             "run": {"metaflow": {"hook": "notify"}}},
+        ],
+    })
 }

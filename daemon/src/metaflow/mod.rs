@@ -1,0 +1,10 @@
+//! Metaflow flows: registered from the flows folder and over HTTP, probed, and told of.
+
+mod base64;
+mod deployment;
+mod notes;
+mod probe;
+mod registry;
+mod version;
+
+pub(crate) use registry::{Registry, is_deployed};

@@ -1,0 +1,326 @@
+//! Who knows all Metaflow flows of this daemon.
+
+use super::notes::Notes;
+use super::version::{Versioned, versioned};
+use super::{deployment, probe};
+use crate::config::{Metaflow as Settings, Probe};
+use dalsegno_engine::{AskError, Code as ProblemCode, EngineHandle, Problem};
+use dalsegno_executor::{Interpreter, Interpreters, LocalExecutor, MetaflowConfig, Snapshots};
+use dalsegno_flowfile::FlowFile;
+use dalsegno_flowfile::metaflow::Options;
+use dalsegno_scheduler::metaflow::MetaflowFlow;
+use dalsegno_scheduler::row::FlowRow;
+use dalsegno_scheduler::{Answer, FlowName, Input};
+use dalsegno_web::{About, Deployed, Deployment, Later, MetaflowFlows};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing::{info, warn};
+
+/// Registers Metaflow flows, has them probed, and remembers what is in no row. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Registry(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) engine: EngineHandle,
+    pub(super) executor: Arc<LocalExecutor>,
+    pub(super) settings: Settings,
+    pub(super) config: MetaflowConfig,
+    pub(super) snapshots: Snapshots,
+    pub(super) notes: Notes,
+    /// Files that are being probed or were probed in vain, and as which version: they are not probed again.
+    pub(super) probed: Mutex<BTreeMap<PathBuf, probe::Tried>>,
+}
+
+/// Whether a flow came over HTTP: its file is then named `HOST:PATH`, where flows of the folder have a path.
+pub(crate) fn is_deployed(row: &FlowRow) -> bool {
+    !row.file.starts_with('/')
+}
+
+impl Registry {
+    pub(crate) fn new(
+        engine: EngineHandle,
+        executor: Arc<LocalExecutor>,
+        settings: Settings,
+        config: MetaflowConfig,
+    ) -> Self {
+        let snapshots = Snapshots::new(executor.layout().code_dir());
+        Self(Arc::new(Inner {
+            engine,
+            executor,
+            settings,
+            config,
+            snapshots,
+            notes: Notes::default(),
+            probed: Mutex::default(),
+        }))
+    }
+
+    /// How flow files of the folder are read before it is known which flow is in them.
+    pub(crate) fn options(&self) -> Options {
+        options(&self.0.settings, &self.0.config)
+    }
+
+    /// The same file, read again where the configuration says something of its flow.
+    pub(crate) fn own(&self, path: &Path, file: FlowFile) -> FlowFile {
+        own(&self.0.settings, &self.0.config, path, file)
+    }
+
+    /// Pins a file of the folder to its code and gives it to the engine; what takes time goes on in the background.
+    ///
+    /// # Errors
+    /// What stands in its way, for people.
+    pub(crate) async fn register(
+        &self,
+        path: &Path,
+        file: FlowFile,
+    ) -> Result<(FlowName, bool), String> {
+        let flow = file.flow.name().clone();
+        self.0.refuse_deployed(&flow, path)?;
+        let probed = self.0.settings.probe == Probe::Auto;
+        let needs_probe = probed && file.metaflow.as_ref().is_some_and(|it| it.needs_probe);
+        let known = match needs_probe {
+            true => probe::known(&self.0, path, &file),
+            false => None,
+        };
+        let (file, dump_known) = match known {
+            Some(merged) => (merged, true),
+            None => (file, false),
+        };
+        let failed = match needs_probe && !dump_known {
+            true => probe::failed(&self.0, path, &file),
+            false => None,
+        };
+        let versioned = self.0.pinned(path, &file, failed.as_deref()).await?;
+        let created = self
+            .0
+            .deploy(&versioned, path.display().to_string())
+            .await?;
+        let warnings = file
+            .warnings
+            .iter()
+            .map(|it| format!("line {}: {}", it.line, it.message));
+        let warnings: Vec<String> = warnings.collect();
+        self.0.notes.change(&flow, |it| it.warnings = warnings);
+        self.look_for_interpreter(&flow, path, &file);
+        if needs_probe && !dump_known && failed.is_none() {
+            probe::begin(self, path, file);
+        }
+        Ok((flow, created))
+    }
+
+    /// So that an environment is made before the first run wants it.
+    fn look_for_interpreter(&self, flow: &FlowName, path: &Path, file: &FlowFile) {
+        let named = file
+            .flow
+            .spec()
+            .metaflow
+            .as_ref()
+            .and_then(|it| it.python.clone());
+        let (inner, flow, path) = (self.0.clone(), flow.clone(), path.to_owned());
+        tokio::spawn(async move {
+            // What comes of it is noted.
+            let _ = inner.interpreter(&flow, &path, named.as_deref()).await;
+        });
+    }
+}
+
+impl Inner {
+    pub(super) fn interpreters(&self) -> &Interpreters {
+        self.executor.interpreters()
+    }
+
+    /// The interpreter of a flow; what came of the search is noted.
+    pub(super) async fn interpreter(
+        &self,
+        flow: &FlowName,
+        file: &Path,
+        named: Option<&str>,
+    ) -> Result<Interpreter, String> {
+        let mut lines = self.interpreters().progress();
+        let search = self.interpreters().resolve(file, named);
+        tokio::pin!(search);
+        let found = loop {
+            tokio::select! {
+                found = &mut search => break found,
+                Ok(line) = lines.recv() => {
+                    self.notes.change(flow, |it| it.no_interpreter = Some(format!("An environment is being made: {line}")));
+                }
+            }
+        };
+        match found {
+            Ok(found) => {
+                let told = format!(
+                    "{} (Python {}, Metaflow {})",
+                    found.python.display(),
+                    found.python_version,
+                    found.metaflow_version
+                );
+                self.notes.change(flow, |it| {
+                    it.interpreter = Some(told);
+                    it.no_interpreter = None;
+                });
+                Ok(found)
+            }
+            Err(message) => {
+                warn!("flow {flow} has no interpreter: {message}");
+                self.notes.change(flow, |it| {
+                    it.interpreter = None;
+                    it.no_interpreter = Some(message.clone());
+                });
+                Err(message)
+            }
+        }
+    }
+
+    /// A snapshot of the code of a file, and the flow with it.
+    pub(super) async fn pinned(
+        &self,
+        path: &Path,
+        file: &FlowFile,
+        failed: Option<&str>,
+    ) -> Result<Versioned, String> {
+        let (snapshots, place) = (self.snapshots.clone(), path.to_owned());
+        let closure = file.metaflow.as_ref().map(|it| it.closure.clone());
+        let code = tokio::task::spawn_blocking(move || {
+            snapshots.snapshot(&place, &closure.unwrap_or_default())
+        });
+        let code = code.await.map_err(|error| error.to_string())?;
+        let code =
+            code.map_err(|error| format!("{}: its code cannot be kept: {error}", path.display()))?;
+        versioned(file, code, failed)
+    }
+
+    /// Gives a flow to the engine.
+    pub(super) async fn deploy(&self, versioned: &Versioned, file: String) -> Result<bool, String> {
+        self.ask_deploy(versioned, file)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    pub(super) async fn ask_deploy(
+        &self,
+        versioned: &Versioned,
+        file: String,
+    ) -> Result<bool, AskError> {
+        let input = Input::Deploy {
+            flow: versioned.flow.clone(),
+            version: versioned.version.clone(),
+            source: versioned.source.clone(),
+            file,
+        };
+        match self.engine.ask(input).await? {
+            Answer::Deployed { created, .. } => Ok(created),
+            _ => Ok(false),
+        }
+    }
+
+    /// A flow that came over HTTP is not pushed aside by a file.
+    fn refuse_deployed(&self, flow: &FlowName, path: &Path) -> Result<(), String> {
+        let view = self.engine.view();
+        match view.flow(flow.as_str()).map(|it| &it.row) {
+            Some(row) if !row.removed && is_deployed(row) => Err(format!(
+                "{}: a flow `{flow}` was deployed over HTTP, from {}; remove that (DELETE /api/v1/flows/{flow}, or \
+                 `python {} dalsegno delete`), or take this file out of the folder",
+                path.display(),
+                row.file,
+                path.file_name().unwrap_or_default().to_string_lossy()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn tried(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, probe::Tried>> {
+        self.probed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the configuration says of all flow files.
+pub(crate) fn options(settings: &Settings, config: &MetaflowConfig) -> Options {
+    let of_environment = Options::of_environment();
+    Options {
+        branch: settings.branch.clone(),
+        production: settings.production,
+        owner: std::env::var("METAFLOW_OWNER")
+            .ok()
+            .filter(|it| !it.is_empty())
+            .or_else(|| Some(config.user())),
+        user: settings.user.clone(),
+        with: settings.with.clone(),
+        strategy: settings.strategy,
+        ..of_environment
+    }
+}
+
+/// A file read again where the configuration says something of its flow.
+pub(crate) fn own(
+    settings: &Settings,
+    config: &MetaflowConfig,
+    path: &Path,
+    file: FlowFile,
+) -> FlowFile {
+    let Some(metaflow) = &file.flow.spec().metaflow else {
+        return file;
+    };
+    let own = settings.of(file.flow.name().as_str(), &metaflow.class);
+    let mut options = options(settings, config);
+    let before = options.clone();
+    options.strategy = own.strategy.or(options.strategy);
+    options.python = own.python.map(|it| it.display().to_string());
+    options.with.extend(own.with);
+    if options == before {
+        return file;
+    }
+    // It could be read a moment ago; should it have changed since, the next change tells.
+    dalsegno_flowfile::read_with(path, &options).unwrap_or(file)
+}
+
+/// The options with which a file of the folder was read, to merge a dump with.
+pub(super) fn options_of(inner: &Inner, file: &FlowFile) -> Options {
+    let mut options = options(&inner.settings, &inner.config);
+    if let Some(metaflow) = &file.flow.spec().metaflow {
+        let own = inner
+            .settings
+            .of(file.flow.name().as_str(), &metaflow.class);
+        options.strategy = own.strategy.or(options.strategy);
+        options.python = own.python.map(|it| it.display().to_string());
+        options.with.extend(own.with);
+    }
+    options
+}
+
+impl MetaflowFlows for Registry {
+    fn deploy(&self, deployment: Deployment) -> Later<Deployed> {
+        let registry = self.clone();
+        Box::pin(async move { deployment::deploy(&registry, deployment).await })
+    }
+
+    fn remove(&self, flow: FlowName) -> Later<()> {
+        let engine = self.0.engine.clone();
+        Box::pin(async move {
+            let row = engine.view().flow(flow.as_str()).map(|it| it.row.clone());
+            if let Some(row) = row.filter(|it| !it.removed && !is_deployed(it)) {
+                let detail = format!("flow {flow} lies in the flows folder, in {}", row.file);
+                return Err(Problem::new(ProblemCode::FlowInFolder, detail).with("file", row.file));
+            }
+            engine.ask(Input::Remove { flow: flow.clone() }).await?;
+            info!("flow {flow} is off: its deployment was removed");
+            Ok(())
+        })
+    }
+
+    fn about(&self, row: &FlowRow, flow: &MetaflowFlow) -> About {
+        let note = self.0.notes.of(&row.name);
+        About {
+            python: note.interpreter.or_else(|| flow.python.clone()),
+            storage: Some(
+                flow.storage
+                    .clone()
+                    .unwrap_or_else(|| self.0.config.storage()),
+            ),
+            progress: note.doing.or(note.no_interpreter),
+            warnings: note.warnings,
+            deployed_from: is_deployed(row).then(|| row.file.clone()),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Metaflow flows as this side of the daemon sees them: what comes in with a deployment, and what is told of runs.
+
+use crate::state::App;
+use dalsegno_engine::Problem;
+use dalsegno_scheduler::metaflow::{MetaflowFlow, Storage, run_id};
+use dalsegno_scheduler::row::{FlowRow, RunRow};
+use dalsegno_scheduler::{FlowName, Scheduler, Version};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::future::Future;
+use std::pin::Pin;
+
+/// What registers, removes and knows flows that are Metaflow files. The daemon does; pages and API only ask.
+pub trait MetaflowFlows: Send + Sync + 'static {
+    /// Registers a flow that came over HTTP.
+    ///
+    /// # Errors
+    /// What the client is told: the code does not fit the dump, the name is taken, it cannot be stored.
+    fn deploy(&self, deployment: Deployment) -> Later<Deployed>;
+
+    /// Takes off a flow that came over HTTP.
+    ///
+    /// # Errors
+    /// When it lies in the flows folder, or the engine does not take the change.
+    fn remove(&self, flow: FlowName) -> Later<()>;
+
+    /// What pages tell about a flow beyond what it declares.
+    fn about(&self, row: &FlowRow, flow: &MetaflowFlow) -> About;
+}
+
+/// What an operation gives when it is over.
+pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send>>;
+
+/// A flow as `dalsegno create` of a Metaflow client sends it, with its code.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployment {
+    /// The flow's class.
+    pub class: String,
+    /// The flow file where it was deployed, absolute; for people.
+    pub file: String,
+    /// The working directory there; its tasks' working directory here, if it exists.
+    pub folder: String,
+    /// The machine it comes from.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The code files: a gzipped tar archive in base64.
+    pub package: String,
+    /// The flow file's path in the package.
+    pub entry: String,
+    /// What Metaflow itself says of the flow.
+    pub dump: Value,
+    /// The interpreter of its tasks.
+    #[serde(default)]
+    pub python: Option<String>,
+    #[serde(default)]
+    pub user: Option<String>,
+    /// `--branch`.
+    #[serde(default)]
+    pub branch: Option<String>,
+    /// `--production`.
+    #[serde(default)]
+    pub production: bool,
+    #[serde(default)]
+    pub tags: Vec<String>,
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// `--with`, in Metaflow's spelling.
+    #[serde(default)]
+    pub with: Vec<String>,
+    #[serde(default)]
+    pub storage: Option<Storage>,
+    /// `--environment`.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// The run strategy, as in the configuration: `parallel(4)`, `sequential` …
+    #[serde(default)]
+    pub strategy: Option<String>,
+}
+
+/// What came of a deployment.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    pub flow: FlowName,
+    pub version: Version,
+    /// False: the same version was active already.
+    pub created: bool,
+    /// Findings that did not stand in the way.
+    pub warnings: Vec<String>,
+}
+
+/// What the daemon knows of a flow that its file does not say.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The interpreter that its tasks run under, as a path.
+    pub python: Option<String>,
+    /// Where Metaflow keeps its data.
+    pub storage: Option<Storage>,
+    /// What goes on or went wrong with reading it: a probe that runs, an environment that is being made.
+    pub progress: Option<String>,
+    /// Where reading the file and asking Metaflow gave different answers, and other findings.
+    pub warnings: Vec<String>,
+    /// It came over HTTP, from there; `None`: it lies in the flows folder.
+    pub deployed_from: Option<String>,
+}
+
+/// `metaflow` of a run as the API shows it; `None` when its flow is none of Metaflow's.
+pub(crate) fn of_run(view: &Scheduler, run: &RunRow) -> Option<Value> {
+    let class = class_of(view, &run.flow)?;
+    let id = run_id(run);
+    let mut value = json!({ "pathspec": format!("{class}/{id}"), "run_id": id });
+    if let Some(origin) = run.origin {
+        value["origin"] = origin.to_string().into();
+    }
+    Some(value)
+}
+
+/// The class behind a flow's name.
+pub(crate) fn class_of(view: &Scheduler, flow: &FlowName) -> Option<String> {
+    let flow = view.flow(flow.as_str())?.flow.as_ref()?;
+    Some(flow.spec().metaflow.as_ref()?.class.clone())
+}
+
+/// `metaflow` of a flow as the API shows it.
+pub(crate) fn of_flow(app: &App, row: &FlowRow, flow: &MetaflowFlow) -> Value {
+    let about = app.web.metaflow.about(row, flow);
+    let mut value = serde_json::to_value(flow).unwrap_or_default();
+    value["interpreter"] = json!(about.python);
+    value["storage"] = json!(about.storage);
+    value["progress"] = json!(about.progress);
+    value["warnings"] = json!(about.warnings);
+    value["deployed_from"] = json!(about.deployed_from);
+    // Configs may hold what is nobody's business.
+    if let Some(map) = value.as_object_mut() {
+        map.remove("configs");
+    }
+    value
+}
