@@ -32,12 +32,6 @@ class Carrier:
         self.value = value
 
 
-class Farewell:
-    def __del__(self):
-        os.write(1, b"a global was finalized\n")
-
-
-farewell = Farewell()
 unclosed = open(os.path.join(os.getcwd(), "unclosed.%s.txt" % os.environ.get("METAFLOW_RUN_ID", "none")), "w")
 unclosed.write("written without being closed")
 temporary = tempfile.NamedTemporaryFile()
