@@ -63,7 +63,7 @@ pub(crate) fn judge(
     if let Some(folder) = &request.folder
         && !matches!(end, End::NotStarted(_))
     {
-        logs::link(layout, attempt, folder, request.attempt);
+        logs::save(layout, attempt, folder, request.attempt);
     }
     let left = read_left(&request);
     let last_words = || tail(&layout.log_path(attempt, Stream::Err));

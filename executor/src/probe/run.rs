@@ -1,7 +1,7 @@
 //! One probe, from an empty folder to a process that is gone with all it left.
 
 use super::judge::{ProbeError, judge};
-use super::sandbox::{HELD, Taken};
+use super::sandbox::{HELD, OWN_MOUNTS, Taken};
 use crate::interpreters::{Interpreter, on_path};
 use crate::keeper::{MARK, kill_marked};
 use crate::metaflow::{Files, IGNORED_DECORATORS};
@@ -157,6 +157,9 @@ impl Prober {
             .kill_on_drop(true);
         self.environment(&mut command, folder, &interpreter.python, options);
         command.env(MARK, &mark);
+        if has_namespaces && !self.sandbox.is_empty() {
+            command.env(OWN_MOUNTS, "1");
+        }
         let mut child = command.spawn().map_err(|it| not_started(it.to_string()))?;
 
         let group = child.id().and_then(|it| Pid::from_raw(it.cast_signed()));
@@ -247,10 +250,11 @@ impl Prober {
     }
 }
 
-/// No network, and processes that end together.
-const UNSHARE: [&str; 6] = [
+/// No network, mounts of its own, and processes that end together.
+const UNSHARE: [&str; 7] = [
     "unshare",
     "--map-root-user",
+    "--mount",
     "--net",
     "--pid",
     "--fork",

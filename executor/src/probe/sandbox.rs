@@ -1,5 +1,6 @@
 //! Gives up rights and becomes another program. The hidden subcommand `sandbox` of the daemon calls it.
 
+use super::read_only;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetStatus,
@@ -27,6 +28,9 @@ pub(crate) struct Taken {
     pub(crate) tcp: bool,
 }
 
+/// Set when the mount namespace is nobody else's.
+pub(crate) const OWN_MOUNTS: &str = "DALSEGNO_SANDBOX_OWN_MOUNTS";
+
 /// The name of the file that says what held.
 pub(crate) const HELD: &str = "held";
 
@@ -44,12 +48,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> io::Error {
     limit(Resource::Cpu, CPU_SECONDS_MAX);
     limit(Resource::Fsize, FILE_BYTES_MAX);
     limit(Resource::Core, 0);
-    let taken = restrict(folder).unwrap_or_default();
+    let is_alone = std::env::var_os(OWN_MOUNTS).is_some();
+    let is_read_only = is_alone && read_only::all_but(folder).is_ok();
+    let mut taken = restrict(folder).unwrap_or_default();
+    taken.files |= is_read_only;
     let told = serde_json::to_vec(&taken).expect("two flags");
     if let Err(error) = std::fs::write(folder.join(HELD), told) {
         return error;
     }
-    Command::new(program).args(arguments).exec()
+    Command::new(program)
+        .args(arguments)
+        .env_remove(OWN_MOUNTS)
+        .exec()
 }
 
 /// It may be less already.

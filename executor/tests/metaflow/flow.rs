@@ -46,6 +46,11 @@ class Story(FlowSpec):
                 file.write("%d\n" % os.getpid())
             while not os.path.exists(path + "/go"):
                 time.sleep(0.01)
+        if mood == "grow":
+            hoard = []
+            while True:
+                hoard.append(bytearray(10_000_000))
+                time.sleep(0.001)
         if mood == "leave-things":
             code = "import os, sys, time; print(os.getpid(), flush=True); time.sleep(1000)"
             started = subprocess.Popen([sys.executable, "-S", "-c", code], start_new_session=True, stdout=subprocess.PIPE)

@@ -1,7 +1,7 @@
 //! Flow files that are asked what they declare.
 
 use crate::world::{World, is_alive, pid, python, until};
-use dalsegno_executor::{Interpreter, ProbeError, ProbeOptions, Probed};
+use dalsegno_executor::{Held, Interpreter, ProbeError, ProbeOptions, Probed};
 use std::time::Duration;
 
 #[tokio::test]
@@ -63,6 +63,14 @@ import metaflow",
         "class Small(FlowSpec):\n    __doc__ = __doc__",
     );
     let Probed { dump, held } = world.probe("fenced", &text).await.expect("told");
+    if can_unshare() {
+        let all = Held {
+            network: true,
+            files: true,
+            processes: true,
+        };
+        assert_eq!(held, all);
+    }
     let expected = |holds: bool, other: &str| if holds { "refused" } else { other }.to_owned();
     let said = dump["doc"].as_str().expect("words").to_owned();
     assert_eq!(
@@ -203,4 +211,18 @@ fn marked(mark: &str) -> Vec<rustix::process::Pid> {
             is_alive(*it) && String::from_utf8_lossy(&environment).contains(mark)
         })
         .collect()
+}
+
+/// Whether this machine gives us namespaces.
+fn can_unshare() -> bool {
+    let words = [
+        "--map-root-user",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "true",
+    ];
+    let status = std::process::Command::new("unshare").args(words).status();
+    status.is_ok_and(|it| it.success())
 }

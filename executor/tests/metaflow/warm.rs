@@ -146,6 +146,37 @@ async fn whatever_a_task_leaves_is_dead_when_its_keeper_has_a_successor() {
 }
 
 #[tokio::test]
+async fn a_copy_is_held_to_its_memory_and_can_be_stopped() {
+    let mut world = World::new(false).await;
+    ready_for_turn(&mut world).await;
+    let mut greedy = turn(&world, "grow", 1);
+    greedy.memory_bytes = Some(300 << 20);
+    assert_eq!(
+        world.play(greedy).await,
+        "1/turn/1: out_of_memory: out of memory: the limit is 300 MiB"
+    );
+    world.submit(turn(&world, "wait", 2));
+    let task = pid(&world.said("ran").await);
+    world.local().stop(id("1/turn/2"), Span::from_secs(10));
+    assert_eq!(world.ended().await, "1/turn/2: stopped");
+    assert!(!is_alive(task));
+    assert_eq!(servers(&world).len(), 1);
+}
+
+#[tokio::test]
+async fn what_an_interpreter_reads_when_it_starts_is_given_to_a_new_one() {
+    let mut world = World::new(false).await;
+    ready_for_turn(&mut world).await;
+    let mut own = turn(&world, "wait", 1);
+    own.env.insert("PYTHONHASHSEED".into(), "7".into());
+    world.submit(own);
+    let task = pid(&world.said("ran").await);
+    assert!(!command_line(task).contains("warm.py"));
+    std::fs::write(world.path("go"), "").expect("written");
+    assert!(world.ended().await.starts_with("1/turn/1: -> right"));
+}
+
+#[tokio::test]
 async fn a_daemon_that_dies_between_leaves_the_attempt_to_the_next_one() {
     let mut world = World::new(false).await;
     ready_for_turn(&mut world).await;
