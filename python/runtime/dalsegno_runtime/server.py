@@ -39,7 +39,7 @@ STEP_IMPORTS = (
     "metaflow_extensions.dalsegno_task.plugins.decorator",
 )
 # These make commands out of the flow that is there when they are imported, so each task imports its own.
-OF_ONE_FLOW = ("metaflow.cli", "metaflow.cli_components.")
+OF_ONE_FLOW = ("metaflow.cli", "metaflow.cli_components")
 
 
 def serve(argv, script):
@@ -97,7 +97,7 @@ def preload():
             importlib.import_module(name)
         except ImportError:
             pass  # another version of Metaflow keeps it elsewhere
-    for name in [name for name in sys.modules if name.startswith(OF_ONE_FLOW) and name != "metaflow.cli_args"]:
+    for name in [name for name in sys.modules if ".".join(name.split(".")[:2]) in OF_ONE_FLOW]:
         del sys.modules[name]
         package, _, last = name.rpartition(".")
         if hasattr(sys.modules.get(package), last):

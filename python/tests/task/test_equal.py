@@ -110,6 +110,7 @@ class Surroundings(BothWays):
         for key in seen[0]:
             self.assertEqual(seen[0][key], seen[1][key], key)
         self.assertTrue(seen[1]["leader"])
+        self.assertTrue(seen[1]["one client"])
         for name, one in cold.attempts.items():
             self.assertEqual(one["code"], 0, one["err"])
             self.equal(one, warm.attempts[name])
