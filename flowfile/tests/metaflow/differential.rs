@@ -43,7 +43,7 @@ fn reading_a_flow_gives_what_metaflow_says_of_it() {
         let file = match read(path, &options()) {
             Ok(file) => file,
             Err(found) => {
-                wrong.push(format!("{}", found.render(false)));
+                wrong.push(found.render(false));
                 continue;
             }
         };

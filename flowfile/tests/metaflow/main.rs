@@ -1,3 +1,10 @@
 //! Reading Metaflow flow files.
 
 mod differential;
+mod dumps;
+mod faults;
+mod folders;
+mod mapping;
+mod modules;
+mod mutilated;
+mod text;
