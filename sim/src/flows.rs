@@ -25,7 +25,7 @@ pub(crate) fn name(number: u64) -> String {
 
 /// Flow `number` of a world; it may wait for those of smaller numbers.
 pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
-    let (mut steps, scopes, metaflow) = if rng.chance(25) {
+    let (mut steps, scopes, metaflow) = if rng.chance(15) {
         shapes::random(rng)
     } else {
         let mut draft = Draft {
@@ -37,7 +37,7 @@ pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
         (draft.steps, draft.scopes, Value::Null)
     };
     for on in ["success", "failure"] {
-        if rng.chance(15) {
+        if rng.chance(25) {
             let run = match metaflow.is_null() {
                 true => json!({"shell": "true"}),
                 false => json!({"metaflow": {"hook": on}}),

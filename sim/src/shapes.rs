@@ -64,7 +64,7 @@ impl Shape<'_> {
     /// One or two parts in a row; gives the last step, which is never a switch.
     fn chain(&mut self, scope: u16, depth: u64, after: &[String], from: &[String]) -> String {
         let last = self.part(scope, depth, after, from);
-        if self.rng.chance(40) {
+        if self.rng.chance(60) {
             return last;
         }
         let last = [last];
