@@ -108,17 +108,27 @@ impl Interpreters {
     /// # Errors
     /// Why there is none, and the cure.
     pub async fn resolve(&self, file: &Path, named: Option<&str>) -> Result<Interpreter, String> {
+        let absolute = std::path::absolute(file);
+        let file = absolute.as_deref().unwrap_or(file);
         if let Some(known) = self.known(file, named) {
             return Ok(known);
         }
         let mut by = Vec::new();
-        let interpreter = self.search(file, named, &mut by).await?;
+        let interpreter = self.search(file, named, &mut by, true).await?;
         let found = Found {
             interpreter: interpreter.clone(),
             by,
         };
         self.found().insert(key(file, named), found);
         Ok(interpreter)
+    }
+
+    /// The same without making an environment, for whoever only looks.
+    ///
+    /// # Errors
+    /// Why there is none yet.
+    pub async fn look(&self, file: &Path, named: Option<&str>) -> Result<Interpreter, String> {
+        self.search(file, named, &mut Vec::new(), false).await
     }
 
     /// The same, when it was found before and nothing it depends on has changed; never waits.
@@ -138,6 +148,7 @@ impl Interpreters {
         file: &Path,
         named: Option<&str>,
         by: &mut Vec<Sight>,
+        may_make: bool,
     ) -> Result<Interpreter, String> {
         let config = &self.inner.config;
         if let Some(named) = named {
@@ -171,6 +182,11 @@ impl Interpreters {
         }
         let requirements = folder.join("requirements.txt");
         by.push(Sight::of(&requirements));
+        if !may_make {
+            return Err(
+                "no interpreter here has Metaflow; `up` makes an environment that has".into(),
+            );
+        }
         let base = on_path("python3").or_else(|| on_path("python"));
         let python = self
             .inner

@@ -96,6 +96,9 @@ pub struct Prober {
     namespaces: OnceCell<bool>,
 }
 
+/// What the folders of probes are called, and so their marks.
+const PREFIX: &str = "probe-";
+
 /// A folder that goes with its probe, whatever becomes of that.
 struct Scratch(PathBuf);
 
@@ -106,12 +109,34 @@ impl Drop for Scratch {
 }
 
 impl Prober {
+    /// A prober without an executor, for whoever only looks. `folder` is where it works; `sandbox` as in
+    /// [`MetaflowConfig::sandbox`](crate::MetaflowConfig), with the program before it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn alone(folder: &Path, sandbox: Vec<OsString>) -> std::io::Result<Self> {
+        Ok(Self::new(folder.to_owned(), Files::write(folder)?, sandbox))
+    }
+
     pub(crate) const fn new(folder: PathBuf, files: Files, sandbox: Vec<OsString>) -> Self {
         Self {
             folder,
             files,
             sandbox,
             namespaces: OnceCell::const_new(),
+        }
+    }
+
+    /// Ends what a daemon left that was killed while it asked.
+    pub(crate) async fn tidy(&self) {
+        let mark = self.folder.join(PREFIX).display().to_string();
+        kill_marked(&mark).await;
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten();
+        let left = entries
+            .flatten()
+            .filter(|it| it.file_name().to_string_lossy().starts_with(PREFIX));
+        for folder in left {
+            let _ = std::fs::remove_dir_all(folder.path());
         }
     }
 
@@ -133,7 +158,8 @@ impl Prober {
             message,
         };
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let name = format!("probe-{}-{number}", std::process::id());
+        // The last sign keeps marks from being the beginning of one another.
+        let name = format!("{PREFIX}{}-{number}-", std::process::id());
         let scratch = Scratch(self.folder.join(&name));
         let folder = &scratch.0;
         private::make_dir(folder).map_err(|it| not_started(it.to_string()))?;
