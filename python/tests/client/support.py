@@ -145,8 +145,11 @@ class Daemon:
         return 200, self.flows[name]
 
     def delete(self, name, query, body):
+        """What was removed is known still, by its runs."""
         status, found = self.flow(name, query, body)
-        return (200, self.flows.pop(name)) if status == 200 else (status, found)
+        if status == 200:
+            found["removed"] = True
+        return status, found
 
     def start(self, name, query, body):
         return 201, self._new(name)

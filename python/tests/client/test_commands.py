@@ -80,13 +80,15 @@ class Create(ClientTest):
         self.assertIn("helper.py", out)
         self.assertEqual(self.daemon.asked, [])
 
-    def test_a_flow_for_batch_is_deployed_from_a_local_datastore(self):
+    def test_a_flow_for_batch_is_deployed_and_run_with_a_local_datastore(self):
         self.ok("batched.py", "dalsegno", "create")
+        self.ok("batched.py", "dalsegno", "trigger")
+        self.ok("batched.py", "dalsegno", "status")
 
         decorators = self.daemon.body("/metaflow/deployments")["dump"]["steps"]["start"]["decorators"]
         self.assertEqual([(it["name"], it["attributes"]["cpu"]) for it in decorators], [("batch", 2)])
 
-    def test_outside_of_a_deployment_batch_stays_what_it_is(self):
+    def test_in_other_commands_batch_stays_what_it_is(self):
         error = self.refused("batched.py", "run", "--tag", "dalsegno", "--tag", "create")
 
         self.assertIn("requires --datastore=s3", error)
@@ -225,7 +227,7 @@ class Runs(ClientTest):
 
         self.assertEqual(self.daemon.body("/runs/2/cancel"), {"by": "ada", "reason": "wrong data"})
         self.assertIn("DELETE /flows/DemoFlow", self.daemon.paths())
-        self.assertIn("there is no flow `DemoFlow`", self.refused("demo.py", "dalsegno", "status"))
+        self.assertIn("there is no flow", self.refused("report.py", "dalsegno", "delete"))
 
 
 class Connection(ClientTest):

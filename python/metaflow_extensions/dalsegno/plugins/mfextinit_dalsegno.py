@@ -8,22 +8,24 @@ DEPLOYER_IMPL_PROVIDERS_DESC = [("dalsegno", ".dalsegno.deployer.DalsegnoDeploye
 STEP_DECORATORS_DESC = []
 FLOW_DECORATORS_DESC = []
 
-# Decorators that name a place to run. Dalsegno runs steps itself, so a flow that has them can be deployed without
-# that place; in all of Metaflow's own commands they stay what they are.
+# Decorators that name a place to run. Dalsegno runs steps itself, so its commands do without that place; in all of
+# Metaflow's own commands they stay what they are.
 _STEP = {"batch": "Batch", "kubernetes": "Kubernetes", "conda": "Conda", "pypi": "Pypi"}
 _FLOW = {"conda_base": "Conda_Base", "pypi_base": "Pypi_Base"}
 
-
-def _deploys(argv):
-    """Whether this process is `flow.py … dalsegno create` or `show`, and no other command whose options sound so."""
-    if "dalsegno" not in argv:
-        return False
-    place = argv.index("dalsegno")
-    own = {"run", "resume", "init", "step", "spin", "spin-step"}
-    return not own & set(argv[:place]) and bool({"create", "show"} & set(argv[place + 1 :]))
+# Commands that these decorators mean something to.
+_OTHERS = {
+    "run", "resume", "init", "step", "spin", "spin-step",
+    "airflow", "argo-workflows", "batch", "kubernetes", "step-functions",
+}
 
 
-if _deploys(sys.argv[1:]):
+def _is_ours(argv):
+    """Whether `dalsegno` is the command, and not the value of some option of another one."""
+    return next((word for word in argv if word == "dalsegno" or word in _OTHERS), None) == "dalsegno"
+
+
+if _is_ours(sys.argv[1:]):
     _named = {name.strip() for name in os.environ.get("DALSEGNO_IGNORED_DECORATORS", "").split(",")}
     _ignored = {"batch", "kubernetes"} | _named
     _ignored |= {name for name in _FLOW if name.split("_")[0] in _ignored}

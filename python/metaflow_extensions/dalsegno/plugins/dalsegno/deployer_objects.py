@@ -287,12 +287,14 @@ class DalsegnoDeployedFlow(DeployedFlow):
             True if it was removed, False if there is no such flow.
         """
         try:
-            self._api.delete("/flows/" + quote(self.name))
+            there = not self._api.flow(self.name).get("removed")
         except Refused as refused:
-            if refused.status == 404:
-                return False
-            raise
-        return True
+            if refused.status != 404:
+                raise
+            there = False
+        if there:
+            self._api.delete("/flows/" + quote(self.name))
+        return there
 
     def _params(self, given: Dict) -> Dict:
         known = self._api.flow(self.name).get("params") or []
