@@ -49,12 +49,13 @@ pub(crate) fn kill_escaped(
     }
 }
 
-/// Kills all processes with exactly this mark, wherever they are, and waits until they are gone, but not for ever.
-pub(crate) async fn kill_marked(mark: &str) {
+/// Kills all processes whose mark begins with this, wherever they are, and waits until they are gone, but not
+/// for ever.
+pub(crate) async fn kill_marked(prefix: &str) {
     const LOOK_EVERY: Duration = Duration::from_millis(2);
     const LOOKS_MAX: usize = 1_000;
     let is_marked = |pid: &Pid| {
-        procfs::mark(*pid).as_deref() == Some(mark)
+        procfs::mark(*pid).is_some_and(|it| it.starts_with(prefix))
             && procfs::stat(*pid).is_some_and(|it| !it.is_zombie)
     };
     for _ in 0..LOOKS_MAX {

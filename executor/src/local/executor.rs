@@ -101,6 +101,7 @@ impl LocalExecutor {
             sandbox.insert(0, config.program.clone().into());
         }
         let prober = Prober::new(layout.metaflow_dir(), metaflow.files.clone(), sandbox);
+        prober.tidy().await;
         let interpreters = Interpreters::new(config.metaflow.clone(), layout.environments_dir());
         let (calls, pending) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {

@@ -143,6 +143,22 @@ time.sleep(1000)",
     until(|| marked(&mark).is_empty().then_some(())).await;
 }
 
+#[tokio::test]
+async fn what_a_dead_daemon_was_asking_is_ended_by_the_next_one() {
+    let mut world = World::cold().await;
+    let folder = world.path("data/metaflow/probe-1-0-");
+    std::fs::create_dir(&folder).expect("a folder");
+    let mut left = std::process::Command::new("sleep")
+        .arg("1000")
+        .env("DALSEGNO_KEEPER", &folder)
+        .spawn()
+        .expect("a process");
+    world.kill_daemon();
+    world.start_daemon(&[]).await;
+    assert!(!folder.exists());
+    assert!(!left.wait().expect("ended").success());
+}
+
 impl World {
     async fn probe(&self, name: &str, text: &str) -> Result<Probed, ProbeError> {
         self.probe_with(name, text, &ProbeOptions::default()).await

@@ -84,6 +84,10 @@ async fn when_the_keeper_dies_its_servers_and_their_tasks_die_and_what_waited_ne
     let server = servers(&world)[0];
     world.submit(turn(&world, "wait", 1));
     let task = pid(&world.said("ran").await);
+    let journal = std::fs::read_to_string(world.path("data/keeper/journal"));
+    // Noted before it was told to go.
+    let started = r#"{"started":{"attempt":"1/turn/1""#;
+    assert!(journal.expect("a journal").contains(started));
     signal(server, Signal::STOP);
     let mut second = turn(&world, "wait", 2);
     second.metaflow.as_mut().expect("a task").task_id = "t-other".into();
@@ -123,12 +127,20 @@ async fn a_task_that_was_done_when_its_keeper_died_has_succeeded() {
 async fn whatever_a_task_leaves_is_dead_when_its_end_is_told_also_what_was_only_forked() {
     let mut world = World::new(false).await;
     ready_for_turn(&mut world).await;
+    // Another copy of the same process is left alone meanwhile.
+    let mut other = turn(&world, "wait", 2);
+    other.metaflow.as_mut().expect("a task").task_id = "t-other".into();
+    world.submit(other);
+    let other = pid(&world.said("ran").await);
     world.submit(turn(&world, "leave-things", 1));
     let left = world.said("left").await;
     assert!(world.ended().await.starts_with("1/turn/1: -> right"));
     for process in left.split(' ').map(pid) {
         until(|| (!is_alive(process)).then_some(())).await;
     }
+    assert!(is_alive(other));
+    std::fs::write(world.path("go"), "").expect("written");
+    assert!(world.ended().await.starts_with("1/turn/2: -> right"));
 }
 
 #[tokio::test]
