@@ -70,7 +70,7 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Start the daemon: load the flow files, run what is due, serve page and API
     Up(UpArgs),
-    /// Check flow files; needs no daemon
+    /// Check flow files; needs neither a daemon nor Python
     Check(CheckArgs),
     /// Start a run
     Run(RunArgs),
@@ -189,8 +189,14 @@ pub(crate) struct CheckArgs {
     /// Flow files, and folders of them [default: flows]
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Run Metaflow files as well, up to their first step, and show where that tells something else than reading them
+    #[arg(long)]
+    pub(crate) probe: bool,
+    /// The interpreter that runs them [default: the one that the daemon would take]
+    #[arg(long, value_name = "P", requires = "probe")]
+    pub(crate) python: Option<PathBuf>,
     /// Print the JSON Schema of flow files, for editors
-    #[arg(long, conflicts_with_all = ["paths", "json"])]
+    #[arg(long, conflicts_with_all = ["paths", "json", "probe"])]
     pub(crate) schema: bool,
     /// Print findings as JSON
     #[arg(long)]
@@ -243,7 +249,7 @@ pub(crate) struct Limit {
 /// `dalsegno show`
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// A run's number, or a flow's name for its newest run
+    /// A run's number, its pathspec in Metaflow, or a flow's name for its newest run
     pub(crate) run: String,
     /// List every task on a line of its own
     #[arg(long)]
@@ -255,7 +261,7 @@ pub(crate) struct ShowArgs {
 /// `dalsegno logs`
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// A run's number, or a flow's name for its newest run
+    /// A run's number, its pathspec in Metaflow, or a flow's name for its newest run
     pub(crate) run: String,
     /// A task such as train or train[3]; without one, all tasks of the run
     pub(crate) task: Option<String>,
@@ -327,7 +333,7 @@ pub(crate) struct OccurrencesArgs {
 /// `dalsegno cancel`
 #[derive(Debug, Args)]
 pub(crate) struct CancelArgs {
-    /// A run's number, or a flow's name for its newest run
+    /// A run's number, its pathspec in Metaflow, or a flow's name for its newest run
     pub(crate) run: String,
     /// Why, for those who ask later
     #[arg(long, value_name = "TEXT")]
@@ -338,13 +344,17 @@ pub(crate) struct CancelArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The same run goes on with new attempts: tasks that succeeded keep their outputs, the others are repeated.
-With --from, that step and all that follows it are repeated, too. It goes on with the flow's newest valid version.")]
+With --from, that step and all that follows it are repeated, too. It goes on with the flow's newest valid version.
+With --set a new run is made instead, which begins with copies of the finished tasks and has other parameters.")]
 pub(crate) struct ResumeArgs {
-    /// A run's number, or a flow's name for its newest run
+    /// A run's number, its pathspec in Metaflow, or a flow's name for its newest run
     pub(crate) run: String,
     /// Repeat this step and all that follows, even what has succeeded
     #[arg(long, value_name = "STEP")]
     pub(crate) from: Option<String>,
+    /// A parameter that is to differ: makes a new run; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub(crate) set: Vec<(String, String)>,
     /// Go on with the version the run began with, even if the flow has a newer one
     #[arg(long)]
     pub(crate) same_version: bool,

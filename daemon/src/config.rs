@@ -76,7 +76,7 @@ pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<File> {
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     let file: File =
         toml::from_str(&text).with_context(|| format!("{} is not usable", path.display()))?;
-    let beside = path.parent().unwrap_or(Path::new("")).to_owned();
+    let beside = path.parent().map(Path::to_owned).unwrap_or_default();
     Ok(File { beside, ..file })
 }
 

@@ -164,7 +164,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// How this machine runs Metaflow's tasks.
-fn metaflow_config(settings: &Settings, flows_dir: &Path) -> MetaflowConfig {
+pub(crate) fn metaflow_config(settings: &Settings, flows_dir: &Path) -> MetaflowConfig {
     let own = &settings.metaflow;
     MetaflowConfig {
         flows_dir: flows_dir.to_owned(),

@@ -46,7 +46,7 @@ impl Problem {
     pub const fn retry_after_s(&self) -> Option<u32> {
         match self.code {
             Code::Busy => Some(1),
-            Code::NotLeader | Code::NotReady => Some(2),
+            Code::NotLeader | Code::NotReady | Code::FlowNotReady => Some(2),
             _ => None,
         }
     }
@@ -114,6 +114,8 @@ codes! {
         "Correct its file: `dalsegno check` says what is wrong.";
     FlowRemoved = "flow_removed", 409, "The flow's file is gone",
         "Put the file back into the flows folder.";
+    FlowNotReady = "flow_not_ready", 409, "The flow is still being read",
+        "Metaflow is asked for what every run needs, which takes seconds; the first time an environment may have to be made. Repeat the request; the flow's page shows how it goes.";
     FlowInFolder = "flow_in_folder", 409, "The flow lies in the flows folder",
         "Only flows that were deployed over HTTP are removed over HTTP. Remove the file that `file` names.";
     NameTaken = "name_taken", 409, "Another flow has this name",

@@ -25,7 +25,14 @@ pub(crate) async fn start(
     key: Option<String>,
     by: String,
 ) -> Outcome<Started> {
-    read::flow(&app.engine().view(), flow)?;
+    let (row, declared) = read::flow(&app.engine().view(), flow)?;
+    let metaflow = declared.as_ref().and_then(|it| it.spec().metaflow.as_ref());
+    if metaflow.is_some_and(|it| app.web.metaflow.about(&row, it).awaited) {
+        let detail = format!(
+            "flow {flow} has configs, and Metaflow is being asked for them; try again in a moment"
+        );
+        return Err(Failure::new(Code::FlowNotReady, detail));
+    }
     let flow = FlowName::new(flow);
     let request = StartRequest {
         flow,

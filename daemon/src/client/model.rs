@@ -55,6 +55,18 @@ pub(crate) struct Run {
     pub(crate) started_at: Option<Time>,
     #[serde(default)]
     pub(crate) finished_at: Option<Time>,
+    /// The run whose finished tasks it began with.
+    #[serde(default)]
+    pub(crate) origin: Option<String>,
+    #[serde(default)]
+    pub(crate) metaflow: Option<InMetaflow>,
+}
+
+/// What a run is called in Metaflow.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct InMetaflow {
+    /// `Class/run id`
+    pub(crate) pathspec: String,
 }
 
 impl Run {

@@ -1,14 +1,15 @@
 //! `dalsegno check`
 
 use super::pools;
+use super::probe::{Reader, Unasked};
 use crate::cli::CheckArgs;
 use crate::client::{Exit, Result, settings};
 use crate::output::{self, Screen, print, print_json, say};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-type Checked = (PathBuf, std::result::Result<FlowFile, Diagnostics>);
+pub(super) type Checked = (PathBuf, std::result::Result<FlowFile, Diagnostics>);
 
 pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
     if args.schema {
@@ -21,8 +22,14 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
     } else {
         &args.paths
     };
-    let files: Vec<Checked> = paths.iter().flat_map(|it| read(it)).collect();
-    let bad = files.iter().filter(|(_, it)| it.is_err()).count();
+    let reader = Reader::new(args);
+    let mut files: Vec<Checked> = paths.iter().flat_map(|it| reader.read(it)).collect();
+    let unasked = match args.probe {
+        true => reader.probe(args, &mut files)?,
+        false => Unasked::new(),
+    };
+    let is_bad = |(path, file): &&Checked| file.is_err() || unasked.contains_key(path);
+    let bad = files.iter().filter(is_bad).count();
     let exit = if bad == 0 { Exit::Done } else { Exit::Failed };
     // A broken configuration is the daemon's to tell; here it is about flow files.
     let pools = settings(None, Some("any")).map(|it| it.core.pools).ok();
@@ -35,6 +42,12 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
         for (path, file) in &files {
             found.extend(findings(file).iter().map(|it| json!(it)));
             found.extend(lacks(file).iter().map(|it| it.json(path)));
+            found.extend(unasked.get(path).map(|it| {
+                json!({
+                    "file": path.display().to_string(), "line": 1, "column": 1, "severity": "error",
+                    "code": "metaflow.not_asked", "message": format!("Metaflow cannot be asked: {it}"), "help": null,
+                })
+            }));
         }
         print_json(&json!({ "items": found, "next": null }))?;
         return Ok(exit);
@@ -54,8 +67,17 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
         for lack in &lacks {
             text.push_str(&output::warning(&lack.message, &lack.help));
         }
+        if let Some(message) = unasked.get(path) {
+            text.push_str(&output::not_asked(message));
+        } else if let Ok(FlowFile {
+            metaflow: Some(metaflow),
+            ..
+        }) = file
+        {
+            text.push_str(&output::dynamic(&metaflow.dynamic));
+        }
         // Files with nothing to tell about stand close together.
-        let has_more = !found.is_empty() || !lacks.is_empty();
+        let has_more = text.lines().count() > 1;
         if told_before.is_some_and(|it| it || has_more) {
             print("\n")?;
         }
@@ -72,13 +94,6 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
         (all, bad) => say(&format!("{} checked, {bad} with errors", counted(all))),
     }
     Ok(exit)
-}
-
-fn read(path: &Path) -> Vec<Checked> {
-    match path.is_dir() {
-        true => dalsegno_flowfile::read_dir(path),
-        false => vec![(path.to_owned(), dalsegno_flowfile::read(path))],
-    }
 }
 
 fn findings(file: &std::result::Result<FlowFile, Diagnostics>) -> &Diagnostics {

@@ -9,6 +9,7 @@ mod lists;
 mod logs;
 mod migrate;
 mod pools;
+mod probe;
 mod resume;
 mod run;
 mod show;
@@ -97,10 +98,16 @@ fn completions(args: &CompletionsArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A run by its number, or the newest run of a flow by the flow's name.
+/// A run by its number or its name in Metaflow, or the newest run of a flow by the flow's name.
 fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
     if is_number(name) {
         return client.get(&path(&["runs", name]), &[]);
+    }
+    // A run as Metaflow names it, with its class or without; a task's pathspec leads to its run.
+    let mut parts = name.split('/');
+    let of_metaflow = parts.find(|it| it.starts_with("dalsegno-"));
+    if let Some(id) = of_metaflow {
+        return client.get(&path(&["runs", "by-metaflow", id]), &[]);
     }
     let not_one = |flow: Failure| {
         let text = format!("`{name}` is neither a run's number nor a flow's name");
@@ -133,7 +140,7 @@ fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
 /// As [`find_run`], and where a flow was named it is said which run that is.
 fn name_run(client: &Client, name: &str) -> Result<Run> {
     let run: Run = typed(find_run(client, name)?)?;
-    if !is_number(name) {
+    if !is_number(name) && !name.contains("dalsegno-") {
         say(&format!("the newest run of {} is run {}", run.flow, run.id));
     }
     Ok(run)
@@ -177,6 +184,16 @@ mod tests {
             asked[1].starts_with("GET /api/v1/runs?flow=etl&limit=1 "),
             "{asked:?}"
         );
+    }
+
+    #[test]
+    fn a_pathspec_of_metaflow_leads_to_its_run() {
+        let (client, server) = server(vec![answer("200 OK", RUN)]);
+        let run = name_run(&client, "Train/dalsegno-7-abc/start/t").expect("a run");
+        assert_eq!(run.id, "7");
+        let asked = server.join().expect("the server ends");
+        let expected = "GET /api/v1/runs/by-metaflow/dalsegno-7-abc ";
+        assert!(asked[0].starts_with(expected), "{asked:?}");
     }
 
     #[test]

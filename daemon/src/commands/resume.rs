@@ -1,15 +1,17 @@
 //! `dalsegno resume`
 
+use super::run::params;
 use super::{by, name_run, show, watch};
 use crate::cli::ResumeArgs;
 use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
 use crate::output::{self, print, say};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 
 pub(super) fn resume(client: &Client, args: &ResumeArgs) -> Result<Exit> {
     let run = name_run(client, &args.run)?;
     // What the daemon would refuse is refused there, in its words.
+    let params = params(client, &run.flow, &args.set, "--set")?;
     if run.is_finished() && (!run.succeeded() || args.from.is_some()) {
         tell_plan(client, &run, args)?;
         if !args.yes && !agreed()? {
@@ -22,12 +24,33 @@ pub(super) fn resume(client: &Client, args: &ResumeArgs) -> Result<Exit> {
         0
     };
     let version = if args.same_version { "same" } else { "latest" };
-    let body = json!({ "from": args.from, "version": version, "by": by() });
+    let mut body = json!({ "from": args.from, "version": version, "by": by() });
+    if !params.is_empty() {
+        body["params"] = params.into();
+        return rerun(client, &run, &body, args.wait);
+    }
     let run: Run = typed(client.post(&path(&["runs", &run.id, "resume"]), &body)?)?;
     if args.wait {
         return watch::to_the_end(client, &run.id, seen, false);
     }
     print(&format!("{}\n", output::begun(&run, "goes on")))?;
+    Ok(Exit::Done)
+}
+
+/// A new run, which begins with what the old one has finished.
+fn rerun(client: &Client, old: &Run, body: &Value, wait: bool) -> Result<Exit> {
+    let answer = client.post(&path(&["runs", &old.id, "resume"]), body)?;
+    if answer["started"] == Value::Bool(false) {
+        let reason = answer["reason"]["text"].as_str().unwrap_or("refused");
+        say(&format!("{} was not started: {reason}", old.flow));
+        return Ok(Exit::Refused);
+    }
+    let new: Run = typed(answer)?;
+    if wait {
+        return watch::to_the_end(client, &new.id, 0, false);
+    }
+    let began = format!("started from run {}", old.id);
+    print(&format!("{}\n", output::begun(&new, &began)))?;
     Ok(Exit::Done)
 }
 
@@ -43,7 +66,15 @@ fn tell_plan(client: &Client, run: &Run, args: &ResumeArgs) -> Result<()> {
     let tasks = show::tasks(client, run)?.typed()?;
     let plan = output::plan(run, steps, &tasks, args.from.as_deref());
     let version = output::goes_on_with(run, newest.as_deref(), args.same_version);
-    say(&format!("{}  {version}", plan.render(run)));
+    let new_run = !args.set.is_empty();
+    say(&format!("{}  {version}", plan.render(run, new_run)));
+    if new_run {
+        let set = args
+            .set
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        say(&format!("  with {}", set.collect::<Vec<_>>().join("  ")));
+    }
     if steps.is_none() && args.from.is_some() {
         say(
             "  the flow has changed since; what follows that step in the run's own version is repeated, too",

@@ -7,7 +7,7 @@ use crate::output::{self, print, print_json, say};
 use serde_json::{Map, Value, json};
 
 pub(super) fn run(client: &Client, args: &RunArgs) -> Result<Exit> {
-    let params = params(client, args).map_err(maybe_soon)?;
+    let params = params(client, &args.flow, &args.params, "-p").map_err(maybe_soon)?;
     let body = json!({ "params": params, "by": by() });
     let mut headers = vec![("content-type", "application/json")];
     headers.extend(args.key.as_deref().map(|it| ("idempotency-key", it)));
@@ -49,13 +49,18 @@ fn warn_of_invalid(client: &Client, flow: &str) {
 
 /// Command lines know text only, and the daemon reads it as the parameter's type. What is declared as
 /// JSON is read here, because there text is a value of its own.
-fn params(client: &Client, args: &RunArgs) -> Result<Map<String, Value>> {
-    if args.params.is_empty() {
+pub(super) fn params(
+    client: &Client,
+    flow: &str,
+    given: &[(String, String)],
+    option: &str,
+) -> Result<Map<String, Value>> {
+    if given.is_empty() {
         return Ok(Map::new());
     }
-    let flow: Flow = client.get_as(&path(&["flows", &args.flow]))?;
+    let flow: Flow = client.get_as(&path(&["flows", flow]))?;
     let mut params = Map::new();
-    for (name, text) in &args.params {
+    for (name, text) in given {
         let is_json = flow
             .params
             .iter()
@@ -65,7 +70,7 @@ fn params(client: &Client, args: &RunArgs) -> Result<Map<String, Value>> {
             true => serde_json::from_str(text).map_err(|error| {
                 let text = format!("parameter {name} is not JSON: {error}");
                 Failure::new(Exit::Refused, text).help(format!(
-                    "text needs quotes of its own: -p '{name}=\"text\"'"
+                    "text needs quotes of its own: {option} '{name}=\"text\"'"
                 ))
             })?,
         };

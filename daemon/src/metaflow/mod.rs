@@ -7,4 +7,5 @@ mod probe;
 mod registry;
 mod version;
 
-pub(crate) use registry::{Registry, is_deployed};
+pub(crate) use probe::probe_options;
+pub(crate) use registry::{Registry, is_deployed, options, options_of, own};

@@ -3,11 +3,11 @@
 use super::registry::{Inner, Registry, options_of};
 use dalsegno_executor::ProbeOptions;
 use dalsegno_flowfile::FlowFile;
-use dalsegno_flowfile::metaflow::{Dump, with_dump};
-use dalsegno_scheduler::Version;
+use dalsegno_flowfile::metaflow::{Dump, Options, with_dump};
+use dalsegno_scheduler::{FlowName, Input, Version};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 
 /// What came of a probe, or that it goes on.
@@ -25,7 +25,7 @@ pub(crate) struct Tried {
 pub(super) fn known(inner: &Inner, path: &Path, file: &FlowFile) -> Option<FlowFile> {
     let text = std::fs::read_to_string(place(inner, path, file)).ok()?;
     let dump: Dump = serde_json::from_str(&text).ok()?;
-    let options = options_of(inner, file);
+    let options = options_of(&inner.settings, &inner.config, file);
     with_dump(file, &dump, &options)
         .ok()
         .map(|(merged, _)| merged)
@@ -61,12 +61,7 @@ pub(super) fn begin(registry: &Registry, path: &Path, file: FlowFile) {
 async fn run(registry: &Registry, path: &Path, file: FlowFile, tried: Tried) {
     let inner = &registry.0;
     let flow = file.flow.name().clone();
-    let doing = "Metaflow is being asked what only running the file can tell.";
-    inner
-        .notes
-        .change(&flow, |it| it.doing = Some(doing.into()));
     let asked = ask(inner, path, &file).await;
-    inner.notes.change(&flow, |it| it.doing = None);
     // The file may have changed meanwhile; then a newer probe has the word.
     let is_newest = inner.tried().get(path).is_some_and(|it| {
         it.version == tried.version && it.saved_at == tried.saved_at && it.failed.is_none()
@@ -74,55 +69,57 @@ async fn run(registry: &Registry, path: &Path, file: FlowFile, tried: Tried) {
     if !is_newest {
         return;
     }
-    match asked {
+    let done = match &asked {
         Ok(merged) => {
             inner.tried().remove(path);
+            register(inner, path, &flow, merged, None).await
+        }
+        Err(reason) => {
+            let failed = Some(reason.clone());
+            inner
+                .tried()
+                .insert(path.to_owned(), Tried { failed, ..tried });
+            register(inner, path, &flow, &file, Some(reason)).await
+        }
+    };
+    inner.notes.change(&flow, |it| it.doing = None);
+    let place = path.display();
+    match (done, asked) {
+        (Err(message), _) => warn!("{message}"),
+        (Ok(()), Ok(merged)) => {
             for it in &merged.warnings {
-                info!("{}:{}: {}", path.display(), it.line, it.message);
+                info!("{place}:{}: {}", it.line, it.message);
             }
-            let warnings = merged
-                .warnings
-                .iter()
-                .map(|it| format!("line {}: {}", it.line, it.message));
-            let warnings: Vec<String> = warnings.collect();
-            match register(inner, path, &flow_before(&file), &merged, None).await {
-                Ok(()) => info!("flow {flow} is as Metaflow sees it now"),
-                Err(message) => warn!("{message}"),
-            }
+            let warnings = told(&merged);
             inner
                 .notes
                 .change(merged.flow.name(), |it| it.warnings = warnings);
+            info!("flow {} is as Metaflow sees it now", merged.flow.name());
         }
-        Err(reason) => {
+        (Ok(()), Err(reason)) => {
             warn!(
-                "{}: Metaflow could not be asked, so only people start flow {flow}: {reason}",
-                path.display()
+                "{place}: Metaflow could not be asked, so only people start flow {flow}: {reason}"
             );
-            inner.tried().insert(
-                path.to_owned(),
-                Tried {
-                    failed: Some(reason.clone()),
-                    ..tried
-                },
-            );
-            if let Err(message) =
-                register(inner, path, &flow_before(&file), &file, Some(&reason)).await
-            {
-                warn!("{message}");
-            }
         }
     }
 }
 
-fn flow_before(file: &FlowFile) -> dalsegno_scheduler::FlowName {
-    file.flow.name().clone()
+/// What is told while it goes on.
+pub(super) const DOING: &str = "Metaflow is being asked what only running the file can tell.";
+
+/// Findings that do not stand in the way, a line each.
+pub(super) fn told(file: &FlowFile) -> Vec<String> {
+    let warnings = file.warnings.iter();
+    warnings
+        .map(|it| format!("line {}: {}", it.line, it.message))
+        .collect()
 }
 
 /// Gives the flow to the engine anew, unless it was taken off meanwhile.
 async fn register(
     inner: &Inner,
     path: &Path,
-    before: &dalsegno_scheduler::FlowName,
+    before: &FlowName,
     file: &FlowFile,
     failed: Option<&str>,
 ) -> Result<(), String> {
@@ -136,7 +133,19 @@ async fn register(
         return Ok(());
     }
     let versioned = inner.pinned(path, file, failed).await?;
-    inner.deploy(&versioned, here).await.map(|_| ())
+    inner.deploy(&versioned, here).await?;
+    // The branch of a project, which is a part of the name, may be known only now.
+    if file.flow.name() != before {
+        let remove = Input::Remove {
+            flow: before.clone(),
+        };
+        inner
+            .engine
+            .ask(remove)
+            .await
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// The merged file, or why there is none.
@@ -145,15 +154,8 @@ async fn ask(inner: &Inner, path: &Path, file: &FlowFile) -> Result<FlowFile, St
     let metaflow = spec.metaflow.as_ref().ok_or("it is no Metaflow flow")?;
     let interpreter = inner.interpreter(file.flow.name(), path, metaflow.python.as_deref());
     let interpreter = interpreter.await?;
-    let options = options_of(inner, file);
-    let options = ProbeOptions {
-        branch: options.branch,
-        production: options.production,
-        with: options.with,
-        user: options.owner.or(options.user).unwrap_or_default(),
-        time_limit: inner.settings.probe_time,
-        ..ProbeOptions::default()
-    };
+    let options = options_of(&inner.settings, &inner.config, file);
+    let options = probe_options(&options, inner.settings.probe_time);
     let probed = inner
         .executor
         .prober()
@@ -175,10 +177,24 @@ async fn ask(inner: &Inner, path: &Path, file: &FlowFile) -> Result<FlowFile, St
     Ok(merged)
 }
 
+/// What a probe has to know of the options with which a file is read.
+pub(crate) fn probe_options(options: &Options, time_limit: Duration) -> ProbeOptions {
+    let user = options.owner.clone().or_else(|| options.user.clone());
+    let default = ProbeOptions::default();
+    ProbeOptions {
+        branch: options.branch.clone(),
+        production: options.production,
+        with: options.with.clone(),
+        user: user.unwrap_or_else(|| default.user.clone()),
+        time_limit,
+        ..default
+    }
+}
+
 fn merge(inner: &Inner, file: &FlowFile, dump: &Value) -> Result<FlowFile, String> {
     let dump: Dump = serde_json::from_value(dump.clone())
         .map_err(|error| format!("what it said is not understood: {error}"))?;
-    let options = options_of(inner, file);
+    let options = options_of(&inner.settings, &inner.config, file);
     match with_dump(file, &dump, &options) {
         Ok((merged, _)) => Ok(merged),
         Err(found) => Err(found.to_string()),

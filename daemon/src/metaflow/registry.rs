@@ -91,19 +91,21 @@ impl Registry {
             true => probe::failed(&self.0, path, &file),
             false => None,
         };
+        let probes = needs_probe && !dump_known && failed.is_none();
+        if probes {
+            self.0
+                .notes
+                .change(&flow, |it| it.doing = Some(probe::DOING.into()));
+        }
         let versioned = self.0.pinned(path, &file, failed.as_deref()).await?;
         let created = self
             .0
             .deploy(&versioned, path.display().to_string())
             .await?;
-        let warnings = file
-            .warnings
-            .iter()
-            .map(|it| format!("line {}: {}", it.line, it.message));
-        let warnings: Vec<String> = warnings.collect();
+        let warnings = probe::told(&file);
         self.0.notes.change(&flow, |it| it.warnings = warnings);
         self.look_for_interpreter(&flow, path, &file);
-        if needs_probe && !dump_known && failed.is_none() {
+        if probes {
             probe::begin(self, path, file);
         }
         Ok((flow, created))
@@ -252,6 +254,18 @@ pub(crate) fn options(settings: &Settings, config: &MetaflowConfig) -> Options {
     }
 }
 
+/// The same for one flow.
+pub(crate) fn options_of(settings: &Settings, config: &MetaflowConfig, file: &FlowFile) -> Options {
+    let mut options = options(settings, config);
+    if let Some(metaflow) = &file.flow.spec().metaflow {
+        let own = settings.of(file.flow.name().as_str(), &metaflow.class);
+        options.strategy = own.strategy.or(options.strategy);
+        options.python = own.python.map(|it| it.display().to_string());
+        options.with.extend(own.with);
+    }
+    options
+}
+
 /// A file read again where the configuration says something of its flow.
 pub(crate) fn own(
     settings: &Settings,
@@ -259,34 +273,12 @@ pub(crate) fn own(
     path: &Path,
     file: FlowFile,
 ) -> FlowFile {
-    let Some(metaflow) = &file.flow.spec().metaflow else {
-        return file;
-    };
-    let own = settings.of(file.flow.name().as_str(), &metaflow.class);
-    let mut options = options(settings, config);
-    let before = options.clone();
-    options.strategy = own.strategy.or(options.strategy);
-    options.python = own.python.map(|it| it.display().to_string());
-    options.with.extend(own.with);
-    if options == before {
+    let own = options_of(settings, config, &file);
+    if own == options(settings, config) || file.metaflow.is_none() {
         return file;
     }
     // It could be read a moment ago; should it have changed since, the next change tells.
-    dalsegno_flowfile::read_with(path, &options).unwrap_or(file)
-}
-
-/// The options with which a file of the folder was read, to merge a dump with.
-pub(super) fn options_of(inner: &Inner, file: &FlowFile) -> Options {
-    let mut options = options(&inner.settings, &inner.config);
-    if let Some(metaflow) = &file.flow.spec().metaflow {
-        let own = inner
-            .settings
-            .of(file.flow.name().as_str(), &metaflow.class);
-        options.strategy = own.strategy.or(options.strategy);
-        options.python = own.python.map(|it| it.display().to_string());
-        options.with.extend(own.with);
-    }
-    options
+    dalsegno_flowfile::read_with(path, &own).unwrap_or(file)
 }
 
 impl MetaflowFlows for Registry {
@@ -318,6 +310,8 @@ impl MetaflowFlows for Registry {
                     .clone()
                     .unwrap_or_else(|| self.0.config.storage()),
             ),
+            awaited: note.doing.is_some()
+                && flow.dynamic.iter().any(|it| it.what.starts_with("Config ")),
             progress: note.doing.or(note.no_interpreter),
             warnings: note.warnings,
             deployed_from: is_deployed(row).then(|| row.file.clone()),

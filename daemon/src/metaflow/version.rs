@@ -1,7 +1,7 @@
 //! A Metaflow flow with its code, and the version that both make.
 
 use dalsegno_flowfile::FlowFile;
-use dalsegno_scheduler::metaflow::{Code, Dynamic};
+use dalsegno_scheduler::metaflow::Code;
 use dalsegno_scheduler::{Flow, Version};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -27,11 +27,9 @@ pub(super) fn versioned(
     let mut spec = file.flow.spec().clone();
     if let Some(metaflow) = &mut spec.metaflow {
         metaflow.code = Some(code);
-        metaflow.dynamic.extend(failed.map(|reason| Dynamic {
-            what: "asking Metaflow failed".into(),
-            reason: reason.to_owned(),
-            line: 0,
-        }));
+        if let (Some(failed), Some(first)) = (failed, metaflow.dynamic.first_mut()) {
+            first.reason = format!("{}; asking Metaflow failed: {failed}", first.reason);
+        }
     }
     let definition = serde_json::to_string(&spec).map_err(|error| error.to_string())?;
     let flow = Flow::new(spec).map_err(|errors| {

@@ -1,6 +1,7 @@
 //! A flow file that is valid, and when it will start.
 
 use super::tone::Tone;
+use dalsegno_scheduler::metaflow::Dynamic;
 use dalsegno_scheduler::{Flow, Timestamp};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -47,6 +48,34 @@ pub(crate) fn warning(message: &str, help: &str) -> String {
         Tone::Warn.paint("warning"),
         Tone::Quiet.paint("help:")
     )
+}
+
+/// Metaflow could not be asked about a file, which is an error where that was wished.
+pub(crate) fn not_asked(message: &str) -> String {
+    format!(
+        "{}: Metaflow cannot be asked: {message}\n",
+        Tone::Bad.paint("error")
+    )
+}
+
+/// What only running a Metaflow file can tell.
+pub(crate) fn dynamic(found: &[Dynamic]) -> String {
+    let mut text = String::new();
+    for it in found {
+        let _ = writeln!(
+            text,
+            "    {} on line {} is known only when the file runs: {}",
+            it.what, it.line, it.reason
+        );
+    }
+    if !found.is_empty() {
+        let help = Tone::Quiet.paint("help:");
+        let _ = writeln!(
+            text,
+            "    {help} the daemon asks Metaflow in the background, and until then only people start the flow; `--probe` asks now"
+        );
+    }
+    text
 }
 
 #[cfg(test)]

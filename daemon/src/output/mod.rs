@@ -18,7 +18,7 @@ mod time;
 mod tone;
 mod why;
 
-pub(crate) use checked::{checked, refused, warning};
+pub(crate) use checked::{checked, dynamic, not_asked, refused, warning};
 pub(crate) use diagnosis::{Finding, Health, diagnosis};
 pub(crate) use events::{emitted, events};
 pub(crate) use flows::{flow, flows, invalid_now};

@@ -50,15 +50,18 @@ pub(crate) fn plan(run: &Run, flow: Option<&Flow>, tasks: &[Task], from: Option<
 }
 
 impl Plan {
-    pub(crate) fn render(&self, run: &Run) -> String {
-        let mut text = format!(
-            "run {} of {}, now {}, will go on:\n",
-            run.id,
-            run.flow,
-            tone::state(&run.state)
-        );
+    pub(crate) fn render(&self, run: &Run, new_run: bool) -> String {
+        let (what, kept) = match new_run {
+            true => ("a new run begins with copies", "cloned"),
+            false => ("will go on", "kept"),
+        };
+        let (id, flow, state) = (&run.id, &run.flow, tone::state(&run.state));
+        let mut text = match new_run {
+            true => format!("run {id} of {flow} is {state} and stays so; {what}:\n"),
+            false => format!("run {id} of {flow}, now {state}, {what}:\n"),
+        };
         for (title, names) in [
-            ("kept", &self.kept),
+            (kept, &self.kept),
             ("repeated", &self.repeated),
             ("to come", &self.follows),
         ] {

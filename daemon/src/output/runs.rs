@@ -12,10 +12,11 @@ pub(crate) fn runs(screen: &Screen, runs: &[Run]) -> String {
     if runs.is_empty() {
         return "no runs; start one with `dalsegno run FLOW`\n".to_owned();
     }
+    let any_metaflow = runs.iter().any(|it| it.metaflow.is_some());
     let rows = runs.iter().map(|it| {
         let state = format!("{} {}", tone::sign(&it.state), tone::words(&it.state));
         let reason = it.reason.as_ref().map_or("", |it| it.text());
-        vec![
+        let mut cells = vec![
             Tone::Strong.cell(&it.id),
             Tone::Plain.cell(&it.flow),
             Tone::of(&it.state).cell(state),
@@ -23,9 +24,14 @@ pub(crate) fn runs(screen: &Screen, runs: &[Run]) -> String {
             Tone::Plain.cell(length(it.started_at, it.finished_at, screen.now)),
             Tone::Quiet.cell(reason),
             Tone::Quiet.cell(&it.trigger),
-        ]
+        ];
+        if any_metaflow {
+            let pathspec = it.metaflow.as_ref().map_or("", |it| it.pathspec.as_str());
+            cells.push(Tone::Quiet.cell(pathspec));
+        }
+        cells
     });
-    let columns = [
+    let mut columns = vec![
         Firm("run"),
         Firm("flow"),
         Firm("state"),
@@ -34,6 +40,9 @@ pub(crate) fn runs(screen: &Screen, runs: &[Run]) -> String {
         Soft("because"),
         Extra("by"),
     ];
+    if any_metaflow {
+        columns.push(Extra("in Metaflow"));
+    }
     table(screen, &columns, rows.collect())
 }
 

@@ -101,6 +101,15 @@ fn head(screen: &Screen, run: &Run) -> String {
             .map(|(name, value)| format!("{name}={}", plain(value)));
         line("params", params.collect::<Vec<_>>().join("  "));
     }
+    if let Some(metaflow) = &run.metaflow {
+        line("metaflow", metaflow.pathspec.clone());
+    }
+    if let Some(origin) = &run.origin {
+        line(
+            "goes on",
+            format!("from run {origin}, with its finished tasks"),
+        );
+    }
     match run.generation {
         0 | 1 => {}
         2 => line("resumed", "once".to_owned()),

@@ -313,7 +313,7 @@ fn an_event_tells_what_it_started_and_what_it_did_not() {
 fn a_resume_keeps_what_succeeded_and_repeats_the_rest() {
     let run = is(failed_run());
     let plan = plan(&run, Some(&flow()), &tasks(), None);
-    insta::assert_snapshot!(plain(plan.render(&run)), @r"
+    insta::assert_snapshot!(plain(plan.render(&run, false)), @r"
     run 42 of report, now failed, will go on:
       kept      load, region[0]
       repeated  region[1] (failed), draw (skipped)

@@ -118,9 +118,9 @@ async fn by_metaflow(
         Failure::new(Code::UnknownRun, detail)
     };
     let mut parts = name.split('-');
-    let number = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("dalsegno"), Some(number), Some(_), None) => number,
-        _ => return Err(unknown()),
+    let parts = (parts.next(), parts.next(), parts.next(), parts.next());
+    let (Some("dalsegno"), Some(number), Some(_), None) = parts else {
+        return Err(unknown());
     };
     let run = read::run(app.engine(), number)
         .await

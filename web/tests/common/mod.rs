@@ -159,6 +159,7 @@ impl MetaflowFlows for Deployer {
                 metadata: "local".into(),
             }),
             progress: None,
+            awaited: false,
             warnings: Vec::new(),
             deployed_from: None,
         }

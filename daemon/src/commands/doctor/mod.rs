@@ -2,11 +2,12 @@
 
 mod daemon;
 mod machine;
+mod metaflow;
 mod storage;
 
 use super::migrate::Place;
 use crate::cli::{DoctorArgs, Global};
-use crate::client::{Exit, Result};
+use crate::client::{Exit, Result, settings};
 use crate::output::{Finding, Health, diagnosis, print, print_json, say};
 use serde_json::json;
 
@@ -16,6 +17,10 @@ pub(super) fn doctor(args: &DoctorArgs, global: &Global) -> Result<Exit> {
     findings.extend(storage::look(&place));
     findings.push(machine::flows(&args.flows_dir));
     findings.push(machine::python());
+    // A configuration that cannot be used is told by the daemon.
+    if let Ok(settings) = settings(args.store.config.as_deref(), Some("any")) {
+        findings.extend(metaflow::look(&args.flows_dir, &settings));
+    }
     findings.push(machine::open_files());
     findings.push(machine::clock());
     if args.json {

@@ -28,10 +28,7 @@ fn folder(data: &Path) -> Finding {
         return Finding::new(ABOUT, Health::Fail, format!("no part of {shown} exists"))
             .cure("name another folder with --data");
     };
-    // Permissions lie (read-only mounts, root), so a file is made.
-    let probe = existing.join(format!(".dalsegno-doctor-{}", std::process::id()));
-    let written = std::fs::write(&probe, "probe").and_then(|()| std::fs::remove_file(&probe));
-    match written {
+    match write_into(&existing) {
         Err(error) => Finding::new(
             ABOUT,
             Health::Fail,
@@ -47,6 +44,19 @@ fn folder(data: &Path) -> Finding {
             format!("{shown} does not exist yet; `up` makes it"),
         ),
     }
+}
+
+/// Whether a folder, or the nearest one above it that exists, can be written to.
+pub(super) fn probe(folder: &Path) -> std::io::Result<()> {
+    let missing = || std::io::Error::other("no part of it exists");
+    write_into(&nearest(folder).ok_or_else(missing)?)
+}
+
+/// Permissions lie (read-only mounts, root), so a file is made.
+fn write_into(folder: &Path) -> std::io::Result<()> {
+    let probe = folder.join(format!(".dalsegno-doctor-{}", std::process::id()));
+    std::fs::write(&probe, "probe")?;
+    std::fs::remove_file(&probe)
 }
 
 /// The folder itself, or the nearest one above it that exists.
