@@ -143,14 +143,8 @@ fn kit_3_and_20_every_step_has_the_config_and_init_is_not_asked_for_it() {
         .replace("say(\"end\")", "say(f'{self.config.word} in the end')");
     let house = Metaflow::house(&[("flow.py", &text)]);
     let daemon = house.up();
-    let id = daemon.api().wait_until("a flow that has been probed", || {
-        let flow = daemon.api().get("/api/v1/flows/Story").json();
-        let is_known = flow["metaflow"]["dynamic"]
-            .as_array()
-            .is_none_or(Vec::is_empty);
-        let answer = is_known.then(|| daemon.api().try_start("Story", &json!({}), Some("once")))?;
-        (answer.status < 300).then(|| dalsegno_tests::run_id(&answer))
-    });
+    daemon.has_asked_metaflow_about("Story");
+    let id = daemon.api().start("Story", &json!({}));
     assert_eq!(
         daemon.api().wait_for_run(&id)["state"],
         "succeeded",

@@ -136,6 +136,20 @@ impl Daemon {
         run
     }
 
+    /// Waits until nothing in a Metaflow flow is left that only running its file can tell.
+    ///
+    /// # Panics
+    /// When something stays unknown.
+    #[track_caller]
+    pub fn has_asked_metaflow_about(&self, flow: &str) {
+        let path = format!("/api/v1/flows/{flow}");
+        self.api().wait_until(&format!("a probe of {flow}"), || {
+            let row = self.api().get(&path).json();
+            let unknown = row["metaflow"]["dynamic"].as_array();
+            (row["metaflow"].is_object() && unknown.is_none_or(Vec::is_empty)).then_some(())
+        });
+    }
+
     /// What `dalsegno why` says of a run, or of a flow.
     #[track_caller]
     pub fn why(&self, subject: &serde_json::Value) -> String {
