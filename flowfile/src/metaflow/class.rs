@@ -76,7 +76,7 @@ fn linearize(
             Symbol::Metaflow(name) => lineage.metaflow.push(name),
             Symbol::Class(file, index) => {
                 let base = ClassRef { file, index };
-                if depth == 0 || base.same(class) {
+                if depth == 0 || base.same(class) || !loader.may_follow() {
                     lineage.unknown.push((place(), name()));
                 } else {
                     orders.push(linearize(loader, &base, lineage, depth - 1));
@@ -250,15 +250,11 @@ pub(super) fn choose(loader: &Loader<'_>, file: &Rc<File>, found: &mut Found) ->
 /// The flow of a file that makes no object of any.
 fn unused(loader: &Loader<'_>, flows: &[ClassRef], found: &mut Found) -> Option<Chosen> {
     // A class that another one of the file inherits from is a base, not a flow of its own.
-    let is_base = |class: &ClassRef| {
-        flows.iter().any(|other| {
-            !other.same(class)
-                && lineage(loader, other)
-                    .classes
-                    .iter()
-                    .any(|it| it.same(class))
-        })
-    };
+    let bases: Vec<ClassRef> = flows
+        .iter()
+        .flat_map(|it| lineage(loader, it).classes.into_iter().skip(1))
+        .collect();
+    let is_base = |class: &ClassRef| bases.iter().any(|it| it.same(class));
     let leaves: Vec<&ClassRef> = flows.iter().filter(|it| !is_base(it)).collect();
     match leaves.as_slice() {
         [] => None,

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The output of `flow.py dalsegno-task dump`. Unknown keys are ignored; `docs/metaflow.md` describes it.
+/// The output of `flow.py dalsegno-task dump`. Keys that are missing have their default, unknown ones are ignored.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dump {

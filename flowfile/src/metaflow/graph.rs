@@ -472,6 +472,10 @@ impl<'a> Graph<'a> {
                     let expected: BTreeSet<Option<usize>> =
                         roots.iter().map(|&it| Some(it)).collect();
                     let twice = roots.len() != split_step.next.len();
+                    if split_step.kind != Kind::Split && roots.contains(index) {
+                        // Nothing stands between; that is told as such.
+                        continue;
+                    }
                     if (came != expected || twice) && reported.insert(*index) {
                         let ways: Vec<String> = roots.iter().map(|&it| name(it)).collect();
                         let message = format!(

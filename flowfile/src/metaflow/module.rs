@@ -147,10 +147,13 @@ pub(super) struct Loader<'a> {
     root: PathBuf,
     /// Without a folder nothing is looked for.
     on_disk: bool,
-    /// How many more values are worked out for this flow: constants can double each other.
-    fuel: Cell<u32>,
+    /// How many more names are followed for this flow: modules can import each other.
+    names: Cell<u32>,
+    /// How many more values are worked out: constants can double each other.
+    values: Cell<u32>,
 }
 
+const NAMES_MAX: u32 = 1_000_000;
 const VALUES_MAX: u32 = 100_000;
 
 impl<'a> Loader<'a> {
@@ -159,15 +162,19 @@ impl<'a> Loader<'a> {
             cache,
             root: entry.parent().unwrap_or_else(|| Path::new("")).to_owned(),
             on_disk,
-            fuel: Cell::new(VALUES_MAX),
+            names: Cell::new(NAMES_MAX),
+            values: Cell::new(VALUES_MAX),
         }
     }
 
+    /// Whether one more name may be followed.
+    pub(super) fn may_follow(&self) -> bool {
+        spend(&self.names)
+    }
+
     /// Whether one more value may be worked out.
-    pub(super) fn burn(&self) -> bool {
-        let left = self.fuel.get();
-        self.fuel.set(left.saturating_sub(1));
-        left > 0
+    pub(super) fn may_work_out(&self) -> bool {
+        spend(&self.values)
     }
 
     /// What a dotted name means in a file, at a place.
@@ -185,7 +192,7 @@ impl<'a> Loader<'a> {
         let Some((first, rest)) = names.split_first() else {
             return Symbol::Undefined;
         };
-        if hops == 0 {
+        if hops == 0 || !self.may_follow() {
             return Symbol::Unclear("it is defined by itself");
         }
         let binding = match file.binding(first, before) {
@@ -395,6 +402,12 @@ impl<'a> Loader<'a> {
         }
         files
     }
+}
+
+fn spend(left: &Cell<u32>) -> bool {
+    let before = left.get();
+    left.set(before.saturating_sub(1));
+    before > 0
 }
 
 fn with_py(path: &Path) -> PathBuf {

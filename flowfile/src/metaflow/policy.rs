@@ -90,6 +90,11 @@ pub(super) fn environment(step: &Step, found: &mut Found) -> BTreeMap<String, Te
         return BTreeMap::new();
     };
     match decorator.value("vars", found) {
+        Some(Value::Dict(vars)) if vars.iter().any(|(_, it)| it.to_json().is_none()) => {
+            let reason = "the text of a function or type is used";
+            found.unknown(decorator.place_of("vars"), "@environment(vars=…)", reason);
+            BTreeMap::new()
+        }
         Some(Value::Dict(vars)) => vars
             .iter()
             .map(|(name, value)| {

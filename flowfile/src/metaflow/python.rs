@@ -484,6 +484,11 @@ fn find_nexts(body: &[ast::Stmt], found: &mut Vec<Span>) {
             ast::Stmt::With(it) => find_nexts(&it.body, found),
             ast::Stmt::For(it) => find_nexts(&it.body, found),
             ast::Stmt::While(it) => find_nexts(&it.body, found),
+            ast::Stmt::Match(it) => {
+                for case in &it.cases {
+                    find_nexts(&case.body, found);
+                }
+            }
             ast::Stmt::Try(it) => {
                 find_nexts(&it.body, found);
                 for handler in &it.handlers {

@@ -59,6 +59,9 @@ pub(super) fn read(loader: &Loader<'_>, class: &ClassRef, found: &mut Found) -> 
     declared
 }
 
+/// Decorators that Python itself brings.
+const BUILTINS: [&str; 3] = ["staticmethod", "classmethod", "property"];
+
 /// A decorator, followed to what it is.
 enum Meant<'a> {
     /// One of Metaflow's own, or of an extension.
@@ -77,7 +80,12 @@ fn meant<'a>(scope: &Scope<'a>, expr: &Expr) -> Meant<'a> {
         return Meant::Other(crate::yaml::shorten(text).to_string());
     };
     let shown = names.join(".");
+    let in_class = scope.class.is_some_and(|class| {
+        let members = &scope.file.class(class).members;
+        members.iter().any(|it| it.name == names[0])
+    });
     match scope.resolve(&names) {
+        Symbol::Undefined if in_class || BUILTINS.contains(&names[0]) => Meant::Other(shown),
         Symbol::Metaflow(name) => Meant::Metaflow(name, call.cloned(), scope.clone()),
         Symbol::Class(file, index) => {
             let lineage = lineage(scope.loader, &ClassRef { file, index });
@@ -109,7 +117,7 @@ fn meant<'a>(scope: &Scope<'a>, expr: &Expr) -> Meant<'a> {
         Symbol::Value(file, index) if call.is_none() => {
             let value = Symbol::value(&file, index);
             match value.call() {
-                Some(_) if scope.loader.burn() => {
+                Some(_) if scope.loader.may_follow() => {
                     let scope = Scope {
                         loader: scope.loader,
                         class: None,

@@ -179,10 +179,17 @@ fn float(it: f64) -> String {
         "nan".into()
     } else if it.is_infinite() {
         if it > 0.0 { "inf" } else { "-inf" }.into()
-    } else if it == it.trunc() && it.abs() < 1e16 {
-        format!("{it:.1}")
     } else {
-        it.to_string()
+        let scientific = format!("{it:e}");
+        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        match exponent.parse::<i32>().unwrap_or_default() {
+            exponent @ (..-4 | 16..) => {
+                let sign = if exponent < 0 { '-' } else { '+' };
+                format!("{digits}e{sign}{:02}", exponent.abs())
+            }
+            _ if it == it.trunc() => format!("{it:.1}"),
+            _ => it.to_string(),
+        }
     }
 }
 
@@ -231,7 +238,7 @@ impl Scope<'_> {
     }
 
     fn value(&self, expr: &Expr, depth: usize) -> Result<Value, Unknown> {
-        let Some(depth) = depth.checked_sub(1).filter(|_| self.loader.burn()) else {
+        let Some(depth) = depth.checked_sub(1).filter(|_| self.loader.may_work_out()) else {
             return Err(Unknown("it is nested too deep".into()));
         };
         let each = |items: &[Expr]| -> Result<Vec<Value>, Unknown> {
@@ -272,7 +279,7 @@ impl Scope<'_> {
                 for piece in pieces {
                     match piece {
                         Piece::Text(it) => text.push_str(it),
-                        Piece::Value(it) => text.push_str(&self.value(it, depth)?.plain()),
+                        Piece::Value(it) => text.push_str(&known_text(&self.value(it, depth)?)?),
                         Piece::Formatted => return Err(Unknown("it is formatted".into())),
                     }
                     if text.len() > LENGTH_MAX {
@@ -307,8 +314,14 @@ impl Scope<'_> {
             };
             return within.value(member, depth);
         }
+        if let (Some(class), [first, _, ..]) = (self.class, names.as_slice())
+            && self.member(class, first).is_some()
+        {
+            return Err(Unknown(format!("`{shown}` is an attribute of `{first}`")));
+        }
         match self.resolve(&names) {
-            Symbol::Metaflow(name) => Ok(Value::Type(name)),
+            Symbol::Metaflow(name) if name.starts_with("JSONType") => Ok(Value::Type(name)),
+            Symbol::Metaflow(_) => Err(Unknown(format!("`{shown}` is a value of Metaflow's"))),
             Symbol::Function(file, index) => {
                 Ok(Value::Function(Symbol::function(&file, index).name.clone()))
             }
@@ -386,7 +399,7 @@ impl Scope<'_> {
                     }
                     Ok(Value::Dict(pairs))
                 }
-                ("str", Some(one)) => Ok(Value::Str(self.value(one, depth)?.plain())),
+                ("str", Some(one)) => Ok(Value::Str(known_text(&self.value(one, depth)?)?)),
                 ("int", Some(one)) => {
                     let value = self.value(one, depth)?;
                     value.to_int().map(Value::Int).ok_or_else(unknown)
@@ -403,6 +416,14 @@ impl Scope<'_> {
             },
             _ => Err(unknown()),
         }
+    }
+}
+
+/// What `str()` gives; of functions and types that is not known.
+fn known_text(value: &Value) -> Result<String, Unknown> {
+    match value.to_json() {
+        Some(_) => Ok(value.plain()),
+        None => Err(Unknown("the text of a function or type is used".into())),
     }
 }
 

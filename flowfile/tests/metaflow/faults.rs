@@ -162,6 +162,32 @@ fn relative_imports_of_a_script_are_told() {
 }
 
 #[test]
+fn a_branch_that_is_nothing_but_the_join_is_refused() {
+    let text = graph(&[
+        "start: self.a, self.join",
+        "a: self.join",
+        "join(inputs): self.end",
+        "end",
+    ]);
+    assert!(
+        one(&text)
+            .contains("metaflow.unbalanced: `join` must join exactly the branches of `start`")
+    );
+}
+
+#[test]
+fn bases_that_double_each_other_come_to_an_end() {
+    let mut text = format!("{NAMES}class A0(FlowSpec): pass\nclass B0(FlowSpec): pass\n");
+    for it in 1..60 {
+        for side in ["A", "B"] {
+            writeln!(text, "class {side}{it}(A{0}, B{0}): pass", it - 1)
+                .expect("a string takes all");
+        }
+    }
+    assert!(!findings(&format!("{text}A59()\n")).is_empty());
+}
+
+#[test]
 fn text_that_nests_without_end_is_refused() {
     for text in [
         format!("x = {}1\n", "-".repeat(200_000)),

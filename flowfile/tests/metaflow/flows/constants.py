@@ -5,7 +5,7 @@ CRON = "0 " + HOUR + " * * ? *"
 ZONES = {"eu": "Europe/Berlin", "us": ["America/New_York", "America/Chicago"]}
 TIMES, MINUTES = 3, 1.0
 STAGE: str = "prod"
-VARS = {"STAGE": STAGE, "NAME": f"{STAGE}-{HOUR}", "N": str(TIMES), **{"MORE": "yes"}}
+VARS = {"TINY": f"{1e-7} {1e16} {2.50} {1e22}", "STAGE": STAGE, "NAME": f"{STAGE}-{HOUR}", "N": str(TIMES), **{"MORE": "yes"}}
 LIMITS = dict(minutes=10, hours=1)
 LIST = ["a"] + ["b", "c"]
 
