@@ -68,6 +68,10 @@ pub(crate) fn judge(
     let left = read_left(&request);
     let last_words = || tail(&layout.log_path(attempt, Stream::Err));
     Some(match end {
+        // A hook has nothing to say, and may end by `sys.exit()`.
+        End::Exit(0) if request.hook.is_some() && left.is_err() => {
+            Outcome::Succeeded(Success::default())
+        }
         End::Exit(0) => match left.and_then(|it| succeeded(&request, it)) {
             Ok(success) => Outcome::Succeeded(success),
             Err(message) => Outcome::Failed(Reason::BadOutput { message }),
@@ -97,6 +101,9 @@ fn failed(status: i32, left: Option<Left>, last_words: impl FnOnce() -> String) 
     let error = left.and_then(|it| it.error);
     match stage {
         Some(Stage::Init | Stage::Clone) => Reason::Configuration {
+            message: error.unwrap_or_else(last_words),
+        },
+        Some(Stage::Hook) if status == USAGE => Reason::Configuration {
             message: error.unwrap_or_else(last_words),
         },
         _ => match error {
@@ -287,6 +294,7 @@ the step went on to `a`, `b`, but the flow as it was registered goes on to `a`, 
             said(1, left(Stage::Step, Some("ValueError: boom"))),
             said(1, left(Stage::Init, None)),
             said(2, None),
+            said(2, left(Stage::Hook, Some("no hooks"))),
             said(2, left(Stage::Step, Some("KeyError: 'x'"))),
             said(202, left(Stage::Step, Some("x"))),
             said(3, None),
@@ -297,6 +305,7 @@ the step went on to `a`, `b`, but the flow as it was registered goes on to `a`, 
 user_error: ValueError: boom
 configuration: it cannot run as it is: last words
 configuration: it cannot run as it is: last words
+configuration: it cannot run as it is: no hooks
 user_error: KeyError: 'x'
 do_not_retry: exit code 202, which means: do not retry
 exit: exit code 3"

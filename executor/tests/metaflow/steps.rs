@@ -55,6 +55,16 @@ async fn a_run_goes_from_start_to_end_and_metaflows_client_sees_it() {
         let end = world.task("end", &["right/t-a0"], &[]);
         assert_eq!(world.play(end).await, "1/end/1: ->  {}");
 
+        let mut hook = world.task("exit-hook-tell", &[], &[]);
+        hook.metaflow.as_mut().expect("a task").step.hook = Some("tell".into());
+        assert_eq!(
+            world.play(hook).await,
+            "1/exit-hook-tell/1: ->  {}",
+            "{}",
+            world.log("1/exit-hook-tell/1", Stream::Err)
+        );
+        assert_eq!(world.said("told").await, format!("Story/{RUN}"));
+
         let said = world.client(
             "print(run.successful, run.data.all, sorted(run.user_tags), run['end'].task.stdout.strip())",
         );
