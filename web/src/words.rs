@@ -1,8 +1,8 @@
 //! What starts a flow, in words.
 
-use dalsegno_scheduler::schedule::When;
+use dalsegno_scheduler::schedule::{Gap, Schedule, When};
 use dalsegno_scheduler::spec::{
-    EventSource, FlowEnd, Misfire, ScheduleSpec, TriggerExpr, TriggerLeaf,
+    EventSource, FlowEnd, Misfire, ResetSpec, ScheduleSpec, TriggerExpr, TriggerLeaf,
 };
 use dalsegno_scheduler::{Flow, TriggerName};
 
@@ -119,6 +119,17 @@ pub(crate) fn leaf(leaf: &TriggerLeaf) -> String {
     match &leaf.filter {
         Some(filter) => format!("{what} where {}", filter.source()),
         None => what,
+    }
+}
+
+/// When arrivals that wait for others are forgotten.
+pub(crate) fn reset(reset: &ResetSpec) -> String {
+    match Schedule::new(&reset.when, &reset.timezone, Gap::default(), None) {
+        Ok(schedule) => format!("what has arrived is forgotten {}", schedule.describe()),
+        Err(_) => format!(
+            "what has arrived is forgotten by a schedule in {}",
+            reset.timezone
+        ),
     }
 }
 

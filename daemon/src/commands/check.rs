@@ -56,6 +56,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
     let mut told_before = None;
     for (path, file) in &files {
         let mut text = match file {
+            Ok(_) if unasked.contains_key(path) => output::refused(path),
             Ok(file) => output::checked(&file.flow, path, screen.now),
             Err(_) => output::refused(path),
         };

@@ -199,7 +199,13 @@ fn of_step(rows: &mut Vec<Row>, indent: &str, group: &[&Task]) {
         .filter(|it| few || !it.is_terminal() || it.state == "failed")
         .collect();
     for task in listed.iter().take(CHILDREN_MAX) {
-        rows.push(of_task(task, format!("{indent}  {}", task.place())));
+        // The first of several rounds has no number of its own.
+        let place = if task.place().is_empty() {
+            "@0"
+        } else {
+            task.place()
+        };
+        rows.push(of_task(task, format!("{indent}  {place}")));
     }
     if listed.len() > CHILDREN_MAX {
         let more = format!("{} more; all of them: --tasks", listed.len() - CHILDREN_MAX);

@@ -109,10 +109,14 @@ fn describe(value: &mut Value, flow: &Flow) {
             "text": schedule.describe(), "misfire": words::schedule_detail(spec),
         })
     });
-    let triggers = spec
-        .triggers
-        .iter()
-        .map(|it| json!({"name": it.name, "text": words::trigger(&it.on), "join_on": it.join_on}));
+    let triggers = spec.triggers.iter().map(|it| {
+        json!({
+            "name": it.name, "text": words::trigger(&it.on), "join_on": it.join_on,
+            "reset_at": it.reset_at.as_ref().map(|it| {
+                json!({"when": it.when, "timezone": it.timezone, "text": words::reset(it)})
+            }),
+        })
+    });
     value["steps"] = steps.collect();
     value["edges"] = json!(flow.step_edges());
     value["schedules"] = schedules.collect();

@@ -91,8 +91,9 @@ pub fn draw(layout: &Layout, paint: &Paint<'_>) -> String {
 /// Where data flows now, where it has flowed, and where it never will.
 fn edge_class(from: &str, to: &str) -> &'static str {
     match (from, to) {
+        ("skipped", _) => " dead",
         (_, "running" | "submitting" | "stopping" | "open") => " hot",
-        (_, "skipped") | ("skipped" | "failed" | "cancelled", "none") => " dead",
+        (_, "skipped") | ("failed" | "cancelled", "none") => " dead",
         (
             "succeeded" | "caught" | "closed",
             "succeeded" | "caught" | "closed" | "failed" | "backing_off" | "ready",

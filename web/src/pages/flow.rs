@@ -20,7 +20,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use dalsegno_scheduler::metaflow::MetaflowStep;
 use dalsegno_scheduler::row::{FlowRow, HalfMatchRow, OccurrenceRow};
-use dalsegno_scheduler::spec::{Command, TriggerSpec};
+use dalsegno_scheduler::spec::{Command, StepSpec, TriggerSpec};
 use dalsegno_scheduler::{Explanation, Flow, Reason, Scheduler, Timestamp};
 use dalsegno_store::{Cursor, OccurrenceFilter, RunFilter};
 use std::collections::BTreeMap;
@@ -180,9 +180,13 @@ fn card_look(flow: &Flow, card: &Card) -> Look {
             let command = match &step.run {
                 Command::Shell(text) => text.trim().lines().next().unwrap_or("").to_owned(),
                 Command::Argv(words) => words.join(" "),
-                Command::Metaflow(step) => decorated(step),
+                Command::Metaflow(own) => decorated(flow, step, own),
             };
-            let each = if card.each { "each: " } else { "" };
+            let each = match (card.each, command.as_str()) {
+                (true, "") => "once per item",
+                (true, _) => "each: ",
+                (false, _) => "",
+            };
             let when = if step.when.is_some() { "if: " } else { "" };
             format!("{each}{when}{command}")
         }),
@@ -195,18 +199,15 @@ fn card_look(flow: &Flow, card: &Card) -> Look {
     }
 }
 
-/// Decorators in short; where there are none, what a hook or a gang is.
-fn decorated(step: &MetaflowStep) -> String {
-    let names = step
-        .decorators
-        .iter()
-        .map(|it| it.split('(').next().unwrap_or(it));
+/// Decorators in short; where there are none, what the step is in the graph.
+fn decorated(flow: &Flow, step: &StepSpec, own: &MetaflowStep) -> String {
+    let names = own.decorators.iter();
+    let names = names.map(|it| it.split('(').next().unwrap_or(it));
     let names: Vec<&str> = names.collect();
-    match (names.as_slice(), step.hook.is_some(), step.parallel) {
-        ([], true, _) => "exit hook".into(),
-        ([], _, true) => "gang".into(),
-        ([], ..) => String::new(),
-        (names, ..) => names.join(" "),
+    match (names.as_slice(), own.hook.is_some()) {
+        ([], true) => "exit hook".into(),
+        ([], _) => metaflow::kinds(flow, step, own).join(", "),
+        (names, _) => names.join(" "),
     }
 }
 
@@ -239,9 +240,11 @@ fn schedules(flow: &Flow) -> Vec<ScheduleLine> {
 fn triggers(view: &Scheduler, flow: &Flow, now: Timestamp) -> Vec<TriggerLine> {
     let lines = flow.spec().triggers.iter().map(|trigger| {
         let within = trigger.within.map(|it| format!("together within {it}"));
+        let reset = trigger.reset_at.as_ref().map(words::reset);
+        let details: Vec<String> = within.into_iter().chain(reset).collect();
         TriggerLine {
             text: words::when(&trigger.on),
-            detail: within.unwrap_or_default(),
+            detail: details.join(" · "),
             sets: sets(view, flow, trigger, now),
         }
     });

@@ -85,19 +85,25 @@ fn step_line(flow: &Flow, metaflow: &MetaflowFlow, step: &StepSpec) -> Option<St
     };
     Some(StepLine {
         name: own.hook.clone().unwrap_or_else(|| step.name.to_string()),
-        kind: kinds(flow, metaflow, step, own).join(", "),
+        kind: with_ends(metaflow, step, kinds(flow, step, own)).join(", "),
         chips: own.decorators.iter().map(|it| chip(it)).collect(),
         next: next.join(word),
     })
 }
 
-/// What a step is in the graph beyond one that follows another.
-fn kinds(
-    flow: &Flow,
+/// The same with what is the first and the last.
+fn with_ends(
     metaflow: &MetaflowFlow,
     step: &StepSpec,
-    own: &MetaflowStep,
+    kinds: Vec<&'static str>,
 ) -> Vec<&'static str> {
+    let first = (step.name == metaflow.start).then_some("first");
+    let last = (step.name == metaflow.end).then_some("last");
+    first.into_iter().chain(last).chain(kinds).collect()
+}
+
+/// What a step is in the graph beyond one that follows another.
+pub(super) fn kinds(flow: &Flow, step: &StepSpec, own: &MetaflowStep) -> Vec<&'static str> {
     let spec = flow.spec();
     let mut kinds = Vec::new();
     let opened = spec
@@ -113,12 +119,6 @@ fn kinds(
         Some(HookOn::Success) => kinds.push("exit hook, on success"),
         Some(HookOn::Failure) => kinds.push("exit hook, on failure"),
         None => {}
-    }
-    if step.name == metaflow.start {
-        kinds.push("first");
-    }
-    if step.name == metaflow.end {
-        kinds.push("last");
     }
     if own.parallel {
         kinds.push("gang");
