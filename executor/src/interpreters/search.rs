@@ -51,6 +51,8 @@ struct Inner {
     managed: Managed,
     lines: broadcast::Sender<Arc<str>>,
     found: Mutex<HashMap<PathBuf, Found>>,
+    /// Many attempts want the same one at the same time: one of them looks.
+    turns: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// A result, and the files by which it was found: it holds while they are as they were.
@@ -87,6 +89,7 @@ impl Interpreters {
                 managed: Managed::new(environments, lines.clone()),
                 lines,
                 found: Mutex::default(),
+                turns: Mutex::default(),
             }),
         }
     }
@@ -110,6 +113,18 @@ impl Interpreters {
     pub async fn resolve(&self, file: &Path, named: Option<&str>) -> Result<Interpreter, String> {
         let absolute = std::path::absolute(file);
         let file = absolute.as_deref().unwrap_or(file);
+        if let Some(known) = self.known(file, named) {
+            return Ok(known);
+        }
+        let turn = {
+            let mut turns = self
+                .inner
+                .turns
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            turns.entry(key(file, named)).or_default().clone()
+        };
+        let _turn = turn.lock().await;
         if let Some(known) = self.known(file, named) {
             return Ok(known);
         }

@@ -67,11 +67,35 @@ async fn an_environment_without_metaflow_is_not_passed_over() {
     );
 }
 
+#[tokio::test]
+async fn many_who_want_the_same_interpreter_ask_it_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("asked");
+    let options = format!("\"$@\"; echo asked >> {}; exit #", log.display());
+    environment(&dir.path().join(".venv"), &options);
+    let config = MetaflowConfig {
+        flows_dir: dir.path().into(),
+        ..MetaflowConfig::default()
+    };
+    let interpreters = Interpreters::new(config, dir.path().join("environments"));
+    let all: Vec<_> = (0..20)
+        .map(|_| {
+            let (interpreters, file) = (interpreters.clone(), dir.path().join("flow.py"));
+            tokio::spawn(async move { interpreters.resolve(&file, None).await })
+        })
+        .collect();
+    for one in all {
+        one.await.expect("a task").expect("found");
+    }
+    let asked = std::fs::read_to_string(&log).expect("a log");
+    assert_eq!(asked, "asked\n");
+}
+
 /// A folder that looks like an environment; its interpreter is the one of the tests.
 fn environment(folder: &Path, options: &str) -> PathBuf {
     let path = folder.join("bin/python");
     std::fs::create_dir_all(folder.join("bin")).expect("made");
-    let script = format!("#!/bin/sh\nexec {} {options} \"$@\"\n", python().display());
+    let script = format!("#!/bin/sh\n{} {options} \"$@\"\n", python().display());
     std::fs::write(&path, script).expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
     path
