@@ -27,11 +27,11 @@ pub(crate) async fn start(
 ) -> Outcome<Started> {
     let (row, declared) = read::flow(&app.engine().view(), flow)?;
     let metaflow = declared.as_ref().and_then(|it| it.spec().metaflow.as_ref());
-    if metaflow.is_some_and(|it| app.web.metaflow.about(&row, it).awaited) {
-        let detail = format!(
-            "flow {flow} has configs, and Metaflow is being asked for them; try again in a moment"
-        );
-        return Err(Failure::new(Code::FlowNotReady, detail));
+    if let Some(why) = metaflow.and_then(|it| app.web.metaflow.about(&row, it).held) {
+        return Err(Failure::new(
+            Code::FlowNotReady,
+            format!("flow {flow}: {why}"),
+        ));
     }
     let flow = FlowName::new(flow);
     let request = StartRequest {

@@ -98,8 +98,9 @@ pub struct About {
     pub storage: Option<Storage>,
     /// What goes on or went wrong with reading it: a probe that runs, an environment that is being made.
     pub progress: Option<String>,
-    /// A probe goes on without which a run would not have its configs.
-    pub awaited: bool,
+    /// Why not even people can start it now: its steps are not known, or a probe goes on without which a run would
+    /// not have its configs.
+    pub held: Option<String>,
     /// Where reading the file and asking Metaflow gave different answers, and other findings.
     pub warnings: Vec<String>,
     /// It came over HTTP, from there; `None`: it lies in the flows folder.

@@ -281,6 +281,22 @@ pub(crate) fn own(
     dalsegno_flowfile::read_with(path, &own).unwrap_or(file)
 }
 
+/// Why a flow cannot be started at all. `is_probed`: Metaflow is being asked.
+fn held(flow: &MetaflowFlow, is_probed: bool) -> Option<String> {
+    let about = |what: &str| flow.dynamic.iter().find(|it| it.what.starts_with(what));
+    let until = match is_probed {
+        true => "Metaflow is being asked; try again in a moment",
+        false => "Metaflow has to be asked, and that has failed; the flow's page says why",
+    };
+    match (about("the steps"), about("Config ")) {
+        (Some(it), _) => Some(format!("its steps are not known ({}); {until}", it.reason)),
+        (None, Some(_)) if is_probed => {
+            Some(format!("it has configs that are not known yet; {until}"))
+        }
+        _ => None,
+    }
+}
+
 impl MetaflowFlows for Registry {
     fn deploy(&self, deployment: Deployment) -> Later<Deployed> {
         let registry = self.clone();
@@ -310,8 +326,7 @@ impl MetaflowFlows for Registry {
                     .clone()
                     .unwrap_or_else(|| self.0.config.storage()),
             ),
-            awaited: note.doing.is_some()
-                && flow.dynamic.iter().any(|it| it.what.starts_with("Config ")),
+            held: held(flow, note.doing.is_some()),
             progress: note.doing.or(note.no_interpreter),
             warnings: note.warnings,
             deployed_from: is_deployed(row).then(|| row.file.clone()),

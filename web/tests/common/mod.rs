@@ -159,7 +159,7 @@ impl MetaflowFlows for Deployer {
                 metadata: "local".into(),
             }),
             progress: None,
-            awaited: false,
+            held: None,
             warnings: Vec::new(),
             deployed_from: None,
         }
