@@ -160,6 +160,15 @@ class Runs(DeployerTest):
         self.assertTrue(run.resume())
         self.assertEqual(self.daemon.body("/runs/1/resume"), {"by": "ada"})
 
+    def test_a_run_that_is_just_about_to_end_is_waited_for_by_a_resume(self):
+        run = self.deployed.trigger(max_rows=1)
+
+        self.deployed.resume(origin_run_id=run.run_id)
+
+        asked = self.daemon.paths()
+        self.assertLess(asked.index("GET /runs/1/wait"), asked.index("POST /runs/1/resume"))
+        self.assertEqual(self.daemon.body("/runs/1/resume")["from"], "end", "it succeeded meanwhile")
+
     def test_a_resume_takes_the_newest_run_unless_told(self):
         with self.assertRaisesRegex(MetaflowException, "has no runs yet"):
             self.deployed.resume()

@@ -6,6 +6,11 @@ from metaflow.util import get_username
 
 from .api import quote
 from .errors import NotStarted
+from .states import FINISHED, status
+
+# Metaflow sees the end of a run when its last task has stored its data; the daemon a moment later, when the process
+# of that task is gone. Whoever resumes in between means a finished run.
+SETTLE_S = 15
 
 
 def start(api, flow, params):
@@ -18,15 +23,21 @@ def start(api, flow, params):
 
 def resume_run(api, origin, step):
     """The same run goes on."""
+    origin = settled(api, origin)
     return api.post(path_of(origin), body_of({"from": step, "by": get_username()}))
 
 
 def rerun(api, origin, step, params):
     """A new run that begins with what was finished in this one."""
+    origin = settled(api, origin)
     if step is None and not params and origin["state"] == "succeeded":
         # Nothing is left to be run, and what is cloned is cloned by a task that runs: the last one.
         step = (api.flow(origin["flow"]).get("metaflow") or {}).get("end")
     return api.post(path_of(origin), body_of({"from": step, "by": get_username(), "params": params}))
+
+
+def settled(api, run):
+    return run if status(run) in FINISHED else api.wait(run, SETTLE_S)
 
 
 def path_of(run):
