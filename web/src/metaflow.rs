@@ -131,6 +131,7 @@ pub(crate) fn of_flow(app: &App, row: &FlowRow, flow: &MetaflowFlow) -> Value {
     value["interpreter"] = json!(about.python);
     value["storage"] = json!(about.storage);
     value["progress"] = json!(about.progress);
+    value["held"] = json!(about.held);
     value["warnings"] = json!(about.warnings);
     value["deployed_from"] = json!(about.deployed_from);
     // Configs may hold what is nobody's business.

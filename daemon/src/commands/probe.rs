@@ -19,7 +19,7 @@ pub(super) struct Reader(Option<(Settings, MetaflowConfig)>);
 impl Reader {
     pub(super) fn new(args: &CheckArgs) -> Self {
         let folder = args.paths.first().filter(|it| it.is_dir());
-        let folder = folder.map_or(Path::new("flows"), |it| it.as_path());
+        let folder = folder.map_or_else(|| Path::new("flows"), |it| it.as_path());
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let settings = settings(None, Some("any")).ok();
         Self(settings.map(|settings| {

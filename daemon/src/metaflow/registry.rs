@@ -282,11 +282,16 @@ pub(crate) fn own(
 }
 
 /// Why a flow cannot be started at all. `is_probed`: Metaflow is being asked.
-fn held(flow: &MetaflowFlow, is_probed: bool) -> Option<String> {
+fn held(flow: &MetaflowFlow, is_probed: bool, probe: Probe) -> Option<String> {
     let about = |what: &str| flow.dynamic.iter().find(|it| it.what.starts_with(what));
-    let until = match is_probed {
-        true => "Metaflow is being asked; try again in a moment",
-        false => "Metaflow has to be asked, and that has failed; the flow's page says why",
+    let until = match (is_probed, probe) {
+        (true, _) => "Metaflow is being asked; try again in a moment",
+        (false, Probe::Auto) => {
+            "Metaflow has to be asked, and that has failed; the flow's page says why"
+        }
+        (false, Probe::Never) => {
+            "Metaflow has to be asked, and `probe = \"never\"` in [metaflow] of dalsegno.toml forbids that"
+        }
     };
     match (about("the steps"), about("Config ")) {
         (Some(it), _) => Some(format!("its steps are not known ({}); {until}", it.reason)),
@@ -326,7 +331,7 @@ impl MetaflowFlows for Registry {
                     .clone()
                     .unwrap_or_else(|| self.0.config.storage()),
             ),
-            held: held(flow, note.doing.is_some()),
+            held: held(flow, note.doing.is_some(), self.0.settings.probe),
             progress: note.doing.or(note.no_interpreter),
             warnings: note.warnings,
             deployed_from: is_deployed(row).then(|| row.file.clone()),

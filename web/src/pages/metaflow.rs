@@ -152,7 +152,9 @@ fn follows_switch(flow: &Flow, step: &StepSpec) -> bool {
         if before.route == Route::Switch {
             return true;
         }
-        if let [_] = before.after.as_slice() {
+        // What branched off in a split is joined again, whatever came before it.
+        let splits = matches!(&before.run, Command::Metaflow(own) if own.next.len() > 1);
+        if !splits && let [_] = before.after.as_slice() {
             names.extend(&before.after);
         }
     }

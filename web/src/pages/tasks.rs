@@ -140,8 +140,9 @@ impl Tasks {
                 .find(opened)?
                 .items
                 .get(*index as usize)?;
-            if item.as_u64() != Some(u64::from(*index)) {
-                parts.push(crate::text::shorten(&plain(item), LABEL_MAX));
+            let item = plain(item);
+            if item != index.to_string() {
+                parts.push(crate::text::shorten(&item, LABEL_MAX));
             }
         }
         (!parts.is_empty()).then(|| parts.join(" · "))
