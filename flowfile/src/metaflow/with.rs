@@ -31,6 +31,10 @@ pub(super) fn attach(declared: &mut Declared, specs: &[String], found: &mut Foun
         for step in &mut declared.steps {
             let multiple = known.is_some_and(|it| it.multiple);
             if multiple || step.decorator(name).is_none() {
+                if name == "retry" || name == "catch" {
+                    // A dump may have counted without it.
+                    step.retries = None;
+                }
                 step.decorators.push(Decorator {
                     name: name.to_owned(),
                     place: place.clone(),

@@ -36,8 +36,8 @@ fn reading_a_flow_gives_what_metaflow_says_of_it() {
     let mut flows = 0;
     let mut wrong = Vec::new();
     for path in paths.iter().filter(|it| !NOT_FLOWS.contains(&name(it))) {
-        let dump: Dump = match &dumps[path] {
-            Ok(text) => serde_json::from_str(text).expect("a dump"),
+        let dump = match &dumps[path] {
+            Ok(text) => text,
             Err(log) => panic!("{} does not run:\n{log}", path.display()),
         };
         let file = match read(path, &options()) {
@@ -49,7 +49,7 @@ fn reading_a_flow_gives_what_metaflow_says_of_it() {
         };
         flows += 1;
         wrong.extend(
-            compare(path, &file, &dump)
+            compare(path, &file, dump)
                 .map_err(|it| format!("{}: {it}", path.display()))
                 .err(),
         );
@@ -63,7 +63,8 @@ fn reading_a_flow_gives_what_metaflow_says_of_it() {
     assert!(flows >= 90, "only {flows} flows");
 }
 
-fn compare(path: &Path, file: &FlowFile, dump: &Dump) -> Result<(), String> {
+fn compare(path: &Path, file: &FlowFile, text: &str) -> Result<(), String> {
+    let dump: &Dump = &serde_json::from_str(text).expect("a dump");
     let about = file.metaflow.as_ref().expect("a Metaflow file");
     let (merged, differences) = with_dump(file, dump, &options()).map_err(|it| it.render(false))?;
     let alone = flow_from_dump(path, "", dump, &options()).map_err(|it| it.render(false))?;
@@ -99,27 +100,36 @@ fn compare(path: &Path, file: &FlowFile, dump: &Dump) -> Result<(), String> {
             ));
         }
     }
-    scopes(&merged, dump)
+    scopes(&merged, text)
 }
 
-/// The scopes that we make are the foreach that Metaflow sees.
-fn scopes(spec: &FlowSpec, dump: &Dump) -> Result<(), String> {
-    let raw = serde_json::to_value(dump).expect("plain data");
+/// The scopes that we make are the foreach that Metaflow sees, from the split to its join.
+fn scopes(spec: &FlowSpec, dump: &str) -> Result<(), String> {
+    let dump: serde_json::Value = serde_json::from_str(dump).expect("JSON");
     for step in spec.steps.iter().filter(|it| it.hook.is_none()) {
-        let kind = raw["steps"][step.name.as_str()]["type"]
-            .as_str()
-            .unwrap_or_default();
-        let opens = kind == "split-foreach" || kind == "split-parallel";
+        let told = &dump["steps"][step.name.as_str()];
+        let opens = matches!(
+            told["type"].as_str(),
+            Some("split-foreach" | "split-parallel")
+        );
         let scope = format!("{}-foreach", step.name);
-        let made = spec.scopes.iter().any(|it| it.name.as_str() == scope);
-        if opens != made {
+        let joins = spec
+            .steps
+            .iter()
+            .find(|it| it.after.iter().any(|it| it.as_str() == scope));
+        let expected = opens.then(|| told["matching_join"].as_str().unwrap_or_default());
+        if joins.map(|it| it.name.as_str()) != expected {
+            return Err(format!("{scope} is joined by {joins:?}, Metaflow: {told}"));
+        }
+        if (step.scope != ScopeIndex::ROOT) != (told["inside_foreach"] == true) {
             return Err(format!(
-                "the scope {scope} is there: {made}, Metaflow: {opens}"
+                "{} is in {:?}, Metaflow: {told}",
+                step.name, step.scope
             ));
         }
         if step.scope == ScopeIndex::ROOT
             && step.after.is_empty()
-            && dump.start.as_deref() != Some(step.name.as_str())
+            && dump["start"] != step.name.as_str()
         {
             return Err(format!("{} follows nothing", step.name));
         }

@@ -92,6 +92,16 @@ fn configs_are_a_part_of_the_version() {
 }
 
 #[test]
+fn what_a_deployment_adds_counts_beside_a_dump() {
+    let with = dalsegno_flowfile::metaflow::Options {
+        with: vec!["retry:times=2".to_owned(), "catch".to_owned()],
+        ..options()
+    };
+    let file = flow_from_dump(Path::new("flow.py"), "", &dump(|_| {}), &with).expect("valid");
+    assert_eq!(file.flow.step("end").expect("there").retry.times, 5);
+}
+
+#[test]
 fn a_dump_is_enough_for_a_flow() {
     let file = flow_from_dump(Path::new("flow.py"), "", &dump(|_| {}), &options()).expect("valid");
     assert_eq!(file.flow.name().as_str(), "Small");
