@@ -1,7 +1,7 @@
 //! The request file: what the Python around Metaflow is to do for one attempt.
 
-use dalsegno_scheduler::StepName;
 use dalsegno_scheduler::metaflow::{MetaflowFlow, MetaflowTask, Storage};
+use dalsegno_scheduler::{RUN_ENDED, StepName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -261,14 +261,21 @@ fn options(flow: &MetaflowFlow, params: &Map<String, Value>) -> Vec<String> {
     options
 }
 
-/// An event as Metaflow sees it. The end of a Metaflow run carries the run's pathspec.
+/// An event as Metaflow sees it. The end of a Metaflow run carries the run's pathspec: by itself as Metaflow tells it, or
+/// as `metaflow` of what is told of the end of every run.
 fn trigger(event: &Value) -> Option<Trigger> {
-    let name = event.get("type")?.as_str()?;
+    let kind = event.get("type")?.as_str()?;
     let data = event.get("data").unwrap_or(&Value::Null);
+    let (ended, data) = match data.get("metaflow") {
+        Some(ended) if kind == RUN_ENDED => (true, ended),
+        _ => (kind.starts_with("metaflow."), data),
+    };
     let run = data
         .get("pathspec")
         .and_then(Value::as_str)
-        .filter(|_| name.starts_with("metaflow."));
+        .filter(|_| ended);
+    let name = data.get("name").and_then(Value::as_str);
+    let name = name.filter(|_| run.is_some()).unwrap_or(kind);
     let id = run.or_else(|| event.get("id")?.as_str()).unwrap_or("");
     let seconds = data.get("timestamp").and_then(Value::as_i64).or_else(|| {
         let time = event.get("time")?.as_str()?;
@@ -393,6 +400,30 @@ mod tests {
             "type": "metaflow.Up.end", "id": "9",
             "data": {"pathspec": "Up/R1/end/t-a0", "timestamp": 1_795_342_446},
         });
+        let ended = json!({
+            "type": "dalsegno.run.ended", "id": "run:1:1:succeeded",
+            "data": {"run": "1", "metaflow": {
+                "name": "metaflow.Up.end", "pathspec": "Up/R1/end/t-a0", "timestamp": 1_795_342_446,
+            }},
+        });
+        assert_eq!(
+            serde_json::to_value(trigger(&ended)).expect("JSON"),
+            serde_json::to_value(trigger(&run)).expect("JSON")
+        );
+        let ended = json!({
+            "type": "dalsegno.run.ended", "id": "run:3:1:succeeded", "time": "1970-01-01T00:01:00Z",
+            "data": {"flow": "Up", "run": "3", "state": "succeeded", "metaflow": {
+                "name": "metaflow.Up.end", "pathspec": "Up/R3/end/t-a0", "timestamp": 7,
+            }},
+        });
+        let of_another_kind = json!({
+            "type": "dalsegno.run.ended", "id": "run:4:1:succeeded", "time": "1970-01-01T00:01:00Z",
+            "data": {"flow": "ingest", "run": "4", "state": "succeeded"},
+        });
+        assert_eq!(
+            serde_json::to_string(&[trigger(&ended), trigger(&of_another_kind)]).expect("JSON"),
+            r#"[{"type":"run","name":"metaflow.Up.end","id":"Up/R3/end/t-a0","timestamp":7},{"type":"event","name":"dalsegno.run.ended","id":"run:4:1:succeeded","timestamp":60}]"#
+        );
         let told = [trigger(&event), trigger(&run), trigger(&json!({}))];
         assert_eq!(
             serde_json::to_string(&told).expect("JSON"),
