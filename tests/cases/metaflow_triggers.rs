@@ -116,11 +116,6 @@ fn fields_are_mapped_in_every_form_that_metaflow_knows() {
             json!({"date": "monday", "size": 9}),
             "monday 9",
         ),
-        (
-            "(('day', 'date'),)",
-            json!({"date": "monday", "size": 9}),
-            "monday 1",
-        ),
     ] {
         let above = format!("@trigger(event={{'name': 'orders.in', 'parameters': {mapping}}})");
         let house = Metaflow::house(&[("flow.py", &flow_file("Story", &above, PARAMETERS, TELLS))]);
