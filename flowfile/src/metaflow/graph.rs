@@ -273,7 +273,6 @@ impl<'a> Graph<'a> {
                 .next
                 .iter()
                 .any(|it| *it == self.steps[self.start].name)
-                && index != self.start
             {
                 let message = format!(
                     "`{name}` goes back to the start step `{}`",

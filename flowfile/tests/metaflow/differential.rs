@@ -6,6 +6,7 @@ use dalsegno_flowfile::FlowFile;
 use dalsegno_flowfile::metaflow::{Dump, Options, flow_from_dump, read, with_dump};
 use dalsegno_scheduler::spec::{FlowSpec, ScopeIndex};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -175,6 +176,39 @@ fn what_metaflow_refuses_is_refused_with_a_cure() {
     assert!(paths.len() >= 60);
 }
 
+#[test]
+fn random_graphs_are_taken_and_refused_as_metaflow_does() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let written = Command::new(python())
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/metaflow/random_flows.py"))
+        .arg(folder.path())
+        .args(["120", "7"])
+        .status()
+        .expect("Python starts");
+    assert!(written.success());
+    let paths = python_files(folder.path());
+    let dumps = dumps(&paths);
+    let (mut taken, mut refused) = (0, 0);
+    for path in &paths {
+        let text = || std::fs::read_to_string(path).expect("readable");
+        match (read(path, &options()), &dumps[path]) {
+            (Ok(file), Ok(dump)) => {
+                taken += 1;
+                if let Err(wrong) = compare(path, &file, dump) {
+                    panic!("{wrong}\n{}", text());
+                }
+            }
+            (Err(_), Err(_)) => refused += 1,
+            (Ok(_), Err(log)) => panic!("Metaflow refuses it:\n{log}\n{}", text()),
+            (Err(found), Ok(_)) => panic!("Metaflow takes it:\n{}", found.render(false)),
+        }
+    }
+    assert!(
+        taken > 30 && refused > 30,
+        "{taken} taken, {refused} refused"
+    );
+}
+
 fn options() -> Options {
     Options {
         owner: Some("tester".to_owned()),
@@ -187,9 +221,11 @@ fn name(path: &Path) -> &str {
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/metaflow")
-        .join(folder);
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/metaflow");
+    python_files(&tests.join(folder))
+}
+
+fn python_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder");
     let mut files: Vec<PathBuf> = entries
         .map(|it| it.expect("an entry").path())
@@ -199,14 +235,17 @@ fn files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
+fn python() -> OsString {
+    std::env::var_os("DALSEGNO_TEST_METAFLOW_PYTHON").expect(
+        "DALSEGNO_TEST_METAFLOW_PYTHON names a Python with Metaflow; run `cargo xtask test`, which makes one",
+    )
+}
+
 /// Metaflow's own words of each flow, or why it says nothing.
 fn dumps(paths: &[PathBuf]) -> BTreeMap<PathBuf, Result<String, String>> {
-    let python = std::env::var_os("DALSEGNO_TEST_METAFLOW_PYTHON").expect(
-        "DALSEGNO_TEST_METAFLOW_PYTHON names a Python with Metaflow; run `cargo xtask test`, which makes one",
-    );
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = tempfile::tempdir().expect("a temporary folder");
-    let ran = Command::new(python)
+    let ran = Command::new(python())
         .arg(crate_folder.join("tests/metaflow/dump_all.py"))
         .arg(out.path())
         .args(paths)
