@@ -60,10 +60,10 @@ class Deployed(DeployerTest):
         env = {"DALSEGNO_URL": "http://127.0.0.1:9"}
         deployer = Deployer(str(self.folder / "demo.py"), pylint=False, show_output=False, env=env)
         with deployer.dalsegno(server=self.daemon.url) as deployed:
-            flow = deployed.create()
-            flow.trigger(max_rows=1)
+            deployed.create().trigger(max_rows=1)
+            deployed.from_deployment("DemoFlow").trigger(max_rows=2)
 
-        self.assertIn("POST /flows/DemoFlow/runs", self.daemon.paths())
+        self.assertEqual(self.daemon.paths().count("POST /flows/DemoFlow/runs"), 2)
 
     def test_a_flow_is_removed_once(self):
         flow = self.create()

@@ -60,5 +60,27 @@ class DalsegnoDeployer(DeployerImpl):
         """
         return self._create(self.deployed_flow_type(), **kwargs)
 
+    def from_deployment(
+        self, identifier: str, metadata: Optional[str] = None
+    ) -> "metaflow_extensions.dalsegno.plugins.dalsegno.deployer_objects.DalsegnoDeployedFlow":
+        """
+        A flow that this deployer's daemon has already; `DeployedFlow.from_deployment` does the same without a flow file.
+
+        Parameters
+        ----------
+        identifier : str
+            The flow's name in Dalsegno: `MyFlow`, or `project.branch.MyFlow` with @project.
+        metadata : str, optional, default None
+            Where Metaflow's client looks for runs; by default as it is configured.
+
+        Returns
+        -------
+        DalsegnoDeployedFlow
+            The deployed flow.
+        """
+        from .deployer_objects import known_by_name
+
+        return self.deployed_flow_type()(known_by_name(identifier, metadata, self.deployer_kwargs, self.env_vars))
+
 
 _addl_stubgen_modules = ["metaflow_extensions.dalsegno.plugins.dalsegno.deployer_objects"]

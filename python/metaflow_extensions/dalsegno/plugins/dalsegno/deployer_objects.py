@@ -166,12 +166,7 @@ class DalsegnoDeployedFlow(DeployedFlow):
         DalsegnoDeployedFlow
             The deployed flow.
         """
-        flow = Api().flow(identifier)
-        if flow.get("removed"):
-            raise DalsegnoError("No deployed flow found for: %s. It was there once and has been removed." % identifier)
-        if not flow.get("metaflow"):
-            raise DalsegnoError("Flow %s is none of Metaflow's: start it with `dalsegno run`." % identifier)
-        return cls(KnownByName(flow, metadata))
+        return cls(known_by_name(identifier, metadata, {}, dict(os.environ)))
 
     @classmethod
     def list_deployed_flows(cls, flow_name: Optional[str] = None):
@@ -191,7 +186,7 @@ class DalsegnoDeployedFlow(DeployedFlow):
         for flow in Api().get("/flows")["items"]:
             if flow.get("metaflow") and not flow.get("removed"):
                 if flow_name in (None, flow["metaflow"]["class"]):
-                    yield cls(KnownByName(flow))
+                    yield cls(KnownByName(flow, None, {}, dict(os.environ)))
 
     @classmethod
     def get_triggered_run(cls, identifier: str, run_id: str, metadata: Optional[str] = None):
@@ -315,16 +310,25 @@ def api_of(deployer):
     return Api(deployer.deployer_kwargs.get("server"), deployer.env_vars)
 
 
+def known_by_name(name, metadata, deployer_kwargs, env_vars):
+    flow = Api(deployer_kwargs.get("server"), env_vars).flow(name)
+    if flow.get("removed"):
+        raise DalsegnoError("No deployed flow found for: %s. It was there once and has been removed." % name)
+    if not flow.get("metaflow"):
+        raise DalsegnoError("Flow %s is none of Metaflow's: start it with `dalsegno run`." % name)
+    return KnownByName(flow, metadata, deployer_kwargs, env_vars)
+
+
 class KnownByName:
     """Stands for the deployer of a flow that was deployed elsewhere: what the daemon says of it is all there is."""
 
     TYPE = "dalsegno"
 
-    def __init__(self, flow, metadata=None):
+    def __init__(self, flow, metadata, deployer_kwargs, env_vars):
         from metaflow.client.core import get_metadata
 
         self.name = flow["name"]
         self.flow_name = flow["metaflow"]["class"]
         self.metadata = metadata or get_metadata()
-        self.deployer_kwargs = {}
-        self.env_vars = dict(os.environ)
+        self.deployer_kwargs = deployer_kwargs
+        self.env_vars = env_vars
