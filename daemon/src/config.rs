@@ -2,6 +2,8 @@
 
 mod metaflow;
 
+#[cfg(test)]
+pub(crate) use metaflow::OfFlow;
 pub(crate) use metaflow::{Metaflow, Probe, strategy};
 
 use crate::cli::UpArgs;

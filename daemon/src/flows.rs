@@ -8,7 +8,7 @@ use dalsegno_scheduler::row::FlowRow;
 use dalsegno_scheduler::{Answer, FlowName, Input};
 use notify::event::CreateKind;
 use notify::{EventKind, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -63,10 +63,11 @@ pub(crate) async fn sync(
             })
         })
         .collect();
-    let (mut seen, mut unread) = (BTreeSet::new(), Vec::new());
+    let (mut seen, mut unread) = (BTreeMap::new(), Vec::new());
     for answer in asked {
         let (path, result) = answer.await.context("deploying a flow panicked")?;
-        seen.insert(path.display().to_string());
+        let holds = result.as_ref().ok().map(|(flow, _)| flow.clone());
+        seen.insert(path.display().to_string(), holds);
         if path.is_dir() {
             unread.push(path.clone());
         }
@@ -81,7 +82,13 @@ pub(crate) async fn sync(
     let gone: Vec<FlowName> = engine
         .view()
         .flows()
-        .filter(|it| !it.row.removed && !is_deployed(&it.row) && !seen.contains(&it.row.file))
+        .filter(|it| !it.row.removed && !is_deployed(&it.row))
+        // The file is gone, or it holds another flow now.
+        .filter(|it| match seen.get(&it.row.file) {
+            None => true,
+            Some(Some(flow)) => *flow != it.row.name,
+            Some(None) => false,
+        })
         // Nobody knows what is in a folder that cannot be read.
         .filter(|it| {
             !unread
@@ -332,5 +339,29 @@ fn tell(synced: &Synced) {
             "{} is not valid as it stands; its last good version, if it had one, stays active\n{message}",
             file.display()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_folders_are_not_watched() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        for inner in [
+            "teams/ml",
+            ".metaflow/Train",
+            ".venv/bin",
+            "__pycache__",
+            "teams/_old",
+        ] {
+            std::fs::create_dir_all(folder.path().join(inner))
+                .expect("the folder can be written to");
+        }
+        let root = folder.path();
+        let found = folders_below(root);
+        let expected = [root.to_owned(), root.join("teams"), root.join("teams/ml")];
+        assert_eq!(found, BTreeSet::from(expected));
     }
 }

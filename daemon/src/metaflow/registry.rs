@@ -75,8 +75,6 @@ impl Registry {
         path: &Path,
         file: FlowFile,
     ) -> Result<(FlowName, bool), String> {
-        let flow = file.flow.name().clone();
-        self.0.refuse_deployed(&flow, path)?;
         let probed = self.0.settings.probe == Probe::Auto;
         let needs_probe = probed && file.metaflow.as_ref().is_some_and(|it| it.needs_probe);
         let known = match needs_probe {
@@ -87,6 +85,8 @@ impl Registry {
             Some(merged) => (merged, true),
             None => (file, false),
         };
+        let flow = file.flow.name().clone();
+        self.0.refuse_deployed(&flow, path)?;
         let failed = match needs_probe && !dump_known {
             true => probe::failed(&self.0, path, &file),
             false => None,
@@ -336,5 +336,80 @@ impl MetaflowFlows for Registry {
             warnings: note.warnings,
             deployed_from: is_deployed(row).then(|| row.file.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn flow(what: &str) -> MetaflowFlow {
+        serde_json::from_value(json!({
+            "class": "Train", "start": "start", "end": "end",
+            "dynamic": [{"what": what, "reason": "it is read when the flow is deployed", "line": 3}],
+        }))
+        .expect("a flow")
+    }
+
+    #[test]
+    fn only_what_every_run_needs_holds_a_flow_back() {
+        let told = |what: &str, is_probed, probe| held(&flow(what), is_probed, probe);
+        assert_eq!(told("@schedule(cron=…)", true, Probe::Auto), None);
+        let config = told("Config `cfg`", true, Probe::Auto).expect("held");
+        assert!(config.contains("try again in a moment"), "{config}");
+        assert_eq!(
+            told("Config `cfg`", false, Probe::Auto),
+            None,
+            "its own defaults count"
+        );
+        let steps = told("the steps", false, Probe::Auto).expect("held");
+        assert!(steps.contains("that has failed"), "{steps}");
+        let never = told("the steps", false, Probe::Never).expect("held");
+        assert!(never.contains("forbids that"), "{never}");
+    }
+
+    #[test]
+    fn what_is_said_of_one_flow_is_added_to_what_is_said_of_all() {
+        let text = "from metaflow import FlowSpec, step\n\n\nclass Train(FlowSpec):\n    @step\n    def start(self):\n        \
+                    self.next(self.end)\n\n    @step\n    def end(self):\n        pass\n\n\nif __name__ == \"__main__\":\n    Train()\n";
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let path = folder.path().join("train.py");
+        std::fs::write(&path, text).expect("the folder can be written to");
+        let mut settings = Settings {
+            with: vec!["retry:times=1".into()],
+            ..Settings::default()
+        };
+        let config = MetaflowConfig::default();
+        let read = |settings: &Settings| {
+            let file = dalsegno_flowfile::read_with(&path, &options(settings, &config));
+            let file = own(settings, &config, &path, file.expect("a valid flow"));
+            let spec = file.flow.spec().clone();
+            (
+                spec.metaflow.expect("a Metaflow flow"),
+                spec.run.strategy,
+                file,
+            )
+        };
+        let (metaflow, ..) = read(&settings);
+        assert_eq!(
+            (metaflow.with.as_slice(), metaflow.python),
+            (&["retry:times=1".to_owned()][..], None)
+        );
+        let of_flow = crate::config::OfFlow {
+            python: Some("/opt/bin/python".into()),
+            strategy: Some(dalsegno_scheduler::spec::Strategy::LastOnly),
+            with: vec!["timeout:minutes=5".into()],
+        };
+        settings.flows.insert("Train".into(), of_flow);
+        let (metaflow, strategy, file) = read(&settings);
+        assert_eq!(metaflow.with, ["retry:times=1", "timeout:minutes=5"]);
+        assert_eq!(metaflow.python.as_deref(), Some("/opt/bin/python"));
+        assert_eq!(strategy, dalsegno_scheduler::spec::Strategy::LastOnly);
+        assert_eq!(
+            options_of(&settings, &config, &file).with,
+            metaflow.with,
+            "a probe is asked the same"
+        );
     }
 }
