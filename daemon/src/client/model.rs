@@ -163,6 +163,31 @@ pub(crate) struct Flow {
     pub(crate) edges: Vec<(String, String)>,
     #[serde(default)]
     pub(crate) params: Vec<Param>,
+    #[serde(default)]
+    pub(crate) metaflow: Option<FlowOfMetaflow>,
+}
+
+/// What is told of a flow that is a Metaflow file.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct FlowOfMetaflow {
+    pub(crate) class: String,
+    #[serde(default)]
+    pub(crate) interpreter: Option<String>,
+    #[serde(default)]
+    pub(crate) dynamic: Vec<Dynamic>,
+    #[serde(default)]
+    pub(crate) progress: Option<String>,
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Something that only running the file can tell.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Dynamic {
+    pub(crate) what: String,
+    pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) line: u32,
 }
 
 impl Flow {
@@ -189,6 +214,14 @@ pub(crate) struct Step {
     pub(crate) when: Option<Value>,
     #[serde(default)]
     pub(crate) retries: u32,
+    #[serde(default)]
+    pub(crate) metaflow: Option<StepOfMetaflow>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StepOfMetaflow {
+    #[serde(default)]
+    pub(crate) decorators: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -196,6 +229,8 @@ pub(crate) struct Param {
     pub(crate) name: String,
     #[serde(rename = "type")]
     pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) optional: bool,
     #[serde(default)]
     pub(crate) default: Option<Value>,
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! Flows that come over HTTP: their code is unpacked, and what Metaflow says of them counts.
 
 use super::base64;
-use super::registry::{Registry, is_deployed, options};
+use super::registry::{Registry, interpreter_in, is_deployed, options};
 use super::version::versioned;
 use crate::config::strategy;
 use dalsegno_engine::{Code, Problem};
@@ -132,7 +132,8 @@ fn options_of(registry: &Registry, it: &Deployment) -> Result<Options, Problem> 
         namespace: it.namespace.clone(),
         python: own
             .python
-            .map(|it| it.display().to_string())
+            .as_deref()
+            .map(interpreter_in)
             .or_else(|| it.python.clone()),
         storage: it.storage.clone(),
         environment: it.environment.clone().filter(|it| it != "local"),

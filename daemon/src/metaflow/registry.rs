@@ -237,6 +237,15 @@ impl Inner {
     }
 }
 
+/// An environment's folder stands for its interpreter.
+pub(super) fn interpreter_in(python: &Path) -> String {
+    let python = match python.is_dir() {
+        true => python.join("bin/python"),
+        false => python.to_owned(),
+    };
+    python.display().to_string()
+}
+
 /// What the configuration says of all flow files.
 pub(crate) fn options(settings: &Settings, config: &MetaflowConfig) -> Options {
     let of_environment = Options::of_environment();
@@ -260,7 +269,7 @@ pub(crate) fn options_of(settings: &Settings, config: &MetaflowConfig, file: &Fl
     if let Some(metaflow) = &file.flow.spec().metaflow {
         let own = settings.of(file.flow.name().as_str(), &metaflow.class);
         options.strategy = own.strategy.or(options.strategy);
-        options.python = own.python.map(|it| it.display().to_string());
+        options.python = own.python.as_deref().map(interpreter_in);
         options.with.extend(own.with);
     }
     options

@@ -95,13 +95,33 @@ pub(crate) fn flow(screen: &Screen, flow: &Flow) -> String {
         );
     }
     line("invalid", flow.invalid.as_deref().unwrap_or_default());
+    if let Some(metaflow) = &flow.metaflow {
+        let python = metaflow.interpreter.as_ref();
+        let python = python.map(|it| format!(", with {it}"));
+        let class = format!("class {}{}", metaflow.class, python.unwrap_or_default());
+        line("metaflow", &class);
+        for it in &metaflow.dynamic {
+            let told = format!(
+                "{} on line {} is known only when the file runs: {}",
+                it.what, it.line, it.reason
+            );
+            line("unknown", &told);
+        }
+        line("now", metaflow.progress.as_deref().unwrap_or_default());
+        for it in &metaflow.warnings {
+            line("warning", it);
+        }
+    }
     if !flow.params.is_empty() {
         let rows = flow.params.iter().map(|it| {
             let default = it.default.as_ref().map(plain);
             vec![
                 Tone::Plain.cell(&it.name),
                 Tone::Quiet.cell(&it.kind),
-                Tone::Plain.cell(default.unwrap_or_else(|| "must be given".to_owned())),
+                Tone::Plain.cell(default.unwrap_or_else(|| {
+                    let missing = if it.optional { "none" } else { "must be given" };
+                    missing.to_owned()
+                })),
                 Tone::Quiet.cell(it.description.as_deref().unwrap_or_default()),
             ]
         });
@@ -125,26 +145,31 @@ pub(crate) fn flow(screen: &Screen, flow: &Flow) -> String {
                 0 => String::new(),
                 times => times.to_string(),
             };
-            vec![
+            let mut cells = vec![
                 Tone::Plain.cell(&it.name),
                 Tone::Quiet.cell(after.join(", ")),
                 Tone::Quiet.cell(it.foreach.as_deref().unwrap_or_default()),
                 Tone::Quiet.cell(it.when.as_ref().map(plain).unwrap_or_default()),
                 Tone::Quiet.cell(retries),
-            ]
+            ];
+            if flow.metaflow.is_some() {
+                let decorators = it.metaflow.as_ref().map(|it| it.decorators.join(" "));
+                cells.push(Tone::Quiet.cell(decorators.unwrap_or_default()));
+            }
+            cells
         });
+        let mut columns = vec![
+            Firm("step"),
+            Soft("after"),
+            Firm("foreach"),
+            Soft("when"),
+            Extra("retries"),
+        ];
+        if flow.metaflow.is_some() {
+            columns.push(Soft("decorators"));
+        }
         text.push('\n');
-        text.push_str(&table(
-            screen,
-            &[
-                Firm("step"),
-                Soft("after"),
-                Firm("foreach"),
-                Soft("when"),
-                Extra("retries"),
-            ],
-            rows.collect(),
-        ));
+        text.push_str(&table(screen, &columns, rows.collect()));
     }
     text
 }

@@ -313,6 +313,8 @@ fn an_event_tells_what_it_started_and_what_it_did_not() {
 fn a_resume_keeps_what_succeeded_and_repeats_the_rest() {
     let run = is(failed_run());
     let plan = plan(&run, Some(&flow()), &tasks(), None);
+    let as_new = plain(plan.render(&run, true));
+    assert!(as_new.starts_with("run 42 of report is failed and stays so; a new run begins with copies:\n  cloned    load"), "{as_new}");
     insta::assert_snapshot!(plain(plan.render(&run, false)), @r"
     run 42 of report, now failed, will go on:
       kept      load, region[0]
@@ -422,4 +424,25 @@ fn empty_lists_say_what_to_do() {
 fn an_answer_of_another_shape_is_an_error_in_words() {
     let failure: Failure = typed::<Run>(json!({"id": 7})).expect_err("no run");
     assert!(failure.text.contains("not understood"), "{failure:?}");
+}
+
+#[test]
+fn a_metaflow_flow_tells_what_only_running_it_tells_and_its_runs_their_pathspecs() {
+    let told: Flow = is(json!({
+        "name": "ml.user.ada.Train", "state": "active", "file": "flows/train.py",
+        "params": [{"name": "tag-name", "type": "string", "optional": true}],
+        "steps": [{"name": "start", "retries": 3, "metaflow": {"decorators": ["@retry(times=3)", "@card"]}}],
+        "metaflow": {
+            "class": "Train", "interpreter": "/venv/bin/python",
+            "dynamic": [{"what": "@schedule(cron=…)", "reason": "os.getenv(…) is called", "line": 7}],
+            "warnings": ["line 9: Metaflow sees 4 retries"],
+        },
+    }));
+    let screen = paper();
+    insta::assert_snapshot!(plain(crate::output::flow(&screen, &told)));
+    let run: Run = is(json!({
+        "id": "8", "flow": "ml.user.ada.Train", "state": "running", "created_at": "2026-11-22T06:00:00Z",
+        "origin": "7", "metaflow": {"pathspec": "Train/dalsegno-8-abc"},
+    }));
+    insta::assert_snapshot!(plain(crate::output::show(&screen, &run, None, &[])));
 }
