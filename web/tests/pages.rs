@@ -384,6 +384,10 @@ async fn a_metaflow_run_leads_to_metaflows_own_client() {
         .await
         .body;
     assert!(gang.contains("<dd>2 tasks</dd>"), "{gang}");
+    assert!(
+        gang.contains("succeeded · gang of 2"),
+        "on its card: {gang}"
+    );
 }
 
 #[tokio::test]

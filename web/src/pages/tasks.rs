@@ -11,6 +11,7 @@ use crate::read;
 use crate::state::App;
 use crate::text::url_encode;
 use dalsegno_scheduler::expr::plain;
+use dalsegno_scheduler::metaflow::output;
 use dalsegno_scheduler::row::{AttemptRow, RunRow, ScopeRow, TaskRow, TaskState};
 use dalsegno_scheduler::spec::StepSpec;
 use dalsegno_scheduler::{Flow, Span, StepName, TaskId, Timestamp};
@@ -289,6 +290,13 @@ impl Tasks {
             .sum();
         let total = born.max(expected);
         let state = sum_state(&sums, total);
+        let gang = card.steps.first().and_then(|it| self.gang(it));
+        let line = match gang.filter(|_| card.mark.gang) {
+            Some(workers) if total == 1 => {
+                format!("{} · gang of {workers}", state.replace('_', " "))
+            }
+            _ => sum_told(&sums, total),
+        };
         let step = url_encode(card.steps[0].as_str());
         let link = self
             .rows
@@ -296,11 +304,18 @@ impl Tasks {
             .filter(|_| born > 0 && card.steps.len() == 1);
         Look {
             state,
-            line: sum_told(&sums, total),
+            line,
             link: link.map(|it| format!("/runs/{}?task=none&step={step}#run-tasks", it.run)),
             parts: parts(&sums, total),
             selected: self.step.as_ref().is_some_and(|it| card.steps.contains(it)),
         }
+    }
+
+    /// How many tasks of Metaflow's a gang had, once it is over.
+    fn gang(&self, step: &StepName) -> Option<usize> {
+        let mut tasks = self.rows.iter().filter(|it| it.task.step == *step);
+        let outputs = tasks.find_map(|it| it.outputs.as_deref())?;
+        Some(outputs.get(output::MAPPER_TASKS)?.as_array()?.len())
     }
 
     /// How the frame of a foreach block looks.
