@@ -1,6 +1,7 @@
 """`python flow.py dalsegno …` as a person types it, against a daemon that remembers what it was asked."""
 
 import json
+import os
 import sys
 import unittest
 
@@ -63,6 +64,15 @@ class Create(ClientTest):
         self.assertEqual(set(unpacked(first)), expected)
         self.assertEqual(set(unpacked(with_json)), expected | {"settings.json"})
         self.assertEqual(first, again)
+
+    def test_too_much_code_is_refused_here_with_the_names_of_the_largest_files(self):
+        (self.folder / "weights.bin").write_bytes(os.urandom(48 << 20))
+
+        error = self.refused("demo.py", "--package-suffixes", ".bin", "dalsegno", "create")
+
+        self.assertIn("too large to be deployed: 50.", error)
+        self.assertIn("weights.bin: 50.3 MB", error)
+        self.assertEqual(self.daemon.asked, [])
 
     def test_only_json_prints_what_would_be_sent_and_sends_nothing(self):
         out, _ = self.ok("demo.py", "dalsegno", "create", "--only-json")

@@ -12,7 +12,11 @@ from metaflow.metaflow_config import DEFAULT_DECOSPECS, DEFAULT_PACKAGE_SUFFIXES
 from metaflow.util import get_username
 
 from . import code
+from .errors import DalsegnoError
 from .task.dump import dump
+
+# What the daemon takes: the whole request, in which the package is in base64.
+REQUEST_BYTES_MAX = 64 << 20
 
 
 class Deployment:
@@ -46,12 +50,28 @@ class Deployment:
             self.body["strategy"] = strategy
 
     def request(self):
+        """
+        Raises `DalsegnoError` when there is so much code that the daemon would not take it.
+        """
+        # Names, values and the dump beside the code are small; this leaves them a MiB.
+        if len(self.package) * 4 // 3 + (1 << 20) > REQUEST_BYTES_MAX:
+            raise DalsegnoError(too_large(len(self.package), self.files))
         return {**self.body, "package": base64.b64encode(self.package).decode()}
 
     def shown(self):
         """For people: the names of the files in the package in place of its bytes."""
         package = {"bytes": len(self.package), "files": [name for _, name in self.files]}
         return {**self.body, "package": package}
+
+
+def too_large(packed_bytes, files):
+    largest = sorted(((os.path.getsize(path), name) for path, name in files), reverse=True)[:3]
+    lines = ["  %s: %.1f MB" % (name, size / 1e6) for size, name in largest]
+    return (
+        "The code is too large to be deployed: %.1f MB packed, and about 47 MB are taken. The largest files are\n%s\n"
+        "Files belong into the datastore; code is what ends in .py, .R, .RDS or in one of --package-suffixes."
+        % (packed_bytes / 1e6, "\n".join(lines))
+    )
 
 
 def checked(obj):
