@@ -1,7 +1,7 @@
 //! SIGKILL of the daemon, of the keeper and of the warm server in the middle of Metaflow runs: nothing is lost, nothing is
 //! done twice.
 
-use dalsegno_tests::{Daemon, HEAD, House, Metaflow, kill, run_id};
+use dalsegno_tests::{Daemon, HEAD, House, Metaflow, PATIENCE, kill, run_id};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -212,7 +212,7 @@ fn kill_again_and_again(house: &House, how: &[&str], kills: usize) {
         )));
     }
     for id in &runs {
-        let run = daemon.api().wait_for_run(id);
+        let run = daemon.api().wait_for_run_within(PATIENCE * 3, id);
         assert_eq!(run["state"], "succeeded", "{}", daemon.why(&run));
         check(&daemon, house, &run, true);
     }

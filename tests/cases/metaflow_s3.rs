@@ -1,6 +1,6 @@
 //! Metaflow's data in S3, as an emulator on this machine has it.
 
-use dalsegno_tests::{HEAD, Metaflow};
+use dalsegno_tests::{HEAD, Metaflow, PATIENCE};
 use serde_json::json;
 
 const HARVEST: &str = r#"
@@ -53,13 +53,17 @@ fn a_foreach_with_its_data_in_s3_fails_is_resumed_and_is_found_there() {
     let credentials = [
         ("METAFLOW_S3_ENDPOINT_URL", url.as_str()),
         ("AWS_ENDPOINT_URL_S3", &url),
+        // By default 64 processes write together.
+        ("METAFLOW_S3_WORKER_COUNT", "2"),
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_DEFAULT_REGION", "us-east-1"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ];
     let daemon = house.up_in(&credentials);
-    let failed = daemon.fails("Harvest", &json!({}));
+    let id = daemon.api().start("Harvest", &json!({}));
+    let failed = daemon.api().wait_for_run_within(PATIENCE * 3, &id);
+    assert_eq!(failed["state"], "failed", "{}", daemon.why(&failed));
     std::fs::write(house.path("mended"), "").expect("the house can be written to");
     let id = failed["id"].as_str().expect("an id");
     let resumed = daemon.cli(&["resume", "--yes", "--wait", id]);
