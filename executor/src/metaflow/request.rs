@@ -134,10 +134,7 @@ impl Request {
             python: place.python,
             outcome: place.outcome,
             triggers: task.events.iter().filter_map(trigger).collect(),
-            checkpoints: task
-                .earlier_task_id
-                .clone()
-                .map(|from| Checkpoints { from }),
+            checkpoints: earlier_life(task).map(|from| Checkpoints { from }),
             logs: Logs { save: !is_local },
             step_name: task.name.clone(),
             run_id: task.run_id.clone(),
@@ -145,6 +142,21 @@ impl Request {
             attempt: task.retry_count,
         }
     }
+}
+
+/// Whose checkpoints a task goes on from: its earlier id's in this run; in a run that was made from another one those
+/// of the newest life it had there, `run/task*`.
+fn earlier_life(task: &MetaflowTask) -> Option<String> {
+    let in_origin = || {
+        let origin = &task.origin.as_ref()?.run_id;
+        let id = &task.task_id;
+        let first = match id.rsplit_once("-a") {
+            Some((first, number)) if number.bytes().all(|it| it.is_ascii_digit()) => first,
+            _ => id,
+        };
+        Some(format!("{origin}/{first}*"))
+    };
+    task.earlier_task_id.clone().or_else(in_origin)
 }
 
 /// `run/step/task` of each task that is read from.
@@ -328,6 +340,25 @@ mod tests {
             origin: None,
             run_failed: false,
         }
+    }
+
+    #[test]
+    fn a_new_run_finds_the_checkpoints_of_the_run_it_was_made_from() {
+        let life = |task_id: &str, earlier: Option<&str>| {
+            earlier_life(&MetaflowTask {
+                task_id: task_id.into(),
+                earlier_task_id: earlier.map(str::to_owned),
+                origin: Some(dalsegno_scheduler::metaflow::Origin {
+                    run_id: "R0".into(),
+                    tasks: Vec::new().into(),
+                    params: Map::new(),
+                }),
+                ..task()
+            })
+        };
+        assert_eq!(life("t-3", None).as_deref(), Some("R0/t-3*"));
+        assert_eq!(life("t-3-a7", None).as_deref(), Some("R0/t-3*"));
+        assert_eq!(life("t-a7", Some("t")).as_deref(), Some("t"));
     }
 
     fn request(task: &MetaflowTask) -> Request {

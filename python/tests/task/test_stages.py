@@ -85,6 +85,24 @@ class Staged(unittest.TestCase):
         self.assertEqual(reborn["code"], 0, reborn["err"])
         self.assertEqual(self.stage.artifact("Checkpointed", "start/t-a2/0", "began_at"), 2)
 
+    @unittest.skipUnless(CHECKPOINTS, "metaflow-checkpoint is not installed")
+    def test_a_new_run_goes_on_from_the_newest_life_in_the_run_it_was_made_from(self):
+        start = ("checkpointed.py", "start")
+        inputs = "run-a/_parameters/params"
+        self.stage.step(*start, "t-a3", inputs, 0, user_retries=0, init=self.stage.init())
+        reborn = self.stage.step(*start, "t-a5", inputs, user_retries=0, checkpoints={"from": "run-a/t*"})
+        self.assertEqual(self.stage.artifact("Checkpointed", "start/t-a5/0", "began_at"), 1, reborn["err"])
+
+    @unittest.skipUnless(CHECKPOINTS, "metaflow-checkpoint is not installed")
+    def test_what_succeeded_and_is_repeated_begins_anew(self):
+        start = ("checkpointed.py", "start")
+        inputs = "run-a/_parameters/params"
+        for attempt in range(3):
+            done = self.stage.step(*start, "t", inputs, attempt, user_retries=3, init=self.stage.init())
+        self.assertEqual(done["code"], 0, done["err"])
+        self.stage.step(*start, "t-a3", inputs, 0, user_retries=0, checkpoints={"from": "t"})
+        self.assertEqual(self.stage.artifact("Checkpointed", "start/t-a3/0", "began_at"), 0)
+
     def test_logs_can_be_saved_by_metaflow(self):
         more = {"logs": {"save": True}, "init": self.stage.init("--how", "signal")}
         result = self.stage.step("exits.py", "start", "t-", "run-a/_parameters/params", **more)
