@@ -224,16 +224,28 @@ fn a_resume_goes_on_from_the_checkpoint_of_the_attempt_before() {
 }
 
 #[test]
-fn with_other_parameters_checkpoints_do_not_count_as_in_metaflows_own_resume() {
+fn a_new_run_with_other_parameters_goes_on_from_the_checkpoint() {
     let house = climbs(1);
     let daemon = house.up();
     let failed = daemon.fails("Climbs", &json!({}));
     assert_eq!(house.read("journal"), "from 0\nfrom 2\n");
     let path = format!("/api/v1/runs/{}/resume", id_of(&failed));
-    let answer = daemon.api().post(&path, &json!({"params": {"height": 1}}));
+    let answer = daemon.api().post(&path, &json!({"params": {"height": 7}}));
     let run = daemon.api().wait_for_run(&run_id(&answer));
     assert_eq!(run["state"], "succeeded", "{}", daemon.why(&run));
-    assert_eq!(house.read("journal"), "from 0\nfrom 2\nfrom 0\n");
+    assert_eq!(house.read("journal"), "from 0\nfrom 2\nfrom 4\n");
+}
+
+#[test]
+fn a_step_that_is_repeated_after_its_success_begins_anew() {
+    let house = climbs(2);
+    let daemon = house.up();
+    let run = daemon.succeeds("Climbs", &json!({}));
+    assert_eq!(house.read("journal"), "from 0\nfrom 2\nfrom 4\n");
+    // It fails again at its first hurdle, and once more goes on from there.
+    resumed(&daemon, &run, &["--from", "start"]);
+    let again = "from 0\nfrom 2\nfrom 4\n".repeat(2);
+    assert_eq!(house.read("journal"), again);
 }
 
 fn climbs(retries: u32) -> House {
