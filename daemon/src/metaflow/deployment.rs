@@ -34,6 +34,15 @@ pub(super) async fn deploy(
         ));
     }
     let options = options_of(registry, &deployment)?;
+    if let Some(environment @ ("conda" | "pypi")) = options.environment.as_deref()
+        && !inner.settings.ignore_environments
+    {
+        return Err(bad(format!(
+            "`--environment={environment}` wants an interpreter for each step, and here all steps of a flow run in one; let \
+             the deploying interpreter have the packages, and deploy without `--environment`, with \
+             DALSEGNO_IGNORED_DECORATORS=conda,pypi and `ignore_environments = true` below [metaflow] in dalsegno.toml"
+        )));
+    }
     let package = base64::decode(&deployment.package)
         .filter(|it| !it.is_empty())
         .ok_or_else(|| bad("`package` is not base64 of a gzipped tar archive".into()))?;

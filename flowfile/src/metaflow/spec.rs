@@ -338,17 +338,11 @@ fn needs_environment(declared: &Declared, options: &Options, found: &mut Found) 
         .chain(of_steps)
         .find(|it| names.contains(&it.name.as_str()));
     if let Some(it) = first {
-        let environment = match it.name.starts_with("conda") {
-            true => "conda",
-            false => "pypi",
-        };
         let message = format!(
             "what `@{}` asks for is not installed for the tasks",
             it.name
         );
-        let help = format!(
-            "let the flow's interpreter have these packages, or deploy it with the environment `{environment}`, so that Metaflow installs them"
-        );
+        let help = "let the flow's interpreter have these packages (requirements.txt beside the flow), and set `ignore_environments = true` below [metaflow] in dalsegno.toml";
         found.warning(&it.place, "metaflow.packages", message, help);
     }
 }
