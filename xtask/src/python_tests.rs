@@ -2,7 +2,7 @@
 
 use crate::shell;
 use crate::workspace::Workspace;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
 
@@ -12,33 +12,46 @@ const SUITES: [(&str, &str); 2] = [
     ("python/tests/client", "python/tests/client"),
 ];
 
-/// Runs them side by side, for they mostly wait; what they print is shown only when one fails.
+/// Each file is run by itself, so many at the same time: they mostly wait.
+const AT_ONCE: usize = 4;
+
+/// Runs them; what they print is shown only when one fails.
 pub(crate) fn run(workspace: &Workspace, python: &Path) -> Result<()> {
     eprintln!("\n== tests of the Python side");
     let root = workspace.root();
-    for (folder, _) in SUITES {
-        if !root.join(folder).is_dir() {
+    let mut commands = Vec::new();
+    for (folder, top) in SUITES {
+        let files = test_files(&root.join(folder))?;
+        if files.is_empty() {
             bail!(
-                "there is no folder {folder}; when its tests have moved, tell {}",
+                "there are no tests in {folder}; when they have moved, tell {}",
                 file!()
             );
         }
+        for file in files {
+            let mut tests = Command::new(python);
+            tests
+                .args(["-B", "-m", "unittest", "discover"])
+                .args(["-s", folder, "-t", top, "-p", &file])
+                .current_dir(&root)
+                .env("DALSEGNO_TEST_METAFLOW_PYTHON", python);
+            commands.push(tests);
+        }
     }
-    let suite = |(folder, top): (&str, &str)| {
-        let mut tests = Command::new(python);
-        tests
-            .args(["-B", "-m", "unittest", "discover"])
-            .args(["-s", folder, "-t", top])
-            .current_dir(&root)
-            .env("DALSEGNO_TEST_METAFLOW_PYTHON", python);
-        shell::quiet(folder, &mut tests)
-    };
-    let results = std::thread::scope(|scope| {
-        let all = SUITES.map(|it| scope.spawn(move || suite(it)));
-        all.map(|it| it.join().expect("a suite does not panic"))
-    });
-    for result in results {
-        result?;
+    let what = format!("{} files of tests", commands.len());
+    shell::quiet_all(&what, commands, AT_ONCE)
+}
+
+fn test_files(folder: &Path) -> Result<Vec<String>> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with("test_") && name.ends_with(".py") {
+            files.push(name);
+        }
     }
-    Ok(())
+    files.sort();
+    Ok(files)
 }

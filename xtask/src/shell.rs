@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// `cargo`, the one that runs us.
@@ -27,15 +28,54 @@ pub(crate) fn show(what: &str, command: &mut Command) -> Result<()> {
 
 /// Runs a command whose output matters only when it fails, beside a spinner; gives its standard output.
 pub(crate) fn quiet(what: &str, command: &mut Command) -> Result<String> {
+    let spinner = spinner(what);
+    let start = Instant::now();
+    let output = output(what, command);
+    spinner.finish_and_clear();
+    let output = output?;
+    eprintln!("   {what}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(output)
+}
+
+/// Runs commands whose output matters only when they fail, so many at the same time; the first failure is told when all
+/// have ended.
+pub(crate) fn quiet_all(what: &str, commands: Vec<Command>, at_once: usize) -> Result<()> {
+    let spinner = spinner(what);
+    let start = Instant::now();
+    let waiting = Mutex::new(commands);
+    let next = || waiting.lock().expect("no holder panics").pop();
+    let work = || {
+        let mut result = Ok(());
+        while let Some(mut command) = next() {
+            let done = output(what, &mut command).map(drop);
+            result = result.and(done);
+        }
+        result
+    };
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        all.into_iter()
+            .map(|it| it.join().expect("running a command does not panic"))
+            .collect()
+    });
+    spinner.finish_and_clear();
+    results.into_iter().collect::<Result<()>>()?;
+    eprintln!("   {what}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn spinner(what: &str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
     spinner.set_style(
         ProgressStyle::with_template("   {spinner} {msg} ({elapsed})")
             .expect("the template is well formed"),
     );
     spinner.enable_steady_tick(Duration::from_millis(120));
-    let start = Instant::now();
+    spinner
+}
+
+fn output(what: &str, command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output();
-    spinner.finish_and_clear();
     let output = output.with_context(|| format!("{} does not start", line(command)))?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
@@ -46,7 +86,6 @@ pub(crate) fn quiet(what: &str, command: &mut Command) -> Result<String> {
             last_lines(&String::from_utf8_lossy(&said), 30)
         );
     }
-    eprintln!("   {what}: {:.1} s", start.elapsed().as_secs_f64());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -100,6 +139,27 @@ mod tests {
         assert!(error.contains("trying failed: sh -c"), "{error}");
         assert!(error.contains("exit status: 3"), "{error}");
         assert!(error.contains("because"), "{error}");
+    }
+
+    #[test]
+    fn of_several_commands_each_is_run_and_a_failure_is_told() {
+        let folder = std::env::temp_dir().join(format!("dalsegno-shell-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let command = |script: String| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &script]).current_dir(&folder);
+            command
+        };
+        let commands = (0..5).map(|it| command(format!("echo > {it}"))).collect();
+        quiet_all("trying", commands, 2).expect("all succeed");
+        assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 5);
+        let commands = vec![
+            command("true".into()),
+            command("echo because; exit 3".into()),
+        ];
+        let error = quiet_all("trying", commands, 2).expect_err("one fails");
+        assert!(error.to_string().contains("because"), "{error}");
+        std::fs::remove_dir_all(folder).expect("ours");
     }
 
     #[test]
