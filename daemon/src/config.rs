@@ -4,7 +4,7 @@ mod metaflow;
 
 #[cfg(test)]
 pub(crate) use metaflow::OfFlow;
-pub(crate) use metaflow::{Metaflow, Probe, strategy};
+pub(crate) use metaflow::{Metaflow, Probe, is_decorator, strategy};
 
 use crate::cli::UpArgs;
 use anyhow::{Context, bail};

@@ -209,8 +209,9 @@ pub(crate) fn watch(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (changed, mut changes) = mpsc::channel(1);
+    let known = registry.clone();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| concerns_flows(&event)) {
+        if event.is_ok_and(|event| concerns_flows(&event, |path| known.concerns(path))) {
             // One wake-up stands for all changes so far.
             let _ = changed.try_send(());
         }
@@ -220,7 +221,7 @@ pub(crate) fn watch(
         watcher,
         folders: BTreeSet::new(),
     };
-    watched.extend(&folder)?;
+    watched.extend(&folder, BTreeSet::new())?;
     let mut role = engine.role_changes();
     role.mark_unchanged();
     tokio::spawn(async move {
@@ -228,6 +229,8 @@ pub(crate) fn watch(
             tokio::select! {
                 () = stop.cancelled() => return,
                 change = changes.recv() => if change.is_none() { return },
+                // They may have changed before they were watched.
+                () = registry.more_beside() => {}
                 change = role.changed() => match change {
                     Ok(()) if *role.borrow_and_update() == Role::Leader => {}
                     Ok(()) => continue,
@@ -242,9 +245,10 @@ pub(crate) fn watch(
                 .is_ok_and(|it| it.is_some())
             {}
             // Watched before it is read, so that no edit falls in between.
-            if let Err(error) = watched.extend(&folder) {
+            if let Err(error) = watched.extend(&folder, registry.folders_beside()) {
                 warn!("{error:#}; restart the daemon after you change flow files there");
             }
+            registry.try_again();
             match sync(&engine, &registry, &folder).await {
                 Ok(synced) => tell(&synced),
                 Err(error) => warn!("{error:#}; the flows stay as they are"),
@@ -262,9 +266,10 @@ struct Watched {
 }
 
 impl Watched {
-    /// Watches what is new below the folder.
-    fn extend(&mut self, root: &Path) -> anyhow::Result<()> {
-        let now = folders_below(root);
+    /// Watches what is new below the folder, and `others` by themselves.
+    fn extend(&mut self, root: &Path, others: BTreeSet<PathBuf>) -> anyhow::Result<()> {
+        let mut now = folders_below(root);
+        now.extend(others.into_iter().filter(|it| it.is_dir()));
         self.folders.retain(|it| now.contains(it));
         for folder in now {
             if !self.folders.contains(&folder) {
@@ -296,9 +301,13 @@ fn folders_below(root: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-fn concerns_flows(event: &notify::Event) -> bool {
+/// `beside`: whether a file that is no flow file is known to matter.
+fn concerns_flows(event: &notify::Event, beside: impl Fn(&Path) -> bool) -> bool {
     if matches!(event.kind, EventKind::Access(_)) {
         return false;
+    }
+    if event.paths.iter().any(|it| beside(it)) {
+        return true;
     }
     // Too many changes to name them, or a folder that came with its files.
     let is_hidden = |path: &PathBuf| {

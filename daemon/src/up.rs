@@ -6,10 +6,11 @@ use crate::metaflow::Registry;
 use crate::{flows, lock, logs};
 use anyhow::Context;
 use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
-use dalsegno_executor::{LocalConfig, LocalExecutor, MetaflowConfig};
+use dalsegno_executor::{Layout, LocalConfig, LocalExecutor, MetaflowConfig, Snapshots};
 use dalsegno_scheduler::{Span, Timestamp};
 use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
 use dalsegno_web::WebState;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -57,6 +58,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let flows_dir = std::path::absolute(&settings.flows_dir)?;
 
     let store = open(settings).await?;
+    tidy_code(store.as_ref(), &settings.data).await;
     let stop = CancellationToken::new();
     let (reporter, reports) = Reporter::channel();
     let metaflow = metaflow_config(settings, &flows_dir);
@@ -200,6 +202,32 @@ async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     Ok(store)
 }
 
+/// Removes code that no version of any flow names: that of deployments which were refused, or of a process that was
+/// killed over it. Nothing of this process is at work yet.
+async fn tidy_code(store: &dyn Store, data: &Path) {
+    let named = async {
+        let mut named = BTreeSet::new();
+        for flow in store.flows().await? {
+            for version in store.versions(&flow.name).await? {
+                let spec: serde_json::Value = serde_json::from_str(&version.definition)?;
+                let hash = spec["metaflow"]["code"]["hash"].as_str();
+                named.extend(hash.map(str::to_owned));
+            }
+        }
+        anyhow::Ok(named)
+    };
+    let snapshots = Snapshots::new(Layout::new(data).code_dir());
+    match named.await {
+        // In front of another database all would be unknown, and some of it cannot be had again.
+        Ok(named) if snapshots.has_any_of(&named) => match snapshots.keep_only(&named) {
+            0 => {}
+            removed => info!("{removed} copies of code that no version has were removed"),
+        },
+        Ok(_) => {}
+        Err(error) => warn!("code that no version has is not looked for: {error:#}"),
+    }
+}
+
 /// Waits until this instance decides, loads the flows, and says where things are.
 async fn begin(
     engine: &EngineHandle,
@@ -209,7 +237,11 @@ async fn begin(
     address: SocketAddr,
 ) -> anyhow::Result<()> {
     let synced = match engine.settled().await {
-        Role::Leader => Some(flows::sync(engine, registry, flows_dir).await?),
+        Role::Leader => {
+            let synced = flows::sync(engine, registry, flows_dir).await?;
+            registry.forget_the_past().await;
+            Some(synced)
+        }
         Role::Broken { message } => anyhow::bail!("{message}"),
         // The engine's own end tells why.
         Role::Stopped => std::future::pending().await,

@@ -51,7 +51,8 @@ impl Reader {
     fn options(&self) -> Options {
         match &self.0 {
             Some((settings, config)) => options(&settings.metaflow, config),
-            None => Options::of_environment(),
+            // The same user as with one.
+            None => options(&Default::default(), &MetaflowConfig::default()),
         }
     }
 

@@ -163,8 +163,8 @@ pub(super) fn checked(section: Section, beside: &Path) -> anyhow::Result<Metaflo
     })
 }
 
-/// `retry`, `retry:times=2`: a name, and what follows a colon.
-fn is_decorator(text: &str) -> bool {
+/// `retry`, `retry:times=2,…`: a name, and what follows a colon. A comma may belong to a value.
+pub(crate) fn is_decorator(text: &str) -> bool {
     let (name, rest) = text
         .split_once(':')
         .map_or((text, None), |(name, rest)| (name, Some(rest)));
@@ -172,7 +172,16 @@ fn is_decorator(text: &str) -> bool {
         && name
             .bytes()
             .all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'.');
-    is_name && rest.is_none_or(|it| it.split(',').all(|it| it.contains('=')))
+    let has_key = |text: &str| {
+        let key = text.split_once('=').map(|(key, _)| key.trim());
+        key.is_some_and(|it| {
+            !it.is_empty()
+                && it
+                    .bytes()
+                    .all(|it| it.is_ascii_alphanumeric() || it == b'_')
+        })
+    };
+    is_name && rest.is_none_or(has_key)
 }
 
 fn storage(section: &Section, beside: &Path) -> anyhow::Result<Option<Storage>> {

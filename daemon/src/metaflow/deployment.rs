@@ -1,8 +1,8 @@
 //! Flows that come over HTTP: their code is unpacked, and what Metaflow says of them counts.
 
-use super::base64;
 use super::registry::{Registry, interpreter_in, is_deployed, options};
 use super::version::versioned;
+use super::{base64, checked};
 use crate::config::strategy;
 use dalsegno_engine::{Code, Problem};
 use dalsegno_flowfile::metaflow::{Dump, Options, flow_from_dump, read_text, with_dump};
@@ -28,11 +28,7 @@ pub(super) async fn deploy(
             "`dump` is of the flow `{dumped}`, and `class` says `{class}`"
         )));
     }
-    if !Path::new(&deployment.folder).is_absolute() || !Path::new(&deployment.file).is_absolute() {
-        return Err(bad(
-            "`file` and `folder` are absolute paths of the machine that deploys".into(),
-        ));
-    }
+    checked::check(&deployment).map_err(bad)?;
     let options = options_of(registry, &deployment)?;
     if let Some(environment @ ("conda" | "pypi")) = options.environment.as_deref()
         && !inner.settings.ignore_environments
@@ -78,8 +74,8 @@ pub(super) async fn deploy(
         return Err(Problem::new(Code::NameTaken, detail).with("file", row.file.as_str()));
     }
     let versioned = versioned(&file, code, None).map_err(bad)?;
-    let host = deployment.host.as_deref().filter(|it| !it.is_empty());
-    let from = format!("{}:{}", host.unwrap_or("http"), deployment.file);
+    let host = deployment.host.as_deref().unwrap_or("http");
+    let from = format!("{host}:{}", deployment.file);
     let created = inner.ask_deploy(&versioned, from.clone()).await?;
     let warnings: Vec<String> = file.warnings.iter().map(|it| it.message.clone()).collect();
     inner.notes.change(&name, |it| {
@@ -89,6 +85,7 @@ pub(super) async fn deploy(
     if created {
         info!("flow {name} was deployed from {from}");
     }
+    registry.try_again();
     let (inner, flow) = (inner.clone(), name.clone());
     tokio::spawn(async move {
         let named = options.python;

@@ -1,6 +1,8 @@
 //! Metaflow flows: registered from the flows folder and over HTTP, probed, and told of.
 
 mod base64;
+mod beside;
+mod checked;
 mod deployment;
 mod notes;
 mod probe;

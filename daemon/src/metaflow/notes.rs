@@ -2,6 +2,7 @@
 
 use dalsegno_scheduler::FlowName;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Notes by flow.
@@ -12,6 +13,7 @@ pub(super) struct Notes(Mutex<BTreeMap<FlowName, Note>>);
 pub(super) struct Note {
     /// As a person reads it: path and versions.
     pub(super) interpreter: Option<String>,
+    pub(super) python: Option<PathBuf>,
     /// Why it has no interpreter.
     pub(super) no_interpreter: Option<String>,
     /// What is being done.

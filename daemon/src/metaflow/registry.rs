@@ -1,5 +1,6 @@
 //! Who knows all Metaflow flows of this daemon.
 
+use super::beside::{self, Beside};
 use super::notes::Notes;
 use super::version::{Versioned, versioned};
 use super::{deployment, probe};
@@ -12,7 +13,7 @@ use dalsegno_scheduler::metaflow::MetaflowFlow;
 use dalsegno_scheduler::row::FlowRow;
 use dalsegno_scheduler::{Answer, FlowName, Input};
 use dalsegno_web::{About, Deployed, Deployment, Later, MetaflowFlows};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{info, warn};
@@ -30,10 +31,14 @@ pub(super) struct Inner {
     pub(super) notes: Notes,
     /// Files that are being probed or were probed in vain, and as which version: they are not probed again.
     pub(super) probed: Mutex<BTreeMap<PathBuf, probe::Tried>>,
+    /// Answers of probes that were used or made since the start.
+    pub(super) kept: Mutex<BTreeSet<PathBuf>>,
+    pub(super) beside: Beside,
 }
 
 /// Whether a flow came over HTTP: its file is then named `HOST:PATH`, where flows of the folder have a path.
 pub(crate) fn is_deployed(row: &FlowRow) -> bool {
+    // What a deployment says of its host is no beginning of a path, see `checked`.
     !row.file.starts_with('/')
 }
 
@@ -53,6 +58,8 @@ impl Registry {
             snapshots,
             notes: Notes::default(),
             probed: Mutex::default(),
+            kept: Mutex::default(),
+            beside: Beside::default(),
         }))
     }
 
@@ -77,6 +84,7 @@ impl Registry {
     ) -> Result<(FlowName, bool), String> {
         let probed = self.0.settings.probe == Probe::Auto;
         let needs_probe = probed && file.metaflow.as_ref().is_some_and(|it| it.needs_probe);
+        self.0.beside.add(path, beside::named_in(path, &file));
         let known = match needs_probe {
             true => probe::known(&self.0, path, &file),
             false => None,
@@ -91,8 +99,9 @@ impl Registry {
             true => probe::failed(&self.0, path, &file),
             false => None,
         };
-        let probes = needs_probe && !dump_known && failed.is_none();
-        if probes {
+        let probes = needs_probe && !dump_known && failed.as_ref().is_none_or(|(_, again)| *again);
+        let failed = failed.map(|(reason, _)| reason);
+        if probes && failed.is_none() {
             self.0
                 .notes
                 .change(&flow, |it| it.doing = Some(probe::DOING.into()));
@@ -109,6 +118,33 @@ impl Registry {
             probe::begin(self, path, file);
         }
         Ok((flow, created))
+    }
+
+    /// After something was saved: environments that could not be made are tried again at once.
+    pub(crate) fn try_again(&self) {
+        self.0.interpreters().try_again();
+    }
+
+    /// Whether a change of this file, which is no flow file, may change a flow.
+    pub(crate) fn concerns(&self, path: &Path) -> bool {
+        self.0.beside.concerns(path)
+    }
+
+    /// Folders of such files; some may lie elsewhere than in the flows folder.
+    pub(crate) fn folders_beside(&self) -> BTreeSet<PathBuf> {
+        self.0.beside.folders()
+    }
+
+    /// Until there are more such files than before.
+    pub(crate) async fn more_beside(&self) {
+        self.0.beside.grown().await;
+    }
+
+    /// After the folder was read once: what was kept of flow files as they are no more is removed.
+    pub(crate) async fn forget_the_past(&self) {
+        let inner = self.0.clone();
+        // It disturbs nobody if that fails.
+        let _ = tokio::task::spawn_blocking(move || probe::forget(&inner)).await;
     }
 
     /// So that an environment is made before the first run wants it.
@@ -159,6 +195,7 @@ impl Inner {
                     found.metaflow_version
                 );
                 self.notes.change(flow, |it| {
+                    it.python = Some(found.python.clone());
                     it.interpreter = Some(told);
                     it.no_interpreter = None;
                 });
@@ -167,6 +204,7 @@ impl Inner {
             Err(message) => {
                 warn!("flow {flow} has no interpreter: {message}");
                 self.notes.change(flow, |it| {
+                    it.python = None;
                     it.interpreter = None;
                     it.no_interpreter = Some(message.clone());
                 });
@@ -230,6 +268,10 @@ impl Inner {
             )),
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn kept(&self) -> std::sync::MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tried(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, probe::Tried>> {
@@ -333,6 +375,12 @@ impl MetaflowFlows for Registry {
 
     fn about(&self, row: &FlowRow, flow: &MetaflowFlow) -> About {
         let note = self.0.notes.of(&row.name);
+        let gone = note.python.as_deref().filter(|it| !it.exists()).map(|it| {
+            format!(
+                "Its interpreter {} is gone; put it back, or save the flow file to have another one looked for.",
+                it.display()
+            )
+        });
         About {
             python: note.interpreter.or_else(|| flow.python.clone()),
             storage: Some(
@@ -341,7 +389,7 @@ impl MetaflowFlows for Registry {
                     .unwrap_or_else(|| self.0.config.storage()),
             ),
             held: held(flow, note.doing.is_some(), self.0.settings.probe),
-            progress: note.doing.or(note.no_interpreter),
+            progress: note.doing.or(note.no_interpreter).or(gone),
             warnings: note.warnings,
             deployed_from: is_deployed(row).then(|| row.file.clone()),
         }

@@ -3,6 +3,7 @@
 use super::snapshot::{Files, below};
 use flate2::read::GzDecoder;
 use std::io::Read;
+use std::path::Path;
 use tar::{Archive, EntryType};
 
 /// Unpacked. Metaflow itself, which packages may carry, is 2 MB; data does not belong into one.
@@ -57,7 +58,26 @@ pub(crate) fn read(package: &[u8]) -> Result<Files, String> {
         entry.read_to_end(&mut content).map_err(not_one)?;
         files.insert(name, content);
     }
-    Ok(files)
+    if files.is_empty() {
+        return Err("it is empty; it must hold the flow file and what that imports".into());
+    }
+    match clash(&files) {
+        Some((file, below)) => Err(format!(
+            "{} in it is a file, and a folder with {}; rename one of them",
+            file.display(),
+            below.display()
+        )),
+        None => Ok(files),
+    }
+}
+
+/// A file below another one, which no file system can hold.
+fn clash(files: &Files) -> Option<(&Path, &Path)> {
+    files.keys().find_map(|name| {
+        let mut above = name.ancestors().skip(1);
+        let file = above.find(|it| files.contains_key(*it))?;
+        Some((file, name.as_path()))
+    })
 }
 
 #[cfg(test)]
@@ -96,7 +116,10 @@ mod tests {
             ("help/more.py", EntryType::Regular, b"x = 1"),
         ]);
         let code = snapshots.unpack(&package, "flow.py").expect("unpacked");
-        assert_eq!(snapshots.unpack(&package, "flow.py").expect("again"), code);
+        let again = snapshots.unpack(&package, "./help/../flow.py");
+        assert!(again.is_err(), "{again:?}");
+        let again = snapshots.unpack(&package, "./flow.py").expect("again");
+        assert_eq!(again, code, "a path may be written in several ways");
         let file = snapshots.entry(&code);
         assert_eq!(
             std::fs::read_to_string(file.with_file_name("help").join("more.py")).expect("there"),
@@ -123,6 +146,8 @@ mod tests {
             refused(&package(&[("link", EntryType::Symlink, b"")])),
             refused(&package(&[("pipe", EntryType::Fifo, b"")])),
             refused(&package(&[("other.py", file, b"")])),
+            refused(&package(&[])),
+            refused(&package(&[("a", file, b""), ("./a/b.py", file, b"")])),
             refused(b"nonsense"),
         ];
         assert_eq!(
@@ -133,6 +158,8 @@ the code package cannot be used: /tmp/escaped.py in it leads out of the package;
 the code package cannot be used: link in it is no plain file (Symlink); packages have copies, not links
 the code package cannot be used: pipe in it is no plain file (Fifo); packages have copies, not links
 the code package cannot be used: it has no flow.py; it has 1 files, such as other.py
+the code package cannot be used: it is empty; it must hold the flow file and what that imports
+the code package cannot be used: a in it is a file, and a folder with a/b.py; rename one of them
 the code package cannot be used: it is not a .tar.gz (unexpected end of file)"
         );
         assert!(!dir.path().join("code").exists() && !dir.path().join("escaped.py").exists());

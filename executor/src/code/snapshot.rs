@@ -98,7 +98,13 @@ impl Snapshots {
     /// When the package is none, too large, or has anything but plain files below itself.
     pub fn unpack(&self, package: &[u8], entry: &str) -> Result<Code, CodeError> {
         let files = package::read(package).map_err(CodeError::Package)?;
-        if !files.contains_key(Path::new(entry)) {
+        let Some(entry) = below(Path::new(entry)) else {
+            return Err(CodeError::Package(format!(
+                "its entry {entry:?} is no file in it; name the flow file's path in the package, without `..`"
+            )));
+        };
+        let entry = text(&entry)?;
+        if !files.contains_key(Path::new(&entry)) {
             let names: Vec<_> = files
                 .keys()
                 .take(5)
@@ -112,12 +118,31 @@ impl Snapshots {
         }
         let hash = hash(None, &files);
         let code = Code {
-            entry: entry.to_owned(),
+            entry,
             folder: text(&self.dir.join(&hash))?,
             hash,
         };
         self.put(&code, &files, |_| Ok(()))?;
         Ok(code)
+    }
+
+    /// Removes the snapshots that are not named, and what was left unfinished; gives how many. Nobody may make or
+    /// use others meanwhile.
+    pub fn keep_only(&self, named: &BTreeSet<String>) -> usize {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let unnamed = entries.filter(|it| match it.file_name().to_str() {
+            Some(name) => !named.contains(name),
+            None => false,
+        });
+        // Links in them are removed, and not what they lead to.
+        unnamed
+            .filter(|it| std::fs::remove_dir_all(it.path()).is_ok())
+            .count()
+    }
+
+    /// Whether one of these is here.
+    pub fn has_any_of(&self, named: &BTreeSet<String>) -> bool {
+        named.iter().any(|it| self.dir.join(it).is_dir())
     }
 
     /// All or nothing, and once: whoever comes second finds it.
@@ -265,6 +290,24 @@ mod tests {
             .expect("listed")
             .collect();
         assert_eq!(left.len(), 2);
+    }
+
+    #[test]
+    fn only_named_snapshots_are_kept_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("flow.py");
+        std::fs::write(dir.path().join("data.csv"), "1,2").expect("written");
+        let snapshots = Snapshots::new(dir.path().join(".dalsegno/code"));
+        let take = |text: &str| {
+            std::fs::write(&file, text).expect("written");
+            snapshots.snapshot(&file, &[]).expect("taken")
+        };
+        let (old, new) = (take("pass"), take("..."));
+        let named = BTreeSet::from([new.hash.clone(), "elsewhere".into()]);
+        assert!(snapshots.has_any_of(&named));
+        assert_eq!(snapshots.keep_only(&named), 1);
+        assert!(!snapshots.entry(&old).exists() && snapshots.entry(&new).exists());
+        assert!(dir.path().join("data.csv").exists());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use dalsegno_scheduler::metaflow::Storage;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The user of tasks when neither configuration nor environment names one: Metaflow takes no `root`.
+/// The user of tasks when nothing names another than root, which Metaflow does not take.
 const USER_DEFAULT: &str = "dalsegno";
 
 /// What a [`LocalExecutor`](crate::LocalExecutor) needs to know to run Metaflow's tasks.
@@ -44,9 +44,10 @@ impl MetaflowConfig {
             .unwrap_or_else(|| self.storage_by(|name| std::env::var(name).ok()))
     }
 
-    /// The user of tasks whose flow names none.
+    /// The user of tasks whose flow names none: of the configuration, else that of `METAFLOW_USER`, `SUDO_USER`,
+    /// `USERNAME` or `USER`, else the one whose process this is. For root that is `dalsegno`.
     pub fn user(&self) -> String {
-        self.user_by(|name| std::env::var(name).ok())
+        self.user_by(|name| std::env::var(name).ok(), own_name)
     }
 
     fn storage_by(&self, variable: impl Fn(&str) -> Option<String>) -> Storage {
@@ -73,15 +74,35 @@ impl MetaflowConfig {
         }
     }
 
-    fn user_by(&self, variable: impl Fn(&str) -> Option<String>) -> String {
+    fn user_by(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+        own: impl FnOnce() -> Option<String>,
+    ) -> String {
         let named = self.user.clone();
         let names = ["METAFLOW_USER", "SUDO_USER", "USERNAME", "USER"];
         named
             .into_iter()
             .chain(names.into_iter().filter_map(variable))
+            .chain(std::iter::once_with(own).flatten())
             .find(|it| !it.is_empty() && it != "root")
             .unwrap_or_else(|| USER_DEFAULT.into())
     }
+}
+
+/// What the system calls the user whose process this is: services often have none of the variables.
+fn own_name() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw();
+    name_in(&std::fs::read_to_string("/etc/passwd").ok()?, uid)
+}
+
+/// Lines are `name:password:uid:…`.
+fn name_in(passwd: &str, uid: u32) -> Option<String> {
+    let mut lines = passwd.lines().map(|it| it.split(':'));
+    lines.find_map(|mut words| {
+        let name = words.next()?;
+        (words.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 /// Metaflow keeps local data in a folder of this name, which its `--datastore-root` includes.
@@ -123,13 +144,21 @@ mod tests {
             ]),
             "s3 s3://bucket/metaflow service"
         );
+        let user = |variable: &str, value: &str, own: Option<&str>| {
+            let variable = |name: &str| (name == variable).then(|| value.to_owned());
+            config.user_by(variable, || own.map(str::to_owned))
+        };
+        assert_eq!(user("USER", "ann", Some("bob")), "ann");
+        assert_eq!(user("USER", "root", Some("root")), "dalsegno");
+        assert_eq!(user("USER", "root", Some("bob")), "bob");
         assert_eq!(
-            config.user_by(|name| (name == "USER").then(|| "root".into())),
-            "dalsegno"
+            user("SHELL", "sh", Some("bob")),
+            "bob",
+            "a service has no USER"
         );
-        assert_eq!(
-            config.user_by(|name| (name == "USER").then(|| "ann".into())),
-            "ann"
-        );
+        assert_eq!(user("SHELL", "sh", None), "dalsegno");
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000:Bob:/home/bob:/bin/sh\n";
+        assert_eq!(name_in(passwd, 1000).as_deref(), Some("bob"));
+        assert_eq!(name_in(passwd, 1001), None);
     }
 }

@@ -137,6 +137,7 @@ pub fn with_dump(
         warnings: found.diagnostics.into(),
         metaflow: Some(MetaflowFile {
             closure: read.closure.clone(),
+            config_files: read.config_files.clone(),
             needs_probe: false,
             dynamic: Vec::new(),
             complete: true,
@@ -173,6 +174,7 @@ pub fn flow_from_dump(
         warnings: found.diagnostics.into(),
         metaflow: Some(MetaflowFile {
             closure: Vec::new(),
+            config_files: Vec::new(),
             needs_probe: false,
             dynamic: Vec::new(),
             complete: true,

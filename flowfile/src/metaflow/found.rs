@@ -45,6 +45,8 @@ impl Place {
 pub(super) struct Found {
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) dynamic: Vec<Dynamic>,
+    /// Files that configs are read from, as they are written.
+    pub(super) config_files: Vec<String>,
 }
 
 impl Found {

@@ -15,6 +15,7 @@ const PARAMETER: [&str; 6] = [
     "required",
     "show_default",
 ];
+const CONFIG: [&str; 2] = ["name", "default"];
 const INCLUDE_FILE: [&str; 6] = ["name", "required", "is_text", "encoding", "help", "parser"];
 
 /// Metaflow looks for no Parameter in these members of a class.
@@ -81,6 +82,14 @@ pub(super) fn read(
         "Config" => {
             let reason = "a Config is read when the flow is deployed";
             found.unknown(&place, format!("Config `{variable}`"), reason);
+            let config = Reader {
+                scope: &within,
+                call: &call,
+                order: &CONFIG,
+            };
+            if let Some(Ok(Value::Str(file))) = config.value("default") {
+                found.config_files.push(file);
+            }
         }
         _ => return false,
     }

@@ -28,6 +28,9 @@ pub struct MetaflowFile {
     /// Files beside it that it imports, directly or not, in the order of their paths. A change of one of them is
     /// a new version of the flow.
     pub closure: Vec<PathBuf>,
+    /// Files that its configs are read from unless a deployment says otherwise, as far as reading tells: as they are
+    /// written, from the file's own folder.
+    pub config_files: Vec<PathBuf>,
     /// Something that matters can only be known by running the file: [`MetaflowFile::dynamic`] says what. Until
     /// then the flow has no schedule and no trigger.
     pub needs_probe: bool,
@@ -150,6 +153,7 @@ fn flow(
         warnings: found.diagnostics.into(),
         metaflow: Some(MetaflowFile {
             closure: modules.iter().map(|it| it.path.clone()).collect(),
+            config_files: found.config_files.iter().map(PathBuf::from).collect(),
             needs_probe: !found.dynamic.is_empty(),
             dynamic: found.dynamic,
             complete: declared.complete,

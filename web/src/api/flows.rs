@@ -1,5 +1,6 @@
 //! Flows: what is declared, what comes next, start, pause, remove.
 
+use super::turned_down;
 use crate::act::{self, Started};
 use crate::input::{Json, Query};
 use crate::json;
@@ -185,7 +186,7 @@ async fn why(
 ) -> Outcome<axum::Json<Value>> {
     query.only(&["at"])?;
     let view = app.engine().view();
-    let (row, _) = read::flow(&view, &name)?;
+    let (row, flow) = read::flow(&view, &name)?;
     let items = match query.time("at")? {
         Some(at) => {
             // What ought to have happened then: the last occurrence due at or before that moment.
@@ -200,10 +201,28 @@ async fn why(
         }
         None => {
             let whys = view.why_flow(&name, app.engine().now()).unwrap_or_default();
-            whys.iter().map(explanation).collect()
+            let mut items: Vec<Value> = whys.iter().map(explanation).collect();
+            if let Some(flow) = flow {
+                items.extend(turned_down::newest(&app, &flow).await?);
+                items.extend(not_ready(&app, &row, &flow));
+            }
+            items
         }
     };
     Ok(axum::Json(json::list(items, None)))
+}
+
+/// What a Metaflow flow lacks: the answer of a probe, an interpreter, an environment.
+fn not_ready(app: &App, row: &FlowRow, flow: &Flow) -> Vec<Value> {
+    let Some(metaflow) = flow.spec().metaflow.as_ref().filter(|_| !row.removed) else {
+        return Vec::new();
+    };
+    let about = app.web.metaflow.about(row, metaflow);
+    let held = about.held.map(|it| format!("it cannot be started: {it}"));
+    let texts = held.into_iter().chain(about.progress);
+    texts
+        .map(|text| json!({"subject": row.name, "text": text, "reason": null, "until": null, "cure": null}))
+        .collect()
 }
 
 fn occurrence_why(it: &OccurrenceRow) -> Value {

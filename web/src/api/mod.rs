@@ -8,6 +8,7 @@ pub(crate) mod metaflow;
 mod openapi;
 mod ops;
 pub(crate) mod runs;
+mod turned_down;
 
 #[cfg(test)]
 pub(crate) use openapi::DOCUMENT;

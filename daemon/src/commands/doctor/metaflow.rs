@@ -32,8 +32,10 @@ pub(super) fn look(folder: &Path, settings: &Settings) -> Vec<Finding> {
     let mut findings = found(&interpreters, &files);
     findings.push(storage(&config.storage()));
     let start = match config.cold {
-        true => "each task starts an interpreter of its own (`cold`)",
-        false => "tasks are copies of a process that has Metaflow loaded",
+        true => "configured off (`cold`): each task starts an interpreter of its own",
+        false => {
+            "configured: tasks are copies of a process that has Metaflow loaded; not tried here"
+        }
     };
     findings.push(Finding::new("warm start", Health::Ok, start));
     findings

@@ -1,5 +1,7 @@
 """Everything a flow declares, after Metaflow has run its configs, mutators and deploy-time functions."""
+import hashlib
 import json
+import os
 
 from metaflow import current
 from metaflow.includefile import IncludeFile
@@ -30,6 +32,7 @@ def dump(obj):
             if not getattr(parameter, "IS_CONFIG_PARAMETER", False)
         ],
         "configs": _configs(obj),
+        "config_files": _config_files(obj),
         "steps": {node.name: _step(node, steps_of(graph)[node.name]) for node in graph},
         "exit_hooks": {
             "on_success": [name for deco in decorators for name in getattr(deco, "success_hooks", [])],
@@ -135,19 +138,58 @@ def _configs(obj):
     return found
 
 
-def _config_texts(obj, values):
-    """The unparsed text of each config that has a parser: Metaflow parses again in every task."""
-    from metaflow._vendor import click
-    from metaflow.user_configs import config_options as module
-
-    root = click.get_current_context().find_root()
-    reader = None
-    for option in root.command.params:
-        owner = getattr(getattr(option, "callback", None), "__self__", None)
-        if type(owner).__name__ == "ConfigInput":
-            reader = owner
+def _config_files(obj):
+    """The files that configs have by default, with the SHA-256 of each; null for one that cannot be read."""
+    reader = _config_reader()
     if reader is None:
         return {}
+    found = {}
+    for name, (default, is_path) in reader._defaults.items():
+        if not is_path or name in (reader._path_values or {}) or name in (reader._value_values or {}):
+            continue
+        path = _config_default(obj, name, default)
+        if not isinstance(path, (str, os.PathLike)):
+            continue
+        path = os.path.abspath(path)
+        try:
+            with open(path, "rb") as file:
+                found[path] = hashlib.sha256(file.read()).hexdigest()
+        except OSError:
+            found[path] = None
+    return found
+
+
+def _config_reader():
+    """What Metaflow has read the configs with; it alone knows where they came from."""
+    from metaflow._vendor import click
+
+    for option in click.get_current_context().find_root().command.params:
+        owner = getattr(getattr(option, "callback", None), "__self__", None)
+        if type(owner).__name__ == "ConfigInput":
+            return owner
+    return None
+
+
+def _config_default(obj, name, default):
+    """A default, after its function was called if it is one."""
+    if not isinstance(default, DeployTimeField):
+        return default
+    from metaflow.parameters import ParameterContext
+    from metaflow.util import get_username
+
+    return default.fun(ParameterContext(
+        flow_name=obj.flow.name, user_name=get_username(), parameter_name=name,
+        logger=lambda *_, **__: None, ds_type=obj.flow_datastore.TYPE, configs=None,
+    ))
+
+
+def _config_texts(obj, values):
+    """The unparsed text of each config that has a parser: Metaflow parses again in every task."""
+    reader = _config_reader()
+    if reader is None:
+        return {}
+    from metaflow.user_configs import config_options as module
+
     given = dict(reader._path_values or {})
     given.update(reader._value_values or {})
     texts = {}
@@ -159,14 +201,7 @@ def _config_texts(obj, values):
         text = given.get(name)
         if text is None:
             default, is_path = reader._defaults[name]
-            if isinstance(default, DeployTimeField):
-                from metaflow.parameters import ParameterContext
-                from metaflow.util import get_username
-
-                default = default.fun(ParameterContext(
-                    flow_name=obj.flow.name, user_name=get_username(), parameter_name=name,
-                    logger=lambda *_, **__: None, ds_type=obj.flow_datastore.TYPE, configs=None,
-                ))
+            default = _config_default(obj, name, default)
             convert = module.ConvertPath if is_path else module.ConvertDictOrStr
             text = convert.convert_value(default, True)
         if text is None:
