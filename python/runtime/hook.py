@@ -8,7 +8,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(HERE)
 
-from dalsegno_runtime.outcome import write_failure  # noqa: E402
+from dalsegno_runtime.outcome import write_failure, write_success  # noqa: E402
 from dalsegno_runtime.request import open_request  # noqa: E402
 
 
@@ -41,7 +41,7 @@ def main():
         lines = traceback.format_exception_only(type(error), error)
         write_failure(request, "hook", lines[-1].strip(), pathspec)
         raise
-    write_success(request, pathspec)
+    write_success(request, "hook", pathspec)
     return 0
 
 
@@ -56,19 +56,6 @@ def _defaults_from(request):
         os.environ.setdefault("METAFLOW_DATASTORE_SYSROOT_LOCAL", os.path.dirname(root))
     elif root and kind:
         os.environ.setdefault("METAFLOW_DATASTORE_SYSROOT_%s" % kind.upper(), root)
-
-
-def write_success(request, pathspec):
-    import json
-
-    part = "%s.%d.part" % (request.outcome, os.getpid())
-    with open(part, "w", encoding="utf-8") as file:
-        json.dump({
-            "ok": True, "next": [], "foreach": None, "num_splits": None, "num_parallel": None, "labels": None,
-            "caught": False, "mapper_tasks": None, "error": None, "stage": "hook", "attempt": request.attempt,
-            "pathspec": pathspec,
-        }, file)
-    os.replace(part, request.outcome)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 //! What decorators of Metaflow do when the daemon runs a flow.
 
-use dalsegno_tests::{Daemon, House, Metaflow, MetaflowRun, flow_file};
+use dalsegno_tests::{Daemon, HEAD, House, Metaflow, MetaflowRun, flow_file};
 use serde_json::{Value, json};
 
 #[test]
@@ -19,6 +19,112 @@ fn a_retry_repeats_a_step_and_the_newest_attempt_counts() {
         (&task["attempt"], &task["data"]["tried"]),
         (&json!(2), &json!(2))
     );
+}
+
+/// Attempts 0 leave what nobody may read; attempts 1 are killed while the file is imported, before Metaflow begins.
+const GAPS: &str = r#"
+if "--retry-count" in sys.argv and sys.argv[sys.argv.index("--retry-count") + 1] == "1":
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Gaps(FlowSpec):
+    @retry(times=3, minutes_between_retries=0)
+    @step
+    def start(self):
+        self.found = "wrong"
+        if current.retry_count == 0:
+            raise ValueError("not yet")
+        self.found = "right"
+        self.items = ["a", "b"]
+        self.next(self.body, foreach="items")
+
+    @retry(times=3, minutes_between_retries=0)
+    @step
+    def body(self):
+        self.seen = self.found
+        self.made = "wrong"
+        if current.retry_count == 0:
+            raise ValueError("not yet")
+        self.made = self.input
+        self.next(self.join)
+
+    @step
+    def join(self, inputs):
+        self.all = [each.made for each in inputs]
+        self.merge_artifacts(inputs, include=["seen"])
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    Gaps()
+"#;
+
+#[test]
+fn an_attempt_that_never_came_to_metaflow_hides_no_later_one() {
+    let house = Metaflow::house(&[("flow.py", &format!("{HEAD}{GAPS}"))]);
+    let daemon = house.up();
+    let run = daemon.succeeds("Gaps", &json!({}));
+    let run = house.metaflow().of_run(&run);
+    assert!(run.is_successful(), "{run:?}");
+    let data = run.data("end");
+    assert_eq!(data["seen"], "right", "the next step read attempt 2");
+    assert_eq!(data["all"], json!(["a", "b"]), "and so did the join");
+    let start = run.task("start");
+    assert_eq!(
+        (&start["attempt"], &start["data"]["found"]),
+        (&json!(2), &json!("right")),
+        "as Metaflow's client does"
+    );
+}
+
+#[test]
+fn a_step_may_clear_its_environment_and_leave_its_folder() {
+    let (_, run) = succeeds("", "self.x = 1\nos.environ.clear()\nos.chdir('/')");
+    assert_eq!(run.data("end")["x"], 1);
+}
+
+/// Names of files need not be Unicode.
+const NAMES: &str = r#"
+
+class Names(FlowSpec):
+    @step
+    def start(self):
+        self.names = [os.fsdecode(b"caf\xe9.csv"), None]
+        self.next(self.one, foreach="names")
+
+    @step
+    def one(self):
+        say(f"one {self.input!a}")
+        self.next(self.join)
+
+    @step
+    def join(self, inputs):
+        raise ValueError(f"cannot read {inputs[0].names[0]}")
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    Names()
+"#;
+
+#[test]
+fn a_step_may_speak_of_what_is_no_unicode() {
+    let house = Metaflow::house(&[("flow.py", &format!("{HEAD}{NAMES}"))]);
+    let daemon = house.up();
+    let run = daemon.fails("Names", &json!({}));
+    let why = daemon.why(&run);
+    assert!(why.contains("ValueError: cannot read caf?.csv"), "{why}");
+    let mut lines: Vec<_> = house.read("journal").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, [r"one 'caf\udce9.csv'", "one None"]);
 }
 
 #[test]

@@ -10,15 +10,24 @@ _NEEDS_DATASTORE = re.compile(r"--datastore=s3|requires a datastore|@(batch|kube
 
 
 def write_failure(request, stage, error, pathspec=None):
-    """Says that a stage failed; a reader never sees half of it."""
+    """Says that a stage failed."""
+    _write(request, {"ok": False, "next": None, "error": error, "stage": stage, "pathspec": pathspec})
+
+
+def write_success(request, stage, pathspec):
+    """Says that a stage after which nothing follows is done."""
+    _write(request, {"ok": True, "next": [], "error": None, "stage": stage, "pathspec": pathspec})
+
+
+def _write(request, said):
+    """A reader never sees half of it. What is no Unicode, as names of files need not be, becomes question marks."""
     value = {
         "ok": False, "next": None, "foreach": None, "num_splits": None, "num_parallel": None, "labels": None,
-        "caught": False, "mapper_tasks": None, "error": error, "stage": stage, "attempt": request.attempt,
-        "pathspec": pathspec,
+        "caught": False, "mapper_tasks": None, "attempt": request.attempt, **said,
     }
     part = "%s.%d.part" % (request.outcome, os.getpid())
-    with open(part, "w", encoding="utf-8") as file:
-        json.dump(value, file)
+    with open(part, "w", encoding="utf-8", errors="replace") as file:
+        json.dump(value, file, ensure_ascii=False)
     os.replace(part, request.outcome)
 
 

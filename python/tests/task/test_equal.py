@@ -75,6 +75,11 @@ class WholeFlows(BothWays):
         self.assertIsNone(warm.attempts["killed/t-/0"]["outcome"])
         self.assertEqual(len(self.warm.artifact("Trouble", "end/t-/0", "seen")), 3)
 
+    def test_names_that_are_no_unicode(self):
+        warm = self.play("names.py")
+        self.assertEqual(warm.attempts["start/t-/0"]["outcome"]["labels"], ["caf?.csv", "None"])
+        self.assertIn(r"[b'caf\xe9.csv', b'']", warm.attempts["end/t-/0"]["out"])
+
     def test_a_gang(self):
         warm = self.play("gang.py")
         self.assertEqual(warm.attempts["start/t-/0"]["outcome"]["num_parallel"], 3)
@@ -138,6 +143,10 @@ class Ends(BothWays):
             "os_exit": (7, None, None, None),
             "return": (0, True, None, None),
             "error": (1, False, None, "Unfit: not today"),
+            "odd_error": (1, False, None, "Unfit: caf?.csv"),
+            "clearing_up": (0, True, ["end"], None),
+            # Its child came to the end of the step; the task did not.
+            "fork": (7, None, None, None),
             "interrupt": (1, False, None, "KeyboardInterrupt"),
             "signal": (-15, None, None, None),
             "segfault": (-11, None, None, None),

@@ -7,7 +7,7 @@ from metaflow import current
 from metaflow.decorators import StepDecorator
 from metaflow.metadata_provider import MetaDatum
 
-from . import checkpoints
+from . import attempts, checkpoints
 
 # How much of a foreach is shown to people.
 LABELS_MAX = 1000
@@ -16,12 +16,17 @@ LABEL_LENGTH_MAX = 30
 
 class DalsegnoInternalDecorator(StepDecorator):
     name = "dalsegno_internal"
+    _request = None
+    _process = None
     _error = None
 
     def step_init(self, flow, graph, step_name, decorators, environment, flow_datastore, logger):
-        request = _request()
+        request = _read_request()
         if not request or request.get("step_name") != step_name:
             return
+        # Kept: a step may change its environment and its folder.
+        self._request, self._process = request, os.getpid()
+        attempts.fill_gap(flow_datastore, request["run_id"], step_name, request["task_id"], request["attempt"])
         # Before any decorator's task_pre_step, so that they see both.
         self._set_trigger(request)
         earlier = (request.get("checkpoints") or {}).get("from")
@@ -32,8 +37,10 @@ class DalsegnoInternalDecorator(StepDecorator):
         self, step_name, task_datastore, metadata, run_id, task_id, flow, graph,
         retry_count, max_user_code_retries, ubf_context, inputs,
     ):
-        request = _request_of(step_name, run_id, task_id)
+        request = self._request_of(step_name, run_id, task_id)
         if request is None:
+            # A worker of a gang. Its attempts are its control task's.
+            attempts.fill_gap(task_datastore.parent_datastore, run_id, step_name, task_id, retry_count)
             return
         self._set_trigger(request)
         triggers = request.get("triggers")
@@ -55,6 +62,14 @@ class DalsegnoInternalDecorator(StepDecorator):
         if is_task_ok is None and leaving is not None:
             self._error = one_line(leaving)
         self._report(flow, graph, step_name, retry_count, is_task_ok is True)
+
+    def _request_of(self, step_name, run_id, task_id):
+        """The request, if it is about this task and this process, which may have forked, is the one that it was for."""
+        request = self._request
+        if request is None or self._process != os.getpid():
+            return None
+        asked = (request["run_id"], request["step_name"], request["task_id"])
+        return request if asked == (run_id, step_name, task_id) else None
 
     def _set_trigger(self, request):
         if not request.get("triggers"):
@@ -78,7 +93,7 @@ class DalsegnoInternalDecorator(StepDecorator):
         task_datastore.persist = watched
 
     def _report(self, flow, graph, step_name, retry_count, ok):
-        request = _request_of(step_name, current.run_id, current.task_id)
+        request = self._request_of(step_name, current.run_id, current.task_id)
         if request is None:
             return
         outcome = {
@@ -91,7 +106,7 @@ class DalsegnoInternalDecorator(StepDecorator):
             outcome["caught"] = not getattr(flow, "_success", True)
             if outcome["caught"]:
                 outcome["error"] = self._error
-        write_json(request["outcome"], outcome)
+        write_outcome(request["outcome"], outcome)
 
 
 def transition(flow, node):
@@ -111,7 +126,7 @@ def transition(flow, node):
         found["num_splits"] = getattr(flow, "_foreach_num_splits", None)
         values = getattr(flow, "_foreach_values", None)
         if values:
-            found["labels"] = [None if one is None else str(one)[:LABEL_LENGTH_MAX] for one in values[:LABELS_MAX]]
+            found["labels"] = [str(one)[:LABEL_LENGTH_MAX] for one in values[:LABELS_MAX]]
     if getattr(node, "parallel_step", False):
         mappers = getattr(flow, "_control_mapper_tasks", None)
         found["mapper_tasks"] = list(mappers) if mappers else None
@@ -128,22 +143,23 @@ def one_line(error):
 
 
 def write_json(path, value):
-    """All or nothing: a reader never sees half an outcome."""
+    """All or nothing: a reader never sees half of it."""
+    _write(path, json.dumps(value).encode())
+
+
+def write_outcome(path, outcome):
+    """As `write_json`; what is no Unicode, as names of files need not be, becomes question marks."""
+    _write(path, json.dumps(outcome, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _write(path, content):
     part = "%s.%d.part" % (path, os.getpid())
-    with open(part, "w", encoding="utf-8") as file:
-        json.dump(value, file)
+    with open(part, "wb") as file:
+        file.write(content)
     os.replace(part, path)
 
 
-def _request_of(step_name, run_id, task_id):
-    """The request, if it is about this task: workers of a gang and flows that a step starts inherit the environment."""
-    request = _request()
-    if not request or (request["run_id"], request["step_name"], request["task_id"]) != (run_id, step_name, task_id):
-        return None
-    return request
-
-
-def _request():
+def _read_request():
     path = os.environ.get("DALSEGNO_REQUEST")
     if not path:
         return None

@@ -49,6 +49,19 @@ class Exits(FlowSpec):
     def by_error(self):
         raise Unfit("not today\nsecond line")
 
+    def by_odd_error(self):
+        raise Unfit(os.fsdecode(b"caf\xe9.csv"))
+
+    def by_clearing_up(self):
+        os.environ.clear()
+        os.chdir("/")
+
+    def by_fork(self):
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            os._exit(7)
+
     def by_interrupt(self):
         raise KeyboardInterrupt()
 
