@@ -18,7 +18,7 @@ pub enum Stream {
 /// <data>/outputs/<run>/<task>.<attempt>        $DALSEGNO_OUTPUT; removed when its content is durable
 /// <data>/outputs/<run>/<task>.<attempt>.request.json, .outcome.json, .inputs
 ///                                              what a Metaflow task is to do, and how it says that it ended
-/// <data>/outputs/<run>/cloned                  exists when a run that was made from another has its tasks
+/// <data>/outputs/<run>/<run id>.cloned         exists when a Metaflow run that was made from another has its tasks
 /// <data>/metaflow/                             our Python, for Metaflow's tasks
 /// <data>/environments/                         interpreters that were made for flows without one
 /// <data>/code/<hash>/                          code of Metaflow flows as it was registered
@@ -78,9 +78,11 @@ impl Layout {
         self.output_path(attempt).with_added_extension("inputs")
     }
 
-    /// Exists when a run that was made from another one has taken over its tasks.
-    pub(crate) fn cloned_path(&self, run: RunId) -> PathBuf {
-        self.of_run("outputs", run).join("cloned")
+    /// Exists when a run that was made from another one has taken over its tasks. Numbers of runs begin anew with
+    /// another database, Metaflow's run ids do not.
+    pub(crate) fn cloned_path(&self, run: RunId, metaflow_run: &str) -> PathBuf {
+        let name = format!("{metaflow_run}.cloned");
+        self.of_run("outputs", run).join(name)
     }
 
     /// Our Python, for Metaflow's tasks.

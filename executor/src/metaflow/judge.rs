@@ -39,6 +39,8 @@ struct Left {
     error: Option<String>,
     stage: Stage,
     attempt: Option<u32>,
+    /// Absent where no step was begun.
+    pathspec: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
@@ -59,14 +61,14 @@ pub(crate) fn judge(
     attempt: &AttemptId,
     layout: &Layout,
 ) -> Option<Outcome> {
-    let request = read_request(&layout.request_path(attempt))?;
+    let request = Request::read(&layout.request_path(attempt))?;
     if let Some(folder) = &request.folder
         && !matches!(end, End::NotStarted(_))
     {
         logs::save(layout, attempt, folder, request.attempt);
     }
     let left = read_left(&request);
-    let last_words = || tail(&layout.log_path(attempt, Stream::Err));
+    let last_words = |lines| tail(&layout.log_path(attempt, Stream::Err), lines);
     Some(match end {
         // A hook has nothing to say, and may end by `sys.exit()`.
         End::Exit(0) if request.hook.is_some() && left.is_err() => {
@@ -93,25 +95,34 @@ pub(crate) fn judge(
     })
 }
 
-fn failed(status: i32, left: Option<Left>, last_words: impl FnOnce() -> String) -> Reason {
+/// `last_words` gives so many of its last lines, if there are any.
+fn failed(status: i32, left: Option<Left>, last_words: impl Fn(usize) -> Option<String>) -> Reason {
     if status == DO_NOT_RETRY {
         return Reason::DoNotRetry { status };
     }
+    let refusal = || {
+        let silent = || "Metaflow refused to run it, and did not say why".into();
+        last_words(TAIL_LINES).unwrap_or_else(silent)
+    };
     let stage = left.as_ref().map(|it| it.stage);
     let error = left.and_then(|it| it.error);
     match stage {
         Some(Stage::Init | Stage::Clone) => Reason::Configuration {
-            message: error.unwrap_or_else(last_words),
+            message: error.unwrap_or_else(refusal),
         },
         Some(Stage::Hook) if status == USAGE => Reason::Configuration {
-            message: error.unwrap_or_else(last_words),
+            message: error.unwrap_or_else(refusal),
         },
         _ => match error {
             Some(message) => Reason::UserError { message },
-            None if status == USAGE => Reason::Configuration {
-                message: last_words(),
+            None if status == USAGE => Reason::Configuration { message: refusal() },
+            // Metaflow itself ends so when it cannot read what the step needs.
+            None => match last_words(1) {
+                Some(line) => Reason::UserError {
+                    message: format!("exit code {status}; the last line of its errors: {line}"),
+                },
+                None => Reason::Exit { status },
             },
-            None => Reason::Exit { status },
         },
     }
 }
@@ -194,10 +205,6 @@ fn choice(
     }
 }
 
-fn read_request(path: &Path) -> Option<Request> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-}
-
 fn read_left(request: &Request) -> Result<Left, String> {
     let mut bytes = Vec::new();
     let read = File::open(&request.outcome)
@@ -213,6 +220,15 @@ fn read_left(request: &Request) -> Result<Left, String> {
             request.outcome
         )
     })?;
+    if let Some((_, whose)) = left.pathspec.as_deref().and_then(|it| it.split_once('/'))
+        && whose != request.whose()
+    {
+        return Err(format!(
+            "what is in {} was left by {whose}, not by {}",
+            request.outcome,
+            request.whose()
+        ));
+    }
     match left.attempt {
         Some(other) if other != request.attempt => Err(format!(
             "what is in {} was left by attempt {other} of the task, not by {}",
@@ -222,8 +238,8 @@ fn read_left(request: &Request) -> Result<Left, String> {
     }
 }
 
-/// The last lines of a log, for a message.
-fn tail(path: &Path) -> String {
+/// The last lines of a log, for a message. `None`: there are none.
+fn tail(path: &Path, count: usize) -> Option<String> {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let size = file.metadata()?.len().cast_signed();
@@ -240,14 +256,15 @@ fn tail(path: &Path) -> String {
         .filter(|it| !it.is_empty())
         .collect();
     match lines.as_slice() {
-        [] => "Metaflow refused to run it, and did not say why".into(),
-        lines => lines[lines.len().saturating_sub(TAIL_LINES)..].join(" / "),
+        [] => None,
+        lines => Some(lines[lines.len().saturating_sub(count)..].join(" / ")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn steps(names: &[&str]) -> Vec<StepName> {
         names.iter().map(StepName::new).collect()
@@ -287,7 +304,7 @@ the step went on to `a`, `b`, but the flow as it was registered goes on to `a`, 
             })
         };
         let said = |status, left| {
-            let reason = failed(status, left, || "last words".into());
+            let reason = failed(status, left, |lines| Some(format!("last {lines}")));
             format!("{}: {reason}", reason.code())
         };
         let all = [
@@ -298,17 +315,44 @@ the step went on to `a`, `b`, but the flow as it was registered goes on to `a`, 
             said(2, left(Stage::Step, Some("KeyError: 'x'"))),
             said(202, left(Stage::Step, Some("x"))),
             said(3, None),
+            failed(3, None, |_| None).to_string(),
+            failed(2, None, |_| None).to_string(),
         ];
         assert_eq!(
             all.join("\n"),
             "\
 user_error: ValueError: boom
-configuration: it cannot run as it is: last words
-configuration: it cannot run as it is: last words
+configuration: it cannot run as it is: last 3
+configuration: it cannot run as it is: last 3
 configuration: it cannot run as it is: no hooks
 user_error: KeyError: 'x'
 do_not_retry: exit code 202, which means: do not retry
-exit: exit code 3"
+user_error: exit code 3; the last line of its errors: last 1
+exit code 3
+it cannot run as it is: Metaflow refused to run it, and did not say why"
+        );
+    }
+
+    #[test]
+    fn what_another_run_left_under_the_same_name_is_not_believed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let outcome = dir.path().join("outcome.json");
+        let request: Request = serde_json::from_value(json!({
+            "version": 1, "flow": "", "python": "", "top": [], "init": null, "clone": null, "step": null, "hook": null,
+            "outcome": outcome, "triggers": [], "checkpoints": null, "logs": {"save": false}, "step_name": "train",
+            "run_id": "R2", "task_id": "t", "attempt": 0,
+        }))
+        .expect("a request");
+        let read = |pathspec: Value| {
+            let left = json!({"ok": true, "attempt": 0, "pathspec": pathspec});
+            std::fs::write(&outcome, left.to_string()).expect("written");
+            read_left(&request)
+        };
+        assert!(read(json!("F/R2/train/t")).is_ok() && read(Value::Null).is_ok());
+        let error = read(json!("F/R1/train/t")).expect_err("another run");
+        assert!(
+            error.ends_with("was left by R1/train/t, not by R2/train/t"),
+            "{error}"
         );
     }
 }

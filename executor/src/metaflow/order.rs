@@ -165,6 +165,7 @@ pub(crate) fn prepare(
     if let Some(folder) = request_path.parent() {
         make_dir(folder)?;
     }
+    remove_earlier(task, layout, &attempt);
     let inputs_file = write_inputs(task, layout, &attempt)?;
     let python_path = text(python.path.clone())?;
     let place = Place {
@@ -174,7 +175,7 @@ pub(crate) fn prepare(
         user,
         environment: prepared.environment(flow),
         outcome: text(layout.outcome_path(&attempt))?,
-        cloned: match layout.cloned_path(attempt.run) {
+        cloned: match layout.cloned_path(attempt.run, &task.run_id) {
             done if done.exists() => None,
             done => Some(text(done)?),
         },
@@ -236,6 +237,24 @@ pub(crate) fn remove(layout: &Layout, attempt: &AttemptId) {
     if std::fs::remove_file(request).is_ok() {
         let _ = std::fs::remove_file(layout.outcome_path(attempt));
         let _ = std::fs::remove_file(layout.inputs_path(attempt));
+    }
+}
+
+/// Removes what an attempt of the same name left that another database knew. It may also be this very attempt, which
+/// runs already or has run: nothing of that is touched.
+fn remove_earlier(task: &MetaflowTask, layout: &Layout, attempt: &AttemptId) {
+    let before = Request::read(&layout.request_path(attempt));
+    if before.is_some_and(|it| it.run_id == task.run_id) {
+        return;
+    }
+    let left = [
+        layout.outcome_path(attempt),
+        layout.inputs_path(attempt),
+        layout.log_path(attempt, Stream::Out),
+        layout.log_path(attempt, Stream::Err),
+    ];
+    for path in left {
+        let _ = std::fs::remove_file(path);
     }
 }
 

@@ -4,7 +4,7 @@ use dalsegno_scheduler::metaflow::{MetaflowFlow, MetaflowTask, Storage};
 use dalsegno_scheduler::{RUN_ENDED, StepName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The task id of a run's parameters.
@@ -91,6 +91,19 @@ pub(crate) struct Place<'a> {
 }
 
 impl Request {
+    /// `None`: there is none that can be read.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+
+    /// Whose outcome it is to be: a pathspec without the flow's class.
+    pub(crate) fn whose(&self) -> String {
+        match &self.hook {
+            Some(_) => self.run_id.clone(),
+            None => format!("{}/{}/{}", self.run_id, self.step_name, self.task_id),
+        }
+    }
+
     /// `inputs_file`: where to look for the input paths when they are too many for an argument.
     pub(crate) fn new(task: &MetaflowTask, place: Place<'_>, inputs_file: Option<&str>) -> Self {
         let flow = &*task.flow;

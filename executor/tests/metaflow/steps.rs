@@ -4,6 +4,7 @@ use crate::world::{RUN, World, id};
 use dalsegno_engine::Executor;
 use dalsegno_executor::Stream;
 use dalsegno_scheduler::Submission;
+use dalsegno_scheduler::metaflow::Origin;
 use serde_json::json;
 
 #[tokio::test]
@@ -116,8 +117,10 @@ async fn requests_and_outcomes_are_gone_when_an_end_is_durable() {
     let mut join = world.task("collect", &["each/t-0-a0"; 5_000], &["turn"]);
     join.attempt = id("1/collect/1");
     let ended = world.play(join).await;
+    // Metaflow says it on its error output only.
     assert!(
-        ended.starts_with("1/collect/1: exit: exit code 1"),
+        ended.starts_with("1/collect/1: user_error: exit code 1; the last line of its errors: ")
+            && ended.contains("Expected: 5000"),
         "{ended}"
     );
     let errors = world.log("1/collect/1", Stream::Err);
@@ -142,6 +145,64 @@ async fn requests_and_outcomes_are_gone_when_an_end_is_durable() {
     world.local().watch(world.start(json!({})));
     world.ended().await;
     assert_eq!(names(), "");
+}
+
+#[tokio::test]
+async fn a_new_database_finds_nothing_of_what_another_one_left_in_the_same_folder() {
+    let mut world = World::cold().await;
+    ready_for_turn(&mut world).await;
+    assert_eq!(
+        world.play(turn(&world, "left", 1)).await,
+        "1/turn/1: -> left {}"
+    );
+    let folder = world.path("data/outputs/1");
+    let left = std::fs::read(folder.join("turn.1.outcome.json")).expect("an outcome");
+    for run in ["dalsegno-1-second", "dalsegno-1-third"] {
+        // It forgets all that its keeper knows, and all files whose attempts that knows.
+        world.kill_daemon();
+        world.start_daemon(&[]).await;
+        let mut clone = world.task("turn", &["collect/t-a0"], &["left", "right"]);
+        clone.env.insert("MOOD".into(), "vanish".into());
+        let task = clone.metaflow.as_mut().expect("a task");
+        task.run_id = run.into();
+        task.origin = Some(Origin {
+            run_id: RUN.into(),
+            tasks: vec!["start/t-a0".to_owned(), "collect/t-a0".to_owned()].into(),
+            params: serde_json::Map::new(),
+        });
+        // As if the keeper had lost it, too.
+        std::fs::write(folder.join("turn.1.outcome.json"), &left).expect("written");
+        let ended = world.play(clone).await;
+        assert!(
+            ended.starts_with("1/turn/1: bad_output: ") && ended.contains("before it was done"),
+            "{ended}: {}",
+            world.log("1/turn/1", Stream::Err)
+        );
+        let runs = world.client(&format!(
+            "print(sorted(it.id for it in Run('Story/{run}')))"
+        ));
+        assert_eq!(runs, "['collect', 'start', 'turn']");
+    }
+}
+
+#[tokio::test]
+async fn logs_of_another_database_are_not_gone_on_with() {
+    let mut world = World::cold().await;
+    world.play(world.start(json!({}))).await;
+    world.kill_daemon();
+    world.start_daemon(&[]).await;
+    let mut start = world.start(json!({"alpha": 2}));
+    start.metaflow.as_mut().expect("a task").run_id = "dalsegno-1-second".into();
+    world.play(start).await;
+    assert_eq!(
+        world.log("1/start/1", Stream::Out).trim(),
+        "alpha is 2.0 and  {} False"
+    );
+    // Asked for again, it is the same attempt.
+    let mut again = world.start(json!({"alpha": 2}));
+    again.metaflow.as_mut().expect("a task").run_id = "dalsegno-1-second".into();
+    assert!(world.play(again).await.starts_with("1/start/1: -> each"));
+    assert_ne!(world.log("1/start/1", Stream::Out), "");
 }
 
 #[tokio::test]
