@@ -150,6 +150,7 @@ pub fn check(param: &ParamSpec, value: Value) -> Result<Value, String> {
         }
         (ParamKind::String, other) => return expected("text", &other),
         (ParamKind::Int, Value::Number(it)) if it.is_i64() => Value::Number(it),
+        (ParamKind::Int, Value::Number(it)) if whole(&it).is_some() => Value::from(whole(&it)),
         (ParamKind::Int, value) => match value.as_str().and_then(|it| it.parse::<i64>().ok()) {
             Some(int) => Value::from(int),
             None => return expected("a whole number", &value),
@@ -198,6 +199,13 @@ pub fn check(param: &ParamSpec, value: Value) -> Result<Value, String> {
     Ok(value)
 }
 
+/// Some programs write whole numbers as `1.0`.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    let float = number.as_f64().filter(|it| it.fract() == 0.0)?;
+    (number.is_f64() && (-LIMIT..LIMIT).contains(&float)).then_some(float as i64)
+}
+
 /// A date, or the date of a time: `2026-11-22T06:00:00Z` is `2026-11-22`.
 fn read_date(text: &str) -> Option<String> {
     let date = match text.split_once('T') {
@@ -238,7 +246,11 @@ mod tests {
             check(ParamKind::Date, json!("2026-11-22T06:00:00Z")),
             Ok(json!("2026-11-22"))
         );
-        assert!(check(ParamKind::Int, json!("seven")).is_err());
+        assert_eq!(check(ParamKind::Int, json!(1.0)), Ok(json!(1)));
+        assert_eq!(check(ParamKind::Int, json!(-2e3)), Ok(json!(-2000)));
+        for no_number in [json!("seven"), json!(1.5), json!(-1e300), json!(u64::MAX)] {
+            check(ParamKind::Int, no_number).expect_err("no whole number of 64 bits");
+        }
         assert!(
             check(ParamKind::Int, json!(11)).is_err(),
             "over the maximum"

@@ -5,8 +5,9 @@ use super::{MetaflowStep, MetaflowTask, Origin, PARAMETERS, ids, output};
 use crate::flow::{Flow, NodeId, NodeKind};
 use crate::id::{RunId, StepName};
 use crate::row::{TaskRow, TaskState};
-use crate::spec::ScopeIndex;
+use crate::spec::{ParamKind, ScopeIndex};
 use crate::state::{Place, Scheduler, TaskKey};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ impl Scheduler {
         let name = ids::newest(task);
         let params = || {
             let values = row.params.iter().filter(|(_, value)| !value.is_null());
-            let values = values.map(|(name, value)| (name.clone(), value.clone()));
+            let values = values.map(|(name, value)| (name.clone(), said(flow, name, value)));
             values.collect::<Map<String, Value>>()
         };
         let does_init = match spec.hook {
@@ -187,6 +188,22 @@ pub(crate) fn is_cloned(task: &TaskRow) -> bool {
 
 fn is_own(task: &TaskRow) -> bool {
     task.state == TaskState::Succeeded && task.submitted_at.is_some()
+}
+
+/// A parameter's value so that Metaflow's command line reads the same. There text of a JSON parameter is JSON itself;
+/// what is none is a value that happens to be text.
+fn said(flow: &Flow, name: &str, value: &Value) -> Value {
+    let param = flow.spec().params.iter().find(|it| it.name == name);
+    let is_json = param.is_some_and(|it| it.kind == ParamKind::Json)
+        && flow
+            .metaflow()
+            .is_some_and(|it| !it.multiple.iter().any(|it| it == name));
+    match value {
+        Value::String(text) if is_json && serde_json::from_str::<IgnoredAny>(text).is_err() => {
+            Value::String(value.to_string())
+        }
+        _ => value.clone(),
+    }
 }
 
 fn path_of(task: &TaskRow) -> String {

@@ -87,6 +87,31 @@ fn a_line_of_steps_is_run_one_by_one() {
 }
 
 #[test]
+fn text_for_a_json_parameter_is_its_json_or_a_value_that_is_text() {
+    let steps = [
+        mf("start", &[], &["end"], json!({})),
+        mf("end", &["start"], &[], json!({})),
+    ];
+    let names = ["text", "json", "quoted", "object", "several", "plain"];
+    let params = names.map(|it| match it {
+        "plain" => json!({"name": it, "type": "string"}),
+        _ => json!({"name": it, "type": "json"}),
+    });
+    let mut spec = metaflow(&steps, json!({"params": params}));
+    spec["metaflow"]["multiple"] = json!(["several"]);
+    let mut w = World::new().flow(&spec);
+    let given = json!({
+        "text": "it's \"text\"", "json": "{\"a\": 1}", "quoted": "\"b\"", "object": {"c": 2},
+        "several": "d", "plain": "e",
+    });
+    let mut said = given.clone();
+    said["text"] = "\"it's \\\"text\\\"\"".into();
+    w.try_start("F", given).expect("valid");
+    let params = task(&w, "1/start").params.expect("parameters");
+    assert_eq!(Value::from(params), said);
+}
+
+#[test]
 fn a_join_reads_from_its_branches_in_the_order_of_their_split() {
     // `zero` is the first branch, and longer than the other.
     let steps = [
