@@ -6,6 +6,7 @@ mod common;
 use axum::http::{StatusCode, header};
 use common::{read, request, shop, stage, stage_with};
 use dalsegno_scheduler::row::TaskState;
+use dalsegno_scheduler::{Input, NewEvent};
 use serde_json::{Value, json};
 
 fn one_step(name: &str, step: &str) -> Value {
@@ -174,6 +175,73 @@ async fn a_flow_is_paused_and_unpaused() {
     let flow = stage.get("/api/v1/flows/shop").await.json();
     assert_eq!(flow["next_at"], next["items"][0]["due_at"]);
     assert_eq!(flow["edges"][0], json!(["clean", "fit"]));
+}
+
+/// What is told of a flow, a line each.
+async fn why(stage: &common::Stage, flow: &str) -> Vec<String> {
+    let answer = stage.get(&format!("/api/v1/flows/{flow}/why")).await.json();
+    let items = answer["items"].as_array().expect("a list").clone();
+    let text = |it: &Value| {
+        format!(
+            "{}: {}",
+            it["subject"].as_str().expect("a subject"),
+            it["text"].as_str().expect("a text")
+        )
+    };
+    items.iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn events_that_started_nothing_are_told_newest_first() {
+    let stage = stage().await;
+    let mut flow = one_step("late", "go");
+    flow["params"] = json!([{"name": "rows", "type": "int"}]);
+    flow["triggers"] = json!([{"name": "arrived", "on": {"leaf": {
+        "source": {"event": {"kind": "orders"}}, "where": "event.data.size > 1",
+    }}}]);
+    stage.deploy(flow).await;
+    for (id, data) in [
+        ("a", json!({"size": 1})),
+        ("b", json!({"size": 2})),
+        ("c", json!({"size": 0})),
+    ] {
+        let event = NewEvent {
+            source: "test".into(),
+            id: id.into(),
+            kind: "orders".into(),
+            subject: None,
+            time: None,
+            data,
+        };
+        let accepted = stage.engine.ask(Input::Event(event)).await;
+        accepted.expect("accepted");
+    }
+    let told = why(&stage, "late").await;
+    let told: Vec<&String> = told.iter().filter(|it| it.contains(" UTC was ")).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("arrived: event 3 (orders)"), "{told:?}");
+    assert!(told[0].contains("was filtered"), "{told:?}");
+    assert!(
+        told[1].contains("event 2 (orders)") && told[1].contains("was refused"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("rows"), "the parameter it lacks: {told:?}");
+}
+
+#[tokio::test]
+async fn what_a_metaflow_flow_lacks_is_told() {
+    let stage = stage().await;
+    stage.deploy(common::train()).await;
+    let gone = "Its interpreter /gone/bin/python is gone.";
+    let told = why(&stage, "ml.user.ada.Train").await.join("\n");
+    assert!(!told.contains("is gone"), "{told}");
+    let mut flow = common::train();
+    flow["metaflow"]["python"] = "/gone/bin/python".into();
+    stage.deploy_as("fedcba9876543210", flow).await;
+    let told = why(&stage, "ml.user.ada.Train").await.join("\n");
+    assert!(told.contains(gone), "{told}");
+    let page = stage.get("/flows/ml.user.ada.Train").await.body;
+    assert!(page.contains(gone), "{page}");
 }
 
 #[tokio::test]

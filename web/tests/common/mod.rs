@@ -158,7 +158,12 @@ impl MetaflowFlows for Deployer {
                 root: "/srv/flows/.metaflow".into(),
                 metadata: "local".into(),
             }),
-            progress: None,
+            // Nothing is there.
+            progress: flow
+                .python
+                .as_deref()
+                .filter(|it| it.starts_with("/gone"))
+                .map(|it| format!("Its interpreter {it} is gone.")),
             held: None,
             warnings: Vec::new(),
             deployed_from: None,
