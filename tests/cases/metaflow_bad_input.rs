@@ -206,8 +206,8 @@ fn a_foreach_of_fifty_thousand_can_be_cancelled_and_leaves_nothing() {
 #[test]
 fn a_join_of_very_many_reads_all_of_them() {
     // With a name of this length they are more than a command line may hold.
-    const MANY: usize = 1_100;
-    let name = "work_and_".repeat(9) + "work";
+    const MANY: usize = 650;
+    let name = "work_and_".repeat(16) + "work";
     let text = foreach(&format!("range({MANY})")).replace("def work(", &format!("def {name}("));
     let text = text.replace("self.work", &format!("self.{name}"));
     let house = Metaflow::house(&[("flow.py", &text)]);
