@@ -17,7 +17,7 @@ mod probe;
 
 pub use code::{CodeError, Snapshots};
 pub use instant::InstantExecutor;
-pub use interpreters::{Interpreter, Interpreters, Origin};
+pub use interpreters::{Interpreter, Interpreters, Missing, Origin};
 pub use local::{Layout, LocalConfig, LocalExecutor, OUTPUT_BYTES_MAX, StartError, Stream};
 pub use metaflow::MetaflowConfig;
 pub use probe::{Held, ProbeError, ProbeOptions, Probed, Prober, sandbox};

@@ -1,4 +1,4 @@
-//! Folders for nobody but the user of the daemon: parameters, outputs and logs are private.
+//! Folders for nobody but the user of the daemon: parameters, outputs and logs are private. So are open files.
 
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
@@ -18,6 +18,21 @@ pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
             make()
         }
         (made, _) => made,
+    }
+}
+
+/// Closes what whoever started us left open, so that the programs that we start do not have it; standard input and
+/// outputs stay. To be called before we have opened anything ourselves.
+pub(crate) fn close_inherited() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers = open
+        .flatten()
+        .filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    // One of them is the folder's, closed by then.
+    for number in numbers.collect::<Vec<_>>() {
+        if number > 2 {
+            let _ = nix::unistd::close(number);
+        }
     }
 }
 

@@ -77,7 +77,8 @@ impl Reader {
         let folder = std::env::temp_dir().join(format!("dalsegno-check-{}", std::process::id()));
         let program = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
         let prober = Prober::alone(&folder, vec![program.into(), "sandbox".into()])
-            .map_err(|error| broken(format!("cannot write {}: {error}", folder.display())))?;
+            .map_err(|error| broken(format!("cannot write {}: {error}", folder.display())))?
+            .hiding(&settings.data);
         let environments = settings.data.join("environments");
         let environments = std::path::absolute(&environments).unwrap_or(environments);
         let asking = Asking {

@@ -2,7 +2,9 @@
 
 mod inspect;
 mod managed;
+mod past;
+mod said;
 mod search;
 
 pub(crate) use search::on_path;
-pub use search::{Interpreter, Interpreters, Origin};
+pub use search::{Interpreter, Interpreters, Missing, Origin};

@@ -1,17 +1,20 @@
 //! The search for the interpreter of a flow file.
 
 use super::inspect::{Inspected, inspect};
-use super::managed::Managed;
+use super::managed::{Made, Managed, Wanted};
 use crate::metaflow::MetaflowConfig;
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use tokio::sync::broadcast;
 
 /// Lines of progress that nobody has read yet; older ones go.
 const LINES_MAX: usize = 256;
+
+/// From this an environment is made for flows that have none.
+const REQUIREMENTS: &str = "requirements.txt";
 
 /// A Python that has Metaflow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,24 @@ pub struct Interpreter {
     pub metaflow_version: String,
     /// Changes when another Metaflow is installed.
     pub stamp: String,
+    /// It is the last good one, and this is why it is not the one that `requirements.txt` asks for now.
+    pub warning: Option<String>,
+}
+
+/// Why whoever only looks finds none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missing {
+    /// An environment was not made yet.
+    NotMade(String),
+    /// None can be had as things are: flows that want it fail.
+    Failed(String),
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::NotMade(why) | Self::Failed(why)) = self;
+        f.write_str(why)
+    }
 }
 
 /// Why it is this one.
@@ -60,6 +81,15 @@ struct Inner {
 struct Found {
     interpreter: Interpreter,
     by: Vec<Sight>,
+    /// One that stands in for another is asked for again then.
+    until: Option<Instant>,
+}
+
+/// Whether an environment is made that is missing.
+#[derive(Clone, Copy, Debug)]
+enum Ways {
+    Make,
+    Look,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +132,7 @@ impl Interpreters {
     /// Environments that could not be made are tried again at once, and not only after a while.
     pub fn try_again(&self) {
         self.inner.managed.try_again();
+        self.found().retain(|_, it| it.until.is_none());
     }
 
     /// The interpreter of a flow file. This may take minutes, when an environment is made.
@@ -129,10 +160,12 @@ impl Interpreters {
             return Ok(known);
         }
         let mut by = Vec::new();
-        let interpreter = self.search(file, named, &mut by, true).await?;
+        let searched = self.search(file, named, &mut by, Ways::Make).await;
+        let (interpreter, until) = searched.map_err(|missing| missing.to_string())?;
         let found = Found {
             interpreter: interpreter.clone(),
             by,
+            until,
         };
         self.found().insert(key(file, named), found);
         Ok(interpreter)
@@ -142,14 +175,18 @@ impl Interpreters {
     ///
     /// # Errors
     /// Why there is none yet.
-    pub async fn look(&self, file: &Path, named: Option<&str>) -> Result<Interpreter, String> {
-        self.search(file, named, &mut Vec::new(), false).await
+    pub async fn look(&self, file: &Path, named: Option<&str>) -> Result<Interpreter, Missing> {
+        let absolute = std::path::absolute(file);
+        let file = absolute.as_deref().unwrap_or(file);
+        let found = self.search(file, named, &mut Vec::new(), Ways::Look).await;
+        found.map(|(interpreter, _)| interpreter)
     }
 
     /// The same, when it was found before and nothing it depends on has changed; never waits.
     pub(crate) fn known(&self, file: &Path, named: Option<&str>) -> Option<Interpreter> {
         let found = self.found().get(&key(file, named)).cloned()?;
-        let holds = found.by.iter().all(|it| Sight::of(&it.path) == *it);
+        let holds = found.until.is_none_or(|it| it > Instant::now())
+            && found.by.iter().all(|it| Sight::of(&it.path) == *it);
         holds.then_some(found.interpreter)
     }
 
@@ -163,17 +200,54 @@ impl Interpreters {
         file: &Path,
         named: Option<&str>,
         by: &mut Vec<Sight>,
-        may_make: bool,
-    ) -> Result<Interpreter, String> {
+        ways: Ways,
+    ) -> Result<(Interpreter, Option<Instant>), Missing> {
+        let folder = file.parent().unwrap_or(file);
+        let found = self.find(file, folder, named, by).await;
+        if let Some(found) = found.map_err(Missing::Failed)? {
+            return Ok((found, None));
+        }
+        let requirements = requirements(folder, &self.inner.config.flows_dir, by);
+        let base = on_path("python3").or_else(|| on_path("python"));
+        let wanted = Wanted {
+            folder,
+            requirements: &requirements,
+            base: base.as_deref(),
+        };
+        let managed = &self.inner.managed;
+        let Made {
+            python,
+            instead,
+            until,
+        } = match ways {
+            Ways::Make => managed.make(wanted).await.map_err(Missing::Failed)?,
+            Ways::Look => managed.look(wanted).await?,
+        };
+        let cure = "remove that environment, so that it is made anew";
+        let found = must(&python, Origin::Made, by, cure).await;
+        let found = found.map_err(Missing::Failed)?;
+        let warning = instead;
+        Ok((Interpreter { warning, ..found }, until))
+    }
+
+    /// One that nobody has to make.
+    async fn find(
+        &self,
+        file: &Path,
+        folder: &Path,
+        named: Option<&str>,
+        by: &mut Vec<Sight>,
+    ) -> Result<Option<Interpreter>, String> {
         let config = &self.inner.config;
         if let Some(named) = named {
             let cure = "deploy the flow again with an interpreter that is on this machine";
-            return must(Path::new(named), Origin::Configured, by, cure).await;
+            let found = must(Path::new(named), Origin::Configured, by, cure).await;
+            return found.map(Some);
         }
-        let folder = file.parent().unwrap_or(file);
         if let Some(python) = configured(config, file) {
             let cure = "name another one in [metaflow.environments] of dalsegno.toml";
-            return must(&python, Origin::Configured, by, cure).await;
+            let found = must(&python, Origin::Configured, by, cure).await;
+            return found.map(Some);
         }
         for place in up_to(folder, &config.flows_dir) {
             for name in [".venv", "venv"] {
@@ -182,35 +256,34 @@ impl Interpreters {
                 if python.exists() {
                     let cure = "install metaflow there, or name another interpreter in [metaflow.environments] of \
                                 dalsegno.toml";
-                    return must(&python, Origin::Beside, by, cure).await;
+                    return must(&python, Origin::Beside, by, cure).await.map(Some);
                 }
             }
         }
         if let Some(python) = &config.python {
             let cure = "name another one as `python` in [metaflow] of dalsegno.toml";
-            return must(&in_environment(python), Origin::Configured, by, cure).await;
+            let found = must(&in_environment(python), Origin::Configured, by, cure).await;
+            return found.map(Some);
         }
         for python in in_use() {
             if let Ok(Ok(found)) = look(&python, Origin::InUse, by).await {
-                return Ok(found);
+                return Ok(Some(found));
             }
         }
-        let requirements = folder.join("requirements.txt");
-        by.push(Sight::of(&requirements));
-        if !may_make {
-            return Err(
-                "no interpreter here has Metaflow; `up` makes an environment that has".into(),
-            );
-        }
-        let base = on_path("python3").or_else(|| on_path("python"));
-        let python = self
-            .inner
-            .managed
-            .make(&requirements, base.as_deref())
-            .await?;
-        let cure = "remove that environment, so that it is made anew";
-        must(&python, Origin::Made, by, cure).await
+        Ok(None)
     }
+}
+
+/// The nearest `requirements.txt`, in the flow's folder or above it; where there is none, that of the folder, which is missing.
+fn requirements(folder: &Path, root: &Path, by: &mut Vec<Sight>) -> PathBuf {
+    for place in up_to(folder, root) {
+        let file = place.join(REQUIREMENTS);
+        by.push(Sight::of(&file));
+        if file.is_file() {
+            return file;
+        }
+    }
+    folder.join(REQUIREMENTS)
 }
 
 fn key(file: &Path, named: Option<&str>) -> PathBuf {
@@ -265,6 +338,7 @@ async fn look(
         python_version,
         metaflow_version,
         stamp,
+        warning: None,
     }))
 }
 
@@ -343,6 +417,28 @@ mod tests {
             Some("/special/bin/python")
         );
         assert_eq!(python("/elsewhere/x.py"), None);
+    }
+
+    #[test]
+    fn the_nearest_requirements_count_up_to_the_flows_folder() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let flows = dir.path().join("flows");
+        std::fs::create_dir_all(flows.join("team/deep")).expect("made");
+        let write = |place: &str| {
+            std::fs::write(dir.path().join(place).join(REQUIREMENTS), "").expect("written");
+        };
+        let found = |folder: &str| {
+            let found = requirements(&dir.path().join(folder), &flows, &mut Vec::new());
+            let found = found.strip_prefix(dir.path()).expect("below it");
+            found.display().to_string()
+        };
+        write("");
+        assert_eq!(found("flows/team"), "flows/team/requirements.txt");
+        write("flows");
+        assert_eq!(found("flows/team/deep"), "flows/requirements.txt");
+        write("flows/team");
+        assert_eq!(found("flows/team/deep"), "flows/team/requirements.txt");
+        assert_eq!(found("flows"), "flows/requirements.txt");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::recover;
 use super::reserve::Reserved;
 use super::state::{Inherited, State};
 use super::warm::Pool;
+use crate::private;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,11 +41,12 @@ pub enum KeeperError {
 
 /// Keeps attempts until there are none, in a session of its own. Prints `ready` when it can be connected to.
 ///
-/// Meant to be the only thing its process does: it becomes the parent of whatever its children leave behind.
+/// Meant to be the only thing its process does: it closes all that is open but standard input and outputs, and becomes the parent of whatever its children leave behind.
 ///
 /// # Errors
 /// When the directory cannot be used, or another keeper uses it.
 pub fn run(dir: &Path) -> Result<(), KeeperError> {
+    private::close_inherited();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -100,7 +100,8 @@ impl LocalExecutor {
         if !sandbox.is_empty() {
             sandbox.insert(0, config.program.clone().into());
         }
-        let prober = Prober::new(layout.metaflow_dir(), metaflow.files.clone(), sandbox);
+        let prober = Prober::new(layout.metaflow_dir(), metaflow.files.clone(), sandbox)
+            .hiding(layout.data_dir());
         prober.tidy().await;
         let interpreters = Interpreters::new(config.metaflow.clone(), layout.environments_dir());
         let (calls, pending) = mpsc::unbounded_channel();

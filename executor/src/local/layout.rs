@@ -140,6 +140,31 @@ impl Layout {
         .map(|it| self.data.join(it))
     }
 
+    /// What nobody but the daemon and its tasks need, as far as it is there: above all the keeper's socket and the
+    /// database.
+    pub(crate) fn private(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.data).into_iter().flatten();
+        let is_private = |name: &str| {
+            name.starts_with("dalsegno.db")
+                || [
+                    "logs",
+                    "outputs",
+                    "checkpoints",
+                    "events",
+                    "keeper",
+                    "probes",
+                    "instance",
+                    "daemon.lock",
+                ]
+                .contains(&name)
+        };
+        entries
+            .flatten()
+            .filter(|it| it.file_name().to_str().is_some_and(is_private))
+            .map(|it| it.path())
+            .collect()
+    }
+
     fn of_run(&self, what: &str, run: RunId) -> PathBuf {
         self.data.join(what).join(run.to_string())
     }

@@ -1,6 +1,7 @@
 //! Running a flow file to learn what reading it cannot tell, with as little right as the machine allows.
 
 mod judge;
+mod powerless;
 mod read_only;
 mod run;
 pub mod sandbox;

@@ -1,57 +1,73 @@
-//! Makes all there is read-only in a mount namespace of our own, but for one folder.
+//! Makes all there is read-only in a mount namespace of our own, but for one folder, and hides some of it.
 
-use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount,
+};
+use std::ffi::CStr;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Of the kernel's own file systems it decides itself what may be written, and by whom.
-const OF_THE_KERNEL: [&str; 9] = [
-    "proc",
-    "sysfs",
-    "cgroup",
-    "cgroup2",
-    "devpts",
-    "mqueue",
-    "securityfs",
-    "debugfs",
-    "tracefs",
-];
-
 /// Memory that processes share, without which some libraries do not load.
-const SHARED_MEMORY: &str = "/dev/shm";
+pub(super) const SHARED_MEMORY: &str = "/dev/shm";
+
+/// How many user namespaces may be made within ours. In one of its own a process could mount what it likes, though
+/// never take away what is mounted here.
+const USER_NAMESPACES_MAX: &str = "/proc/sys/user/max_user_namespaces";
 
 /// One line of `/proc/self/mountinfo`.
 struct Mount {
     place: PathBuf,
     flags: MountFlags,
     is_read_only: bool,
-    kind: String,
 }
 
 /// Call only in a mount namespace that nobody else is in.
-pub(super) fn all_but(folder: &Path) -> io::Result<()> {
+pub(super) fn all_but(folder: &Path, hidden: &[PathBuf]) -> io::Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private)?;
     mount_bind(folder, folder)?;
+    if Path::new(SHARED_MEMORY).is_dir() {
+        memory(SHARED_MEMORY.as_ref(), c"size=256m,mode=1777")?;
+    }
+    for place in hidden {
+        match std::fs::symlink_metadata(place) {
+            Ok(found) if found.is_dir() => memory(place, c"size=4k,mode=500")?,
+            Ok(_) => mount_bind("/dev/null", place)?,
+            // It has gone since.
+            Err(_) => {}
+        }
+    }
+    // Only with our own processes; a container may not allow it.
+    let strict = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let _ = mount("proc", "/proc", "proc", strict, None);
+    let _ = std::fs::write(USER_NAMESPACES_MAX, "0");
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
     for mount in text.lines().filter_map(parse) {
-        let stays = mount.is_read_only
-            || mount.place == folder
-            || mount.place == Path::new(SHARED_MEMORY)
-            || OF_THE_KERNEL.contains(&mount.kind.as_str());
+        let stays =
+            mount.is_read_only || mount.place == folder || mount.place == Path::new(SHARED_MEMORY);
         if !stays {
             let flags = MountFlags::BIND | MountFlags::RDONLY | mount.flags;
-            mount_remount(&mount.place, flags, "")?;
+            match mount_remount(&mount.place, flags, "") {
+                // Something else is mounted above it, so that nobody gets there.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL) => {}
+                other => other?,
+            }
         }
     }
     Ok(())
 }
 
+fn memory(place: &Path, options: &CStr) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    Ok(mount("tmpfs", place, "tmpfs", flags, options)?)
+}
+
 /// `36 35 98:0 /root /place rw,nosuid … - ext4 /dev/root rw`
 fn parse(line: &str) -> Option<Mount> {
-    let (left, right) = line.split_once(" - ")?;
+    let (left, _) = line.split_once(" - ")?;
     let mut fields = left.split(' ').skip(4);
     let place = unescape(fields.next()?);
     let options = fields.next()?;
@@ -69,7 +85,6 @@ fn parse(line: &str) -> Option<Mount> {
         place,
         flags: flags.fold(MountFlags::empty(), |all, it| all | it),
         is_read_only: options.split(',').any(|it| it == "ro"),
-        kind: right.split(' ').next()?.to_owned(),
     })
 }
 
@@ -106,7 +121,7 @@ mod tests {
         let mount = parse(line).expect("a mount");
         assert_eq!(mount.place, Path::new("/mnt/a b"));
         assert_eq!(mount.flags, MountFlags::NOSUID | MountFlags::RELATIME);
-        assert!(!mount.is_read_only && mount.kind == "ext4");
+        assert!(!mount.is_read_only);
         assert!(parse("nonsense").is_none());
     }
 }

@@ -1,15 +1,17 @@
 //! One probe, from an empty folder to a process that is gone with all it left.
 
 use super::judge::{ProbeError, judge};
-use super::sandbox::{HELD, OWN_MOUNTS, Taken};
+use super::sandbox::{HELD, HIDDEN, OWN_MOUNTS, Taken};
 use crate::interpreters::{Interpreter, on_path};
 use crate::keeper::{MARK, kill_marked};
+use crate::local::Layout;
 use crate::metaflow::{Files, IGNORED_DECORATORS};
 use crate::private;
 use rustix::process::{Pid, Signal};
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,6 +94,8 @@ pub struct Prober {
     files: Files,
     /// The program and its arguments that become [`sandbox::run`](super::sandbox::run); empty: there is none.
     sandbox: Vec<OsString>,
+    /// The data folder: what is private in it is not seen.
+    data: Option<PathBuf>,
     /// Whether namespaces can be made here.
     namespaces: OnceCell<bool>,
 }
@@ -118,11 +122,19 @@ impl Prober {
         Ok(Self::new(folder.to_owned(), Files::write(folder)?, sandbox))
     }
 
+    /// What lies in this data folder for the daemon alone is hidden from whom it asks.
+    #[must_use]
+    pub fn hiding(mut self, data: &Path) -> Self {
+        self.data = std::path::absolute(data).ok();
+        self
+    }
+
     pub(crate) const fn new(folder: PathBuf, files: Files, sandbox: Vec<OsString>) -> Self {
         Self {
             folder,
             files,
             sandbox,
+            data: None,
             namespaces: OnceCell::const_new(),
         }
     }
@@ -167,6 +179,9 @@ impl Prober {
         let mark = folder.display().to_string();
         let has_namespaces = *self.namespaces.get_or_init(can_unshare).await;
 
+        let hidden = self.hidden();
+        let hidden = serde_json::to_vec(&hidden).expect("texts");
+        std::fs::write(folder.join(HIDDEN), hidden).map_err(|it| not_started(it.to_string()))?;
         let dump = folder.join("dump.json");
         let mut words = self.fences(folder, has_namespaces);
         words.push(interpreter.python.clone().into());
@@ -224,6 +239,17 @@ impl Prober {
         }
     }
 
+    /// What may not be seen, or may not be spoken to: a mount that is read-only does not keep from that.
+    fn hidden(&self) -> Vec<String> {
+        let layout = self.data.as_ref().map(Layout::new);
+        let private = layout.iter().flat_map(Layout::private);
+        let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        let sockets = sockets.lines().filter_map(socket);
+        let all = private.chain(sockets);
+        all.filter_map(|it| it.to_str().map(str::to_owned))
+            .collect()
+    }
+
     fn fences(&self, folder: &Path, has_namespaces: bool) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         if has_namespaces {
@@ -262,6 +288,8 @@ impl Prober {
             .env("PYTHONPATH", first(self.files.path(), "PYTHONPATH"))
             .env("PATH", first(python.parent().unwrap_or(folder), "PATH"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            // Without it libraries set memory aside for each processor, and a probe has little.
+            .env("OPENBLAS_NUM_THREADS", "1")
             .env("HOME", folder)
             .env("TMPDIR", folder)
             .env("METAFLOW_HOME", folder.join("metaflow-home"))
@@ -274,6 +302,15 @@ impl Prober {
             command.env("METAFLOW_FLOW_CONFIG_VALUE", configs);
         }
     }
+}
+
+/// The place of a socket: `0000: 00000002 00000000 00010000 0001 01 21356 /run/some.sock`.
+fn socket(line: &str) -> Option<PathBuf> {
+    let path = Path::new(line.get(line.find('/')?..)?);
+    let is_socket = |it: std::fs::Metadata| it.file_type().is_socket();
+    path.symlink_metadata()
+        .is_ok_and(is_socket)
+        .then(|| path.to_owned())
 }
 
 /// No network, mounts of its own, and processes that end together.

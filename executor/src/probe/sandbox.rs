@@ -1,6 +1,7 @@
 //! Gives up rights and becomes another program. The hidden subcommand `sandbox` of the daemon calls it.
 
-use super::read_only;
+use super::{powerless, read_only};
+use crate::private;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetStatus,
@@ -10,11 +11,14 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Processor time, in seconds: more than a probe has by the clock unless it uses many cores.
 const CPU_SECONDS_MAX: u64 = 120;
+
+/// Memory that it may ask for: room for the largest libraries, and not for the machine's.
+const MEMORY_BYTES_MAX: u64 = 4 << 30;
 
 /// The largest file it may write.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -30,6 +34,9 @@ pub(crate) struct Taken {
 
 /// Set when the mount namespace is nobody else's.
 pub(crate) const OWN_MOUNTS: &str = "DALSEGNO_SANDBOX_OWN_MOUNTS";
+
+/// The name of the file that lists what it is not to see, as JSON.
+pub(crate) const HIDDEN: &str = "hidden";
 
 /// The name of the file that says what held.
 pub(crate) const HELD: &str = "held";
@@ -48,10 +55,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> io::Error {
     limit(Resource::Cpu, CPU_SECONDS_MAX);
     limit(Resource::Fsize, FILE_BYTES_MAX);
     limit(Resource::Core, 0);
+    limit(Resource::As, MEMORY_BYTES_MAX);
+    private::close_inherited();
     let is_alone = std::env::var_os(OWN_MOUNTS).is_some();
-    let is_read_only = is_alone && read_only::all_but(folder).is_ok();
-    let mut taken = restrict(folder).unwrap_or_default();
-    taken.files |= is_read_only;
+    let hidden = std::fs::read(folder.join(HIDDEN)).unwrap_or_default();
+    let hidden: Vec<PathBuf> = serde_json::from_slice(&hidden).unwrap_or_default();
+    let is_read_only = is_alone && read_only::all_but(folder, &hidden).is_ok();
+    // Whoever may mount could undo it.
+    let is_held = is_alone && powerless::become_so().is_ok() && is_read_only;
+    let mut taken = restrict(folder, is_read_only).unwrap_or_default();
+    taken.files |= is_held;
     let told = serde_json::to_vec(&taken).expect("two flags");
     if let Err(error) = std::fs::write(folder.join(HELD), told) {
         return error;
@@ -73,17 +86,14 @@ fn limit(resource: Resource, most: u64) {
     let _ = rustix::process::setrlimit(resource, limit);
 }
 
-fn restrict(folder: &Path) -> Result<Taken, landlock::RulesetError> {
+fn restrict(folder: &Path, has_own_memory: bool) -> Result<Taken, landlock::RulesetError> {
     let abi = ABI::V5;
     let open = |path: &Path| PathFd::new(path).ok();
     // Programs expect to be able to write here.
-    let devices = [
-        "/dev/null",
-        "/dev/zero",
-        "/dev/full",
-        "/dev/tty",
-        "/dev/shm",
-    ];
+    let mut devices = vec!["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
+    if has_own_memory {
+        devices.push(read_only::SHARED_MEMORY);
+    }
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_write(abi))?

@@ -43,6 +43,24 @@ async fn it_is_told_when_a_process_starts_and_when_it_ends() {
 }
 
 #[tokio::test]
+async fn it_does_not_have_what_was_open_when_the_daemon_was_started() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("of the shell");
+    let file = std::fs::File::create(&path).expect("a file");
+    // As by `dalsegno up 7>file`.
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("inherited");
+    let mut world = World::new().await;
+    let (_, out) = world
+        .play(
+            "1/a/1",
+            "ls -l /proc/$$/fd | grep -c -- '->'; ls -l /proc/$$/fd",
+        )
+        .await;
+    assert!(!out.contains("of the shell"), "{out}");
+    assert!(out.starts_with("3\n"), "{out}");
+}
+
+#[tokio::test]
 async fn a_short_process_is_told_of_once() {
     let mut world = World::new().await;
     world.submit("1/a/1", "true");

@@ -85,6 +85,69 @@ import metaflow",
 }
 
 #[tokio::test]
+async fn fences_cannot_be_opened_from_inside() {
+    if !can_unshare() {
+        return;
+    }
+    let world = World::cold().await;
+    let outside = world.path("outside");
+    std::fs::write(world.path("data/dalsegno.db"), "secrets").expect("written");
+    let speaks = world.path("speaks.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&speaks).expect("a socket");
+    let data = world.path("data");
+    let shared = format!("/dev/shm/dalsegno-test-{}", std::process::id());
+    let text = flow_with(&format!(
+        r#"import os, socket, subprocess
+outside, data, shared = {outside:?}, {data:?}, {shared:?}
+
+def run(line):
+    subprocess.run(["sh", "-c", line], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+def speak(path):
+    socket.socket(socket.AF_UNIX).connect(path)
+
+def see(path):
+    if not (os.listdir(path) if os.path.isdir(path) else open(path).read()):
+        raise OSError("nothing there")
+
+def memory():
+    bytearray(8 << 30)
+
+attacks = {{
+    "remount": lambda: run("mount -o remount,rw,bind /"),
+    "mount": lambda: run("mount -t tmpfs none /mnt"),
+    "unmount": lambda: run("umount '%s/keeper'" % data),
+    "root again": lambda: run("unshare --map-root-user --mount sh -c 'mount -o remount,rw,bind / && echo x > \"$0\"' " + outside),
+    "unmount as root": lambda: run("unshare --map-root-user --mount umount '%s/keeper'" % data),
+    "write": lambda: open(outside, "w").write("escaped"),
+    "kernel": lambda: open("/proc/sys/kernel/core_pattern", "a").write("x"),
+    "keeper": lambda: speak(data + "/keeper/keeper.sock"),
+    "socket": lambda: speak({speaks:?}),
+    "folder": lambda: see(data + "/keeper"),
+    "database": lambda: see(data + "/dalsegno.db"),
+    "memory": memory,
+}}
+won = []
+for name, attack in attacks.items():
+    try:
+        attack()
+        won.append(name)
+    except (OSError, MemoryError, subprocess.CalledProcessError):
+        pass
+open(shared, "w").write("its own")
+said = ", ".join(won)"#
+    ))
+    .replace(
+        "class Small(FlowSpec):",
+        "class Small(FlowSpec):\n    __doc__ = 'won: ' + said",
+    );
+    let Probed { dump, held } = world.probe("attacks", &text).await.expect("told");
+    assert_eq!(dump["doc"], "won: ");
+    assert!(held.files && held.network && held.processes);
+    assert!(!outside.exists() && !std::path::Path::new(&shared).exists());
+}
+
+#[tokio::test]
 async fn whoever_cannot_be_asked_says_why() {
     let world = World::cold().await;
     let missing = world
