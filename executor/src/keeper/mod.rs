@@ -12,6 +12,7 @@ mod journal;
 mod limit;
 mod procfs;
 pub mod protocol;
+mod queue;
 mod recover;
 mod reserve;
 mod serve;

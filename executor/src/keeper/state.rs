@@ -6,6 +6,7 @@ use super::journal::{Ended, Journal, Record};
 use super::limit::{LOOK_EVERY, Limit, Limits};
 use super::procfs;
 use super::protocol::{End, Event, Key, Order};
+use super::queue::Queue;
 use super::spawn::{append, note, spawn};
 use super::warm::{News, Pool, Refusal, ServerId};
 use dalsegno_engine::clock;
@@ -35,7 +36,7 @@ pub(crate) struct State {
     pool: Pool,
     attempts: BTreeMap<Key, Attempt>,
     leaders: HashMap<Pid, Key>,
-    queue: VecDeque<(Arc<Order>, Inherited)>,
+    queue: Queue<(Arc<Order>, Inherited)>,
     /// Running attempts for which something is due at some time or when any child ends.
     attended: BTreeSet<Key>,
     /// Running attempts whose memory is looked at.
@@ -69,7 +70,7 @@ impl State {
             pool,
             attempts,
             leaders: HashMap::new(),
-            queue: VecDeque::new(),
+            queue: Queue::new(),
             attended: BTreeSet::new(),
             looked: BTreeSet::new(),
             untold: VecDeque::new(),
@@ -101,7 +102,7 @@ impl State {
             return self.watch(order.attempt.clone());
         }
         self.attempts.insert(order.attempt.clone(), Attempt::Queued);
-        self.queue.push_back((order, inherited));
+        self.queue.push(order.attempt.clone(), (order, inherited));
     }
 
     pub(crate) fn watch(&mut self, attempt: Key) {
@@ -123,7 +124,7 @@ impl State {
                 self.attended.insert(attempt);
             }
             Some(Attempt::Queued) => {
-                self.queue.retain(|(order, _)| order.attempt != attempt);
+                self.queue.leave(&attempt);
                 self.record(never_started(attempt, End::Stopped));
             }
             Some(Attempt::Offered(_)) => {
@@ -143,7 +144,7 @@ impl State {
                 }
                 Some(Attempt::Running(process)) => process.is_forgotten = true,
                 Some(Attempt::Queued) => {
-                    self.queue.retain(|(order, _)| order.attempt != attempt);
+                    self.queue.leave(&attempt);
                     self.attempts.remove(&attempt);
                 }
                 Some(Attempt::Offered(_)) => {
@@ -170,10 +171,9 @@ impl State {
 
     /// Starts the process whose turn it is.
     pub(crate) fn start_next(&mut self) {
-        let Some((order, inherited)) = self.queue.pop_front() else {
+        let Some((attempt, (order, inherited))) = self.queue.pop() else {
             return;
         };
-        let attempt = order.attempt.clone();
         // Written before the process exists, so that a process never exists that no keeper knows of.
         if let Err(error) = self.journal.append(&[Record::Asked(attempt.clone())]) {
             let message = format!(

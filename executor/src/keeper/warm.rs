@@ -8,12 +8,13 @@
 use super::escaped;
 use super::procfs;
 use super::protocol::{Key, MARK, Order, Warm};
+use super::queue::Queue;
 use super::reserve::open_dir;
 use super::state::Inherited;
 use crate::private;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -77,7 +78,7 @@ struct Server {
     started: Instant,
     is_ready: bool,
     used: Instant,
-    waiting: VecDeque<(Key, Arc<[u8]>)>,
+    waiting: Queue<Arc<[u8]>>,
 }
 
 struct Offer {
@@ -187,9 +188,7 @@ impl Pool {
         };
         let server = self.servers.get_mut(&id).expect("just found");
         server.used = now;
-        server
-            .waiting
-            .push_back((order.attempt.clone(), line.into()));
+        server.waiting.push(order.attempt.clone(), line.into());
         self.send_waiting(id);
         Ok(())
     }
@@ -201,7 +200,7 @@ impl Pool {
             return self.send_waiting(offer.server);
         }
         for server in self.servers.values_mut() {
-            server.waiting.retain(|(it, _)| it != attempt);
+            server.waiting.leave(attempt);
         }
     }
 
@@ -222,7 +221,7 @@ impl Pool {
 
     /// Ends a server that is of no use; the attempts that wait for it.
     pub(crate) fn give_up(&mut self, id: ServerId, why: &str) -> Vec<Key> {
-        let Some(server) = self.servers.remove(&id) else {
+        let Some(mut server) = self.servers.remove(&id) else {
             return Vec::new();
         };
         eprintln!(
@@ -234,7 +233,7 @@ impl Pool {
         // One that never was ready will not be next time.
         let first = !server.is_ready;
         self.trouble(server.kind, first);
-        server.waiting.into_iter().map(|(key, _)| key).collect()
+        server.waiting.drain()
     }
 
     /// A process has ended: the attempts that waited for it, if it was a server.
@@ -257,7 +256,7 @@ impl Pool {
                 return is_needed || !server.waiting.is_empty() || server.used + IDLE_MAX > now;
             }
             if server.started + WAIT_MAX <= now {
-                late.extend(server.waiting.drain(..).map(|(key, _)| key));
+                late.extend(server.waiting.drain());
             }
             if server.started + START_MAX <= now {
                 hanging.push(*id);
@@ -357,7 +356,7 @@ impl Pool {
             started: Instant::now(),
             is_ready: false,
             used: Instant::now(),
-            waiting: VecDeque::new(),
+            waiting: Queue::new(),
         };
         rustix::io::ioctl_fionbio(&stdout, true)?;
         let stdout = pipe::Receiver::from_owned_fd(stdout)?;
@@ -376,7 +375,7 @@ impl Pool {
         let mut free =
             OFFERS_MAX.saturating_sub(self.offers.values().filter(|it| it.server == id).count());
         while free > 0
-            && let Some((attempt, line)) = server.waiting.pop_front()
+            && let Some((attempt, line)) = server.waiting.pop()
         {
             free -= 1;
             let offering = offering(
