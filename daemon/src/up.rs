@@ -2,7 +2,7 @@
 
 use crate::cli::UpArgs;
 use crate::config::Settings;
-use crate::metaflow::Registry;
+use crate::metaflow::{LocalData, Registry};
 use crate::{flows, lock, logs};
 use anyhow::Context;
 use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
@@ -101,6 +101,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             engine: engine.clone(),
             logs: Arc::new(logs::AttemptLogs(executor.layout().clone())),
             metaflow: Arc::new(registry.clone()),
+            task_data: Arc::new(LocalData),
             token: settings.token.clone(),
             loopback: address.ip().is_loopback(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -27,6 +27,9 @@ mod text;
 mod words;
 
 pub use guard::events_token;
-pub use metaflow::{About, Deployed, Deployment, Later, MetaflowFlows};
+pub use metaflow::{
+    About, Artifact, Artifacts, CardFile, Deployed, Deployment, KeptTask, Later, MetaflowFlows,
+    TaskData,
+};
 pub use router::router;
 pub use state::{LogFiles, Stream, WebState};

@@ -8,6 +8,7 @@ use dalsegno_scheduler::{FlowName, Scheduler, Version};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 /// What registers, removes and knows flows that are Metaflow files. The daemon does; pages and API only ask.
@@ -26,6 +27,59 @@ pub trait MetaflowFlows: Send + Sync + 'static {
 
     /// What pages tell about a flow beyond what it declares.
     fn about(&self, row: &FlowRow, flow: &MetaflowFlow) -> About;
+}
+
+/// What Metaflow keeps of tasks. The daemon reads its datastore; pages only ask, away from the threads that serve.
+pub trait TaskData: Send + Sync + 'static {
+    /// What an attempt stored, without what is private to it or Metaflow's own.
+    fn artifacts(&self, task: &KeptTask) -> Artifacts;
+
+    /// The cards of a task, newest first.
+    fn cards(&self, task: &KeptTask) -> Vec<CardFile>;
+}
+
+/// A task's place in a datastore.
+#[derive(Clone, Debug)]
+pub struct KeptTask {
+    pub storage: Storage,
+    pub class: String,
+    pub run_id: String,
+    pub step: String,
+    pub task_id: String,
+    /// Metaflow's retry count.
+    pub retry_count: u32,
+}
+
+/// What is known of the artifacts of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Artifacts {
+    Listed(Vec<Artifact>),
+    /// Nothing was stored there, or not yet.
+    None,
+    /// They are not on this machine, but there.
+    Elsewhere(String),
+    /// Why they cannot be listed.
+    Unreadable(String),
+}
+
+/// One artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    pub name: String,
+    /// Its Python type: `str`, `pandas.core.frame.DataFrame`.
+    pub kind: String,
+    /// In bytes, as it was pickled.
+    pub size: Option<u64>,
+}
+
+/// A card: what a task shows of itself as a page of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CardFile {
+    /// The file's name, unique within the task.
+    pub name: String,
+    /// What people call it: its type, and its id if it has one.
+    pub title: String,
+    pub path: PathBuf,
 }
 
 /// What an operation gives when it is over.

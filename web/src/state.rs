@@ -1,7 +1,7 @@
 //! What the pages and the API work with.
 
 use crate::dag::Layout;
-use crate::metaflow::MetaflowFlows;
+use crate::metaflow::{MetaflowFlows, TaskData};
 use dalsegno_engine::EngineHandle;
 use dalsegno_scheduler::{AttemptId, Flow, FlowName, Version};
 use std::collections::BTreeMap;
@@ -39,6 +39,7 @@ pub struct WebState {
     pub engine: EngineHandle,
     pub logs: Arc<dyn LogFiles>,
     pub metaflow: Arc<dyn MetaflowFlows>,
+    pub task_data: Arc<dyn TaskData>,
     /// Whoever calls must know it; `None`: everyone on this machine may call.
     pub token: Option<String>,
     /// The daemon listens on loopback only, so requests for any other host name are refused (a page of

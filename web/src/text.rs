@@ -46,6 +46,19 @@ pub(crate) fn url_encode(text: &str) -> String {
     encoded
 }
 
+/// A size: `512 B`, `2.7 KiB`, `1.0 GiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    let mut size = count as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        match unit {
+            "B" if count < 1024 => return format!("{count} B"),
+            _ if size < 1023.95 => return format!("{size:.1} {unit}"),
+            _ => size /= 1024.0,
+        }
+    }
+    format!("{size:.1} TiB")
+}
+
 /// How far an instant is from now, as a person says it: `in 5m 3s`, `2h 5m ago`, `now`.
 pub(crate) fn relative(at: Timestamp, now: Timestamp) -> String {
     let Span(us) = at - now;

@@ -367,13 +367,13 @@ async fn a_metaflow_run_leads_to_metaflows_own_client() {
         page.contains(&format!(r#"data-copy="{pathspec}""#)),
         "{page}"
     );
-    assert!(page.contains(&format!("Run(&quot;{pathspec}&quot;)")));
+    let python = format!(
+        "from metaflow import Run, namespace; namespace(None); run = Run(&quot;{pathspec}&quot;)"
+    );
+    assert!(page.contains(&format!("<code>{python}</code>")), "{page}");
     let data = format!("/srv/flows/.metaflow/{pathspec}/fit/t-1");
     assert!(page.contains(&data), "where the task's data lies: {page}");
-    assert!(
-        page.contains("t-1, retry count 0"),
-        "what the attempt is called"
-    );
+    assert!(page.contains(">task t-1<"), "what the attempt is called");
     assert!(
         page.contains(r#"<span class="tag">alpha=0.5</span>"#),
         "its item"
@@ -387,6 +387,44 @@ async fn a_metaflow_run_leads_to_metaflows_own_client() {
     assert!(
         gang.contains("succeeded · gang of 2"),
         "on its card: {gang}"
+    );
+}
+
+#[tokio::test]
+async fn a_metaflow_task_shows_what_it_stored_and_its_card_as_a_stranger() {
+    let stage = stage().await;
+    deploy_train(&stage).await;
+    let run = stage.finished_run("ml.user.ada.Train").await;
+    std::fs::write(stage.logs.path().join("default-0a.html"), "<h1>fitted</h1>").expect("written");
+    let task = format!("/runs/{run}?task=fit%5B1%5D");
+    let page = stage.get(&task).await.body;
+    assert!(!page.contains("<h3>Outputs</h3>"), "{page}");
+    for part in ["model", "sklearn.svm.SVC", "2.7 KiB", "21 B"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let href = format!("/runs/{run}/tasks/fit%5B1%5D/cards/default-0a.html");
+    assert!(page.contains(&format!(r#"href="{href}""#)), "{page}");
+    let card = stage.get(&href).await;
+    assert_eq!(card.body, "<h1>fitted</h1>");
+    let policy = card.header(header::CONTENT_SECURITY_POLICY);
+    assert!(policy.starts_with("sandbox allow-scripts;"), "{policy}");
+    assert!(
+        !policy.contains("'self'") && !policy.contains("allow-same-origin"),
+        "{policy}"
+    );
+    let none = stage
+        .get(&href.replace("default-0a.html", "..%2F1-fit%5B1%5D-1.stdout"))
+        .await;
+    assert_eq!(
+        none.status,
+        StatusCode::NOT_FOUND,
+        "only what is a card of the task"
+    );
+
+    let start = stage.get(&format!("/runs/{run}?task=start")).await.body;
+    assert!(
+        start.contains("in S3: <span class=\"mono\">s3://bucket/Train/start</span>"),
+        "{start}"
     );
 }
 

@@ -58,6 +58,10 @@ pub(crate) struct TaskPanel {
     pub(crate) facts: Vec<Fact>,
     pub(crate) attempts: Vec<AttemptLine>,
     pub(crate) outputs: Vec<Pair>,
+    /// Steps of Metaflow have no outputs of their own to speak of.
+    pub(crate) without_outputs: bool,
+    /// What Metaflow keeps of the task; `None` for what is no task there.
+    pub(crate) kept: Option<Kept>,
     pub(crate) logs: Vec<Log>,
     pub(crate) log_note: Option<String>,
 }
@@ -71,6 +75,21 @@ pub(crate) struct AttemptLine {
     pub(crate) why: Option<String>,
     /// What it is called in Metaflow.
     pub(crate) metaflow: Option<String>,
+}
+
+/// Artifacts and cards of a Metaflow task.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) artifacts: Vec<ArtifactLine>,
+    /// In place of artifacts, or about those that are left out.
+    pub(crate) note: Option<Html>,
+    pub(crate) cards: Vec<Html>,
+}
+
+pub(crate) struct ArtifactLine {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) size: String,
 }
 
 pub(crate) struct Pair {

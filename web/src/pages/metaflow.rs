@@ -1,7 +1,7 @@
 //! What the pages tell of Metaflow flows, their runs and tasks.
 
 use crate::html::{DynamicLine, Fact, Html, MetaflowPanel, StepLine, chip, copy, fact};
-use crate::metaflow::class_of;
+use crate::metaflow::{KeptTask, class_of};
 use crate::state::App;
 use crate::text::escape;
 use dalsegno_scheduler::metaflow::{
@@ -183,10 +183,10 @@ pub(super) fn run_facts(view: &Scheduler, flow: Option<&Flow>, run: &RunRow) -> 
     let pathspec = format!("{class}/{}", run_id(run));
     let call = format!("Run(\"{pathspec}\")");
     // Whoever looks is not always the user in whose namespace the run is.
-    let python = format!("from metaflow import Run, namespace\nnamespace(None)\nrun = {call}\n");
+    let python = format!("from metaflow import Run, namespace; namespace(None); run = {call}");
     vec![
         fact("Pathspec", copy(&pathspec, &pathspec)),
-        fact("In Python", copy(&call, &python)),
+        fact("In Python", copy(&python, &python)),
     ]
 }
 
@@ -233,16 +233,49 @@ pub(super) fn task_facts(
     facts
 }
 
-/// What an attempt is called in Metaflow: `t-3, retry 1`.
+/// Where Metaflow keeps what an attempt of a task stored; nothing for hooks, which are no tasks there, and where
+/// nobody knows the place.
+pub(super) fn kept_task(
+    app: &App,
+    flow: Option<&Flow>,
+    run: &RunRow,
+    task: &TaskRow,
+    attempt: u32,
+) -> Option<KeptTask> {
+    let flow = flow?;
+    let metaflow = flow.spec().metaflow.as_ref()?;
+    let step = flow.step(task.task.step.as_str())?;
+    if step.hook.is_some() {
+        return None;
+    }
+    let known = app.engine().view().flow(run.flow.as_str())?.row.clone();
+    let storage = app.web.metaflow.about(&known, metaflow).storage;
+    // A task that was taken over has no attempt here; its data lies where that of a first one would.
+    let number = match attempt {
+        0 => task.attempts_before + 1,
+        number => number,
+    };
+    let name = attempt_name(task, number)?;
+    Some(KeptTask {
+        storage: storage.filter(|it| !it.root.is_empty())?,
+        class: metaflow.class.clone(),
+        run_id: run_id(run),
+        step: step.name.to_string(),
+        task_id: name.task_id,
+        retry_count: name.retry_count,
+    })
+}
+
+/// What an attempt is called in Metaflow: `task t-3, retry 1`.
 pub(super) fn attempt_told(flow: Option<&Flow>, task: &TaskRow, attempt: u32) -> Option<String> {
     let step = flow?.step(task.task.step.as_str())?;
     match &step.run {
         Command::Metaflow(own) if own.hook.is_none() => {
             let name = attempt_name(task, attempt)?;
-            Some(format!(
-                "{}, retry count {}",
-                name.task_id, name.retry_count
-            ))
+            Some(match name.retry_count {
+                0 => format!("task {}", name.task_id),
+                count => format!("task {}, retry {count}", name.task_id),
+            })
         }
         _ => None,
     }

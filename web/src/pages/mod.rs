@@ -1,5 +1,6 @@
 //! Pages: what they read, and the forms on them.
 
+mod cards;
 mod events;
 mod flow;
 mod flows;
@@ -27,6 +28,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = flows::routes(routes);
     let routes = flow::routes(routes);
     let routes = run::routes(routes);
+    let routes = cards::routes(routes);
     let routes = events::routes(routes);
     let routes = forms::routes(routes);
     problem::routes(routes)

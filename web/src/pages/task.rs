@@ -1,7 +1,7 @@
 //! One task opened on the page of its run: attempts, outputs, logs.
 
-use super::metaflow;
 use super::tasks::Tasks;
+use super::{cards, metaflow};
 use crate::api::logs::is_open;
 use crate::html::{AttemptLine, Html, Log, Pair, TaskPanel, exact, state, took};
 use crate::input::Query;
@@ -60,6 +60,10 @@ pub(super) async fn panel(
         line.metaflow = metaflow::attempt_told(flow, &task, line.number);
     }
     let (logs, log_note) = logs_of(app, &task, attempt).await;
+    let kept = match metaflow::kept_task(app, flow, run, &task, attempt) {
+        Some(place) => Some(cards::kept(app, &task, place).await),
+        None => None,
+    };
     let outputs = task.outputs.iter().flat_map(|it| it.iter());
     Ok(Some(TaskPanel {
         name: task.task.to_string(),
@@ -75,6 +79,8 @@ pub(super) async fn panel(
                 value: crate::text::shorten(&value.to_string(), 2_000),
             })
             .collect(),
+        without_outputs: flow.is_some_and(|it| it.spec().metaflow.is_some()),
+        kept,
         logs,
         log_note,
     }))

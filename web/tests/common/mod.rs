@@ -13,7 +13,10 @@ use dalsegno_scheduler::{
     Success, Version,
 };
 use dalsegno_store::{MemoryStore, Store};
-use dalsegno_web::{About, Deployed, Deployment, Later, LogFiles, MetaflowFlows, Stream, WebState};
+use dalsegno_web::{
+    About, Artifact, Artifacts, CardFile, Deployed, Deployment, KeptTask, Later, LogFiles,
+    MetaflowFlows, Stream, TaskData, WebState,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -171,6 +174,32 @@ impl MetaflowFlows for Deployer {
     }
 }
 
+/// Every attempt stored the same; its one card is a file in a folder.
+struct Kept(PathBuf);
+
+impl TaskData for Kept {
+    fn artifacts(&self, task: &KeptTask) -> Artifacts {
+        let artifact = |name: &str, kind: &str, size| Artifact {
+            name: name.into(),
+            kind: kind.into(),
+            size: Some(size),
+        };
+        match task.step.as_str() {
+            "start" => Artifacts::Elsewhere(format!("s3://bucket/{}/start", task.class)),
+            _ => Artifacts::Listed(vec![
+                artifact("alpha", "float", 21),
+                artifact("model", "sklearn.svm.SVC", 2_760),
+            ]),
+        }
+    }
+    fn cards(&self, _: &KeptTask) -> Vec<CardFile> {
+        let path = self.0.join("default-0a.html");
+        let (name, title) = ("default-0a.html".into(), "default".into());
+        let card = path.exists().then_some(CardFile { name, title, path });
+        card.into_iter().collect()
+    }
+}
+
 pub(crate) struct Stage {
     pub(crate) engine: EngineHandle,
     pub(crate) router: Router,
@@ -212,6 +241,7 @@ pub(crate) async fn stage_with(token: Option<&str>) -> Stage {
         engine: engine.clone(),
         logs: Arc::new(Logs(logs.path().to_owned())),
         metaflow: Arc::new(Deployer(engine.clone())),
+        task_data: Arc::new(Kept(logs.path().to_owned())),
         token: token.map(str::to_owned),
         loopback: true,
         version: "0.0.0".into(),
