@@ -99,6 +99,8 @@ pub(crate) enum Command {
     /// Send events, and look at those that came
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Become the Python of Metaflow flows, with their data where Metaflow's client looks
+    Python(PythonArgs),
     /// Bring a database up to this version's schema
     Migrate(MigrateArgs),
     /// Look at everything Dalsegno needs, and say what to do where something is amiss
@@ -470,6 +472,28 @@ pub(crate) struct DoctorArgs {
     /// Print the findings as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `dalsegno python`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+dalsegno python -- -c 'from metaflow import Flow; print(Flow(\"Train\").latest_run.data)'
+Without words for Python it is interactive. No environment is made: `up` does that.")]
+pub(crate) struct PythonArgs {
+    /// A Metaflow flow of the folder, by its name or its class [default: what flows at the top of the folder have]
+    pub(crate) flow: Option<String>,
+    /// Words for Python
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<std::ffi::OsString>,
+    /// Where the flow files are
+    #[arg(long, value_name = "DIR", default_value = "flows")]
+    pub(crate) flows_dir: PathBuf,
+    /// The data folder, where environments are [default: .dalsegno]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The configuration file [default: dalsegno.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// `dalsegno completions`

@@ -10,6 +10,7 @@ mod logs;
 mod migrate;
 mod pools;
 mod probe;
+mod python;
 mod resume;
 mod run;
 mod show;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Completions(args) => completions(&args),
         Command::Migrate(args) => migrate::migrate(&args),
+        Command::Python(args) => python::python(&args),
         Command::Doctor(args) => doctor::doctor(&args, &cli.global),
         command => Client::new(&cli.global).and_then(|client| ask(&client, &command)),
     };
@@ -73,6 +75,7 @@ fn ask(client: &Client, command: &Command) -> Result<Exit> {
         | Command::Check(_)
         | Command::Completions(_)
         | Command::Migrate(_)
+        | Command::Python(_)
         | Command::Doctor(_) => unreachable!("commands without a daemon are done before"),
     }
 }

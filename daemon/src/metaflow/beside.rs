@@ -62,10 +62,11 @@ impl Beside {
 
     /// How all that a probe of this flow file reads, or is run with, looks now.
     pub(super) fn sight(&self, flow: &Path) -> Sight {
-        let requirements = flow.with_file_name(REQUIREMENTS);
+        // The nearest one counts; of those above the flows folder none does, and there they rarely are.
+        let requirements = flow.ancestors().skip(1).map(|it| it.join(REQUIREMENTS));
         let configs = self.lock().get(flow).cloned().unwrap_or_default();
-        [flow.to_owned(), requirements]
-            .into_iter()
+        std::iter::once(flow.to_owned())
+            .chain(requirements)
             .chain(configs)
             .map(|path| {
                 let found = std::fs::metadata(&path).ok();

@@ -14,6 +14,8 @@ pub(super) struct Note {
     /// As a person reads it: path and versions.
     pub(super) interpreter: Option<String>,
     pub(super) python: Option<PathBuf>,
+    /// Why the interpreter is not the one that is wanted.
+    pub(super) instead: Option<String>,
     /// Why it has no interpreter.
     pub(super) no_interpreter: Option<String>,
     /// What is being done.

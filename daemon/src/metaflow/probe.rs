@@ -142,6 +142,18 @@ async fn run(registry: &Registry, path: &Path, file: FlowFile, tried: Tried) {
                 .change(merged.flow.name(), |it| it.warnings = warnings);
             info!("flow {} is as Metaflow sees it now", merged.flow.name());
         }
+        // Why that is was told.
+        (
+            Ok(()),
+            Err(Failed {
+                no_interpreter: true,
+                ..
+            }),
+        ) => {
+            info!(
+                "{place}: Metaflow is asked when there is an interpreter; until then only people start flow {flow}"
+            );
+        }
         (Ok(()), Err(Failed { reason, .. })) => {
             warn!(
                 "{place}: Metaflow could not be asked, so only people start flow {flow}: {reason}"

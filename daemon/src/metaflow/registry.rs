@@ -34,6 +34,8 @@ pub(super) struct Inner {
     /// Answers of probes that were used or made since the start.
     pub(super) kept: Mutex<BTreeSet<PathBuf>>,
     pub(super) beside: Beside,
+    /// What was said of interpreters since something was saved: many flows share one, and its fault is told once.
+    said: Mutex<BTreeSet<String>>,
 }
 
 /// Whether a flow came over HTTP: its file is then named `HOST:PATH`, where flows of the folder have a path.
@@ -60,6 +62,7 @@ impl Registry {
             probed: Mutex::default(),
             kept: Mutex::default(),
             beside: Beside::default(),
+            said: Mutex::default(),
         }))
     }
 
@@ -123,6 +126,7 @@ impl Registry {
     /// After something was saved: environments that could not be made are tried again at once.
     pub(crate) fn try_again(&self) {
         self.0.interpreters().try_again();
+        self.0.said().clear();
     }
 
     /// Whether a change of this file, which is no flow file, may change a flow.
@@ -194,23 +198,38 @@ impl Inner {
                     found.python_version,
                     found.metaflow_version
                 );
+                if let Some(warning) = &found.warning {
+                    self.say_once(flow, warning);
+                }
                 self.notes.change(flow, |it| {
                     it.python = Some(found.python.clone());
+                    it.instead.clone_from(&found.warning);
                     it.interpreter = Some(told);
                     it.no_interpreter = None;
                 });
                 Ok(found)
             }
             Err(message) => {
-                warn!("flow {flow} has no interpreter: {message}");
+                self.say_once(flow, &message);
                 self.notes.change(flow, |it| {
                     it.python = None;
+                    it.instead = None;
                     it.interpreter = None;
                     it.no_interpreter = Some(message.clone());
                 });
                 Err(message)
             }
         }
+    }
+
+    fn say_once(&self, flow: &FlowName, message: &str) {
+        if self.said().insert(message.to_owned()) {
+            warn!("the interpreter of flow {flow}, and of all flows that share it: {message}");
+        }
+    }
+
+    fn said(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A snapshot of the code of a file, and the flow with it.
@@ -381,6 +400,12 @@ impl MetaflowFlows for Registry {
                 it.display()
             )
         });
+        // A task may have found another one since.
+        let known = self
+            .0
+            .interpreters()
+            .known(Path::new(&row.file), flow.python.as_deref());
+        let instead = known.map_or(note.instead, |it| it.warning);
         About {
             python: note.interpreter.or_else(|| flow.python.clone()),
             storage: Some(
@@ -390,7 +415,7 @@ impl MetaflowFlows for Registry {
             ),
             held: held(flow, note.doing.is_some(), self.0.settings.probe),
             progress: note.doing.or(note.no_interpreter).or(gone),
-            warnings: note.warnings,
+            warnings: instead.into_iter().chain(note.warnings).collect(),
             deployed_from: is_deployed(row).then(|| row.file.clone()),
         }
     }

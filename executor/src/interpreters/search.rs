@@ -183,7 +183,7 @@ impl Interpreters {
     }
 
     /// The same, when it was found before and nothing it depends on has changed; never waits.
-    pub(crate) fn known(&self, file: &Path, named: Option<&str>) -> Option<Interpreter> {
+    pub fn known(&self, file: &Path, named: Option<&str>) -> Option<Interpreter> {
         let found = self.found().get(&key(file, named)).cloned()?;
         let holds = found.until.is_none_or(|it| it > Instant::now())
             && found.by.iter().all(|it| Sight::of(&it.path) == *it);

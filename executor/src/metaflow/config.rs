@@ -1,6 +1,7 @@
 //! How Metaflow is run on this machine.
 
 use dalsegno_scheduler::metaflow::Storage;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,19 @@ impl MetaflowConfig {
         self.user_by(|name| std::env::var(name).ok(), own_name)
     }
 
+    /// What Metaflow's client needs in its environment to see what the tasks of a flow did: user and place of data, as the
+    /// tasks have them. `None`: what counts for flows that name none.
+    pub fn client_settings(
+        &self,
+        user: Option<&str>,
+        storage: Option<&Storage>,
+    ) -> BTreeMap<String, String> {
+        let user = user.filter(|it| !it.is_empty() && *it != "root");
+        let user = user.map_or_else(|| self.user(), str::to_owned);
+        let storage = storage.cloned().unwrap_or_else(|| self.storage());
+        settings(&user, &storage)
+    }
+
     fn storage_by(&self, variable: impl Fn(&str) -> Option<String>) -> Storage {
         let set = |name: &str| variable(name).filter(|it| !it.is_empty());
         let datastore = set("METAFLOW_DEFAULT_DATASTORE").unwrap_or_else(|| "local".into());
@@ -88,6 +102,32 @@ impl MetaflowConfig {
             .find(|it| !it.is_empty() && it != "root")
             .unwrap_or_else(|| USER_DEFAULT.into())
     }
+}
+
+/// Who and where, as Metaflow reads it when it is imported.
+pub(super) fn settings(user: &str, storage: &Storage) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([
+        ("METAFLOW_USER".into(), user.to_owned()),
+        (
+            "METAFLOW_DEFAULT_DATASTORE".into(),
+            storage.datastore.clone(),
+        ),
+        ("METAFLOW_DEFAULT_METADATA".into(), storage.metadata.clone()),
+    ]);
+    let root = Path::new(&storage.root);
+    match (storage.datastore.as_str(), root.parent()) {
+        // It means the folder in which `.metaflow` lies.
+        ("local", Some(parent)) => {
+            let parent = parent.display().to_string();
+            env.insert("METAFLOW_DATASTORE_SYSROOT_LOCAL".into(), parent);
+        }
+        (other, _) if !storage.root.is_empty() => {
+            let name = format!("METAFLOW_DATASTORE_SYSROOT_{}", other.to_ascii_uppercase());
+            env.insert(name, storage.root.clone());
+        }
+        _ => {}
+    }
+    env
 }
 
 /// What the system calls the user whose process this is: services often have none of the variables.

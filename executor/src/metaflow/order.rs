@@ -1,6 +1,6 @@
 //! From a submission of a Metaflow task to an order for the keeper, with the files it needs.
 
-use super::config::MetaflowConfig;
+use super::config::{MetaflowConfig, settings};
 use super::files::Files;
 use super::request::{self, Place, Request};
 use crate::keeper::protocol::{Order, Warm};
@@ -72,30 +72,12 @@ impl Prepared {
 
     /// What Metaflow reads when it is imported, the same for many tasks.
     fn settings(&self, user: &str, storage: &Storage) -> BTreeMap<String, String> {
-        let mut env = BTreeMap::from([
-            ("METAFLOW_USER".into(), user.to_owned()),
-            (
-                "METAFLOW_DEFAULT_DATASTORE".into(),
-                storage.datastore.clone(),
-            ),
-            ("METAFLOW_DEFAULT_METADATA".into(), storage.metadata.clone()),
+        let mut env = settings(user, storage);
+        env.extend([
             ("METAFLOW_RUNTIME_NAME".into(), "dalsegno".into()),
             ("PYTHONUNBUFFERED".into(), "x".into()),
             (IGNORED_DECORATORS.into(), self.ignored().into()),
         ]);
-        let root = Path::new(&storage.root);
-        match (storage.datastore.as_str(), root.parent()) {
-            // It means the folder in which `.metaflow` lies.
-            ("local", Some(parent)) => {
-                let parent = parent.display().to_string();
-                env.insert("METAFLOW_DATASTORE_SYSROOT_LOCAL".into(), parent);
-            }
-            (other, _) if !storage.root.is_empty() => {
-                let name = format!("METAFLOW_DATASTORE_SYSROOT_{}", other.to_ascii_uppercase());
-                env.insert(name, storage.root.clone());
-            }
-            _ => {}
-        }
         let by_api = || Some(format!("{}/metaflow/events", self.api_url.as_deref()?));
         if let Some(url) = self.config.events_url.clone().or_else(by_api) {
             env.insert("METAFLOW_ARGO_EVENTS_WEBHOOK_URL".into(), url);

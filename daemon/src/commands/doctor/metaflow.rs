@@ -4,13 +4,13 @@ use crate::config::Settings;
 use crate::metaflow::{options, own};
 use crate::output::{Finding, Health};
 use crate::up::metaflow_config;
-use dalsegno_executor::Interpreters;
+use dalsegno_executor::{Interpreters, Missing};
 use dalsegno_flowfile::FlowFile;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Findings where there are Metaflow flows; else nothing.
-pub(super) fn look(folder: &Path, settings: &Settings) -> Vec<Finding> {
+pub(super) fn look(folder: &Path, settings: &Settings, data: Option<&Path>) -> Vec<Finding> {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let config = metaflow_config(settings, &folder);
     let read = dalsegno_flowfile::read_dir_with(&folder, |_| options(&settings.metaflow, &config));
@@ -26,7 +26,7 @@ pub(super) fn look(folder: &Path, settings: &Settings) -> Vec<Finding> {
     if files.is_empty() {
         return Vec::new();
     }
-    let environments = settings.data.join("environments");
+    let environments = data.unwrap_or(&settings.data).join("environments");
     let environments = std::path::absolute(&environments).unwrap_or(environments);
     let interpreters = Interpreters::new(config.clone(), environments);
     let mut findings = found(&interpreters, &files);
@@ -51,33 +51,49 @@ fn found(interpreters: &Interpreters, files: &[(PathBuf, FlowFile)]) -> Vec<Find
         Ok(runtime) => runtime,
         Err(error) => return vec![Finding::new(ABOUT, Health::Fail, error.to_string())],
     };
-    let mut by_answer: BTreeMap<Result<String, String>, Vec<String>> = BTreeMap::new();
+    let mut by_answer: BTreeMap<Answer, Vec<String>> = BTreeMap::new();
     for (path, file) in files {
         let named = file.flow.spec().metaflow.as_ref();
         let named = named.and_then(|it| it.python.clone());
         let answer = runtime.block_on(interpreters.look(path, named.as_deref()));
         let answer = answer.map(|it| {
             let (python, metaflow) = (it.python_version, it.metaflow_version);
-            format!(
+            let text = format!(
                 "{} has Metaflow {metaflow}, Python {python}",
                 it.python.display()
-            )
+            );
+            (text, it.warning)
         });
         let flows = by_answer.entry(answer).or_default();
         flows.push(file.flow.name().to_string());
     }
-    let finding = |(answer, flows): (Result<String, String>, Vec<String>)| {
-        let of = match flows.as_slice() {
-            [one] => one.clone(),
-            flows => format!("{} flows", flows.len()),
-        };
+    let finding = |(answer, flows): (Answer, Vec<String>)| {
+        let of = names(&flows);
         match answer {
-            Ok(text) => Finding::new(ABOUT, Health::Ok, format!("{text} ({of})")),
-            Err(text) => Finding::new(ABOUT, Health::Warn, format!("{of}: {text}"))
+            Ok((text, None)) => Finding::new(ABOUT, Health::Ok, format!("{text} ({of})")),
+            Ok((text, Some(warning))) => {
+                Finding::new(ABOUT, Health::Warn, format!("{text} ({of}), but {warning}"))
+                    .cure("repair requirements.txt or what it needs; when it is saved, `up` tries again at once")
+            }
+            Err(Missing::NotMade(text)) => Finding::new(ABOUT, Health::Warn, format!("{of}: {text}"))
                 .cure("name an interpreter as `python` in [metaflow] of dalsegno.toml, or let `up` make one"),
+            Err(Missing::Failed(text)) => Finding::new(ABOUT, Health::Fail, format!("{of}: {text}"))
+                .cure("after the repair save the flow file or requirements.txt; `up` then tries again at once"),
         }
     };
     by_answer.into_iter().map(finding).collect()
+}
+
+/// An interpreter as text, with what is amiss with it, or why there is none.
+type Answer = Result<(String, Option<String>), Missing>;
+
+fn names(flows: &[String]) -> String {
+    const NAMED_MAX: usize = 8;
+    let named = flows[..flows.len().min(NAMED_MAX)].join(", ");
+    match flows.len().saturating_sub(NAMED_MAX) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 fn storage(storage: &dalsegno_scheduler::metaflow::Storage) -> Finding {

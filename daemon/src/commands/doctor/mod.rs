@@ -19,7 +19,8 @@ pub(super) fn doctor(args: &DoctorArgs, global: &Global) -> Result<Exit> {
     findings.push(machine::python());
     // A configuration that cannot be used is told by the daemon.
     if let Ok(settings) = settings(args.store.config.as_deref(), Some("any")) {
-        findings.extend(metaflow::look(&args.flows_dir, &settings));
+        let data = args.store.data.as_deref();
+        findings.extend(metaflow::look(&args.flows_dir, &settings, data));
     }
     findings.push(machine::open_files());
     findings.push(machine::clock());
