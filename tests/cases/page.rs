@@ -1,6 +1,6 @@
 //! The page in a real browser, and without scripts.
 
-use dalsegno_tests::{Daemon, House};
+use dalsegno_tests::{Daemon, House, Metaflow, flow_file};
 use serde_json::json;
 use std::process::Command;
 
@@ -78,11 +78,39 @@ fn a_browser_shows_the_run_and_reports_no_error() {
     }
 }
 
+#[test]
+fn a_long_word_in_an_error_does_not_make_the_page_of_a_phone_wider() {
+    let word = "/srv/warehouse".repeat(12);
+    let text = flow_file("Story", "", "", &format!("raise ValueError('{word}')"));
+    let house = Metaflow::house(&[("flow.py", &text)]);
+    let daemon = house.up();
+    let run = daemon.fails("Story", &json!({}));
+    let id = run["id"].as_str().expect("an id");
+    // Live pages are never at rest; this one stands still and measures itself.
+    let page = daemon.api().get_page(&format!("/runs/{id}")).text;
+    assert!(page.contains(&word), "{page}");
+    let still = page.replace(" data-live", "").replace(
+        "<head>",
+        &format!("<head><base href=\"{}/\">", daemon.url()),
+    );
+    let measure = "<script>addEventListener('load', () => { const it = document.documentElement; \
+                   document.body.dataset.wider = it.scrollWidth > it.clientWidth; });</script>";
+    let file = house.path("still.html");
+    std::fs::write(&file, format!("{still}{measure}")).expect("the house can be written to");
+    let shown = open(&house, &format!("file://{}", file.display()));
+    assert!(shown.contains("data-wider=\"false\""), "{shown}");
+}
+
 /// The page as it stands in Chromium after its scripts have run.
 ///
 /// # Panics
 /// When there is no Chromium, or when a script of the page fails.
 fn browse(house: &House, daemon: &Daemon, path: &str) -> String {
+    open(house, &format!("{}{path}", daemon.url()))
+}
+
+/// The same by its whole address, in a window as narrow as there is.
+fn open(house: &House, address: &str) -> String {
     let chromium = std::env::var_os("DALSEGNO_TEST_CHROMIUM")
         .expect("DALSEGNO_TEST_CHROMIUM names a Chromium; run `cargo xtask test`, which finds or installs one");
     let output = Command::new("timeout")
@@ -100,7 +128,7 @@ fn browse(house: &House, daemon: &Daemon, path: &str) -> String {
             "--user-data-dir={}",
             house.path("browser").display()
         ))
-        .arg(format!("{}{path}", daemon.url()))
+        .args(["--window-size=420,2000", address])
         .output()
         .expect("`timeout` of coreutils is installed");
     let log = String::from_utf8_lossy(&output.stderr);
