@@ -63,7 +63,15 @@ function keep(old, part, change) {
 
 function settle() {
   tick();
+  edges();
   for (const pre of document.querySelectorAll("pre[data-log]")) follow(pre);
+}
+
+/** Marks what can be scrolled further to the right, so that its edge fades. */
+function edges() {
+  for (const it of document.querySelectorAll(".canvas, .scroll")) {
+    it.classList.toggle("more", it.scrollLeft + it.clientWidth < it.scrollWidth - 2);
+  }
 }
 
 function span(ms) {
@@ -138,6 +146,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 addEventListener("popstate", () => refresh());
+addEventListener("scroll", edges, true);
+addEventListener("resize", edges);
 light();
 settle();
 setInterval(tick, 1000);

@@ -5,7 +5,9 @@ use dalsegno_scheduler::{Span, Timestamp};
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 1180.0;
-const LABELS: f64 = 190.0;
+const LABELS: f64 = 230.0;
+/// So many characters of a label fit beside the lanes, also wide ones.
+const LABEL_CHARS: usize = 28;
 const RIGHT: f64 = 22.0;
 const TOP: f64 = 30.0;
 const ROW: f64 = 26.0;
@@ -43,6 +45,8 @@ pub struct Row {
 pub struct Bar {
     /// Counted from 1; 0 for a task that still waits for its first.
     pub number: u32,
+    /// When the attempt before it ended, which it is the retry of.
+    pub retry_since: Option<Timestamp>,
     /// Since when it waited for a slot.
     pub queued_at: Option<Timestamp>,
     pub submitted_at: Option<Timestamp>,
@@ -103,7 +107,12 @@ pub fn draw(chart: &Chart) -> String {
 }
 
 fn draw_row(svg: &mut String, row: &Row, y: f64, place: &impl Fn(Timestamp) -> f64) {
-    let label = escape(&shorten(&row.label, 27));
+    let short = shorten(&row.label, LABEL_CHARS);
+    let whole = match short == row.label {
+        true => String::new(),
+        false => format!("<title>{}</title>", escape(&row.label)),
+    };
+    let label = whole + &escape(&short);
     let (open, close) = match &row.link {
         Some(link) => (
             format!(r#"<a href="{}" data-swap="">"#, escape(link)),
@@ -128,6 +137,22 @@ fn draw_row(svg: &mut String, row: &Row, y: f64, place: &impl Fn(Timestamp) -> f
 }
 
 fn draw_bar(svg: &mut String, row: &Row, bar: &Bar, y: f64, place: &impl Fn(Timestamp) -> f64) {
+    if let Some(since) = bar.retry_since {
+        let until = bar.queued_at.or(bar.submitted_at).unwrap_or(bar.until);
+        let (x, end) = (place(since), place(until));
+        if end - x > 0.2 {
+            let _ = write!(
+                svg,
+                r#"<g><title>{}: waits for its retry · {}</title><rect class="queued retry" x="{x:.1}" y="{y:.1}" width="{:.1}" height="{BAR}" rx="3"/></g>"#,
+                escape(&row.label),
+                until - since,
+                end - x
+            );
+        }
+    }
+    if bar.number == 0 && bar.queued_at.is_none() {
+        return;
+    }
     let _ = write!(svg, "<g><title>{}</title>", escape(&bar.told(&row.label)));
     let mut segment = |class: &str, from: Timestamp, to: Timestamp, least: f64| {
         let x = place(from);
@@ -262,6 +287,7 @@ mod tests {
                 bars: vec![
                     Bar {
                         number: 1,
+                        retry_since: None,
                         queued_at: Some(at(0)),
                         submitted_at: Some(at(2)),
                         started_at: Some(at(3)),
@@ -270,6 +296,7 @@ mod tests {
                     },
                     Bar {
                         number: 2,
+                        retry_since: Some(at(8)),
                         queued_at: None,
                         submitted_at: Some(at(10)),
                         started_at: Some(at(11)),

@@ -25,12 +25,26 @@ pub(crate) fn starter(flow: &Flow, name: &TriggerName) -> Option<String> {
     if let Some((_, schedule)) = schedules.find(|(it, _)| it.name == *name) {
         return Some(schedule.describe().to_owned());
     }
+    if let Some(words) = metaflow_starter(flow, name) {
+        return Some(words);
+    }
     let made = ["all_of(", "any_of(", "flow ", "event "];
     let mut triggers = flow.spec().triggers.iter();
     let trigger = triggers.find(|it| it.name == *name)?;
     made.iter()
         .any(|it| name.as_str().starts_with(it))
         .then(|| when(&trigger.on))
+}
+
+/// In a Metaflow flow every schedule and trigger is named after its decorator.
+fn metaflow_starter(flow: &Flow, name: &TriggerName) -> Option<String> {
+    flow.spec().metaflow.as_ref()?;
+    let schedule = flow.schedules().find(|(it, _)| it.name == *name);
+    let trigger = || flow.spec().triggers.iter().find(|it| it.name == *name);
+    match schedule {
+        Some((_, schedule)) => Some(schedule.describe().to_owned()),
+        None => trigger().map(|it| when(&it.on)),
+    }
 }
 
 /// Whether the schedule has no name of its own: then its name only repeats what it says.

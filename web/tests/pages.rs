@@ -194,6 +194,23 @@ async fn whoever_asks_for_a_page_gets_errors_as_a_page() {
     assert!(page.body.contains("there is no run 99") && page.body.contains("<html"));
     let nothing = read(stage.send(request("GET", "/nothing", &html, "")).await).await;
     assert!(nothing.body.contains("There is nothing at this address"));
+    assert!(
+        !nothing.body.contains("openapi.json`"),
+        "no words of the API: {}",
+        nothing.body
+    );
+
+    stage.deploy(shop()).await;
+    let near = read(stage.send(request("GET", "/flows/shopp", &html, "")).await).await;
+    assert_eq!(near.status, StatusCode::NOT_FOUND);
+    assert!(
+        near.body
+            .contains(r#"Did you mean <a href="/flows/shop">shop</a>?"#),
+        "{}",
+        near.body
+    );
+    let list = stage.get("/flows").await;
+    assert_eq!(list.header(header::LOCATION), "/");
 }
 
 #[tokio::test]

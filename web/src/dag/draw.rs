@@ -5,6 +5,9 @@ use super::shape::Mark;
 use crate::text::{escape, shorten};
 use std::fmt::Write as _;
 
+/// A graph is not drawn smaller than that; then it scrolls.
+const LEAST_SCALE: f64 = 0.72;
+
 /// How one card or frame looks now.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
@@ -43,6 +46,12 @@ pub fn draw(layout: &Layout, paint: &Paint<'_>) -> String {
     };
 
     let mut svg = String::new();
+    // Holds the graph's place open, so that it shrinks to what there is room for, but never below reading size.
+    let _ = write!(
+        svg,
+        r#"<svg class="least" width="{:.0}" height="0" aria-hidden="true"></svg>"#,
+        width * LEAST_SCALE
+    );
     let _ = write!(
         svg,
         r#"<svg class="dag" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0} {height:.0}" width="{width:.0}" height="{height:.0}" role="img" aria-label="graph of the steps">"#

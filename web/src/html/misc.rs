@@ -1,6 +1,6 @@
 //! Pages beside the main ones.
 
-use super::Frame;
+use super::{Frame, Html};
 use askama::Template;
 use dalsegno_engine::Problem;
 
@@ -9,7 +9,7 @@ use dalsegno_engine::Problem;
 pub(crate) struct ErrorPage {
     pub(crate) frame: Frame,
     pub(crate) problem: Problem,
-    pub(crate) cure: &'static str,
+    pub(crate) cure: Html,
 }
 
 #[derive(Template)]

@@ -43,8 +43,10 @@ pub(crate) struct TaskLine {
     pub(crate) attempt: String,
     pub(crate) waited: Html,
     pub(crate) ran: Html,
-    pub(crate) why: String,
+    pub(crate) why: Html,
     pub(crate) selected: bool,
+    /// Succeeded ones of the same step that are left out after this one: how many, and where they are shown.
+    pub(crate) folded: Option<(u64, String)>,
 }
 
 /// One task opened: attempts, outputs, logs.
@@ -57,6 +59,8 @@ pub(crate) struct TaskPanel {
     pub(crate) label: Option<String>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) attempts: Vec<AttemptLine>,
+    /// In place of attempts.
+    pub(crate) no_attempts: Html,
     pub(crate) outputs: Vec<Pair>,
     /// Steps of Metaflow have no outputs of their own to speak of.
     pub(crate) without_outputs: bool,

@@ -15,6 +15,7 @@ use crate::text::url_encode;
 use crate::words;
 use askama::Template;
 use axum::extract::State;
+use axum::response::Redirect;
 use dalsegno_scheduler::row::{RunRow, RunState};
 use dalsegno_scheduler::{FlowName, FlowState, Scheduler, Span, Timestamp};
 use dalsegno_store::{Cursor, RunFilter};
@@ -22,7 +23,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.get("/", flows).get("/runs", runs)
+    routes
+        .get("/", flows)
+        .get("/flows", all_flows)
+        .get("/runs", runs)
+}
+
+/// Where people look for the list that is at `/`.
+async fn all_flows() -> Redirect {
+    Redirect::permanent("/")
 }
 
 async fn flows(State(app): State<Arc<App>>, query: Query) -> Page {

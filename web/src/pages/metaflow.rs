@@ -1,6 +1,7 @@
 //! What the pages tell of Metaflow flows, their runs and tasks.
 
-use crate::html::{DynamicLine, Fact, Html, MetaflowPanel, StepLine, chip, copy, fact};
+use super::tasks::is_taken_over;
+use crate::html::{DynamicLine, Fact, Html, MetaflowPanel, StepLine, chip, copy, fact, run_link};
 use crate::metaflow::{KeptTask, class_of};
 use crate::state::App;
 use crate::text::escape;
@@ -10,6 +11,7 @@ use dalsegno_scheduler::metaflow::{
 use dalsegno_scheduler::row::{FlowRow, RunRow, TaskRow};
 use dalsegno_scheduler::spec::{Command, HookOn, Items, Route, StepSpec};
 use dalsegno_scheduler::{Flow, Scheduler};
+use serde_json::Value;
 
 /// What is told of the flow as a whole.
 pub(super) fn panel(app: &App, row: &FlowRow, flow: &Flow) -> Option<MetaflowPanel> {
@@ -227,10 +229,23 @@ pub(super) fn task_facts(
             Html::text(format_args!("{} tasks", members.len())),
         ));
     }
-    if outputs.is_some_and(|it| it.get(output::CAUGHT).is_some_and(|it| it == true)) {
-        facts.push(fact("@catch", Html::text("took an error; the run goes on")));
+    if let Some(error) = caught(task) {
+        facts.push(fact("@catch", Html::text(error)));
+    }
+    if let (true, Some(origin)) = (is_taken_over(task), run.origin) {
+        facts.push(fact("Taken over from", run_link(origin)));
     }
     facts
+}
+
+/// What `@catch` took, so that the run went on: `caught: ZeroDivisionError: division by zero`.
+pub(super) fn caught(task: &TaskRow) -> Option<String> {
+    let outputs = task.outputs.as_deref()?;
+    outputs.get(output::CAUGHT).filter(|it| **it == true)?;
+    Some(match outputs.get(output::ERROR).and_then(Value::as_str) {
+        Some(error) => format!("caught: {error}"),
+        None => "caught: @catch took an error".into(),
+    })
 }
 
 /// Where Metaflow keeps what an attempt of a task stored; nothing for hooks, which are no tasks there, and where

@@ -1,10 +1,11 @@
 //! Problems as pages, and the list of all codes.
 
 use super::{Page, frame, shown};
-use crate::html::{ErrorLine, ErrorPage, ErrorsPage};
+use crate::html::{ErrorLine, ErrorPage, ErrorsPage, Html as Markup};
 use crate::problem::status;
 use crate::routes::Routes;
 use crate::state::App;
+use crate::text::url_encode;
 use askama::Template;
 use axum::extract::{Request, State};
 use axum::http::header;
@@ -48,11 +49,35 @@ pub(crate) async fn show_problems(
             let status = status(problem);
             let page = ErrorPage {
                 frame: frame(&app, "", ""),
-                cure: problem.code.about().2,
+                cure: cure(problem),
                 problem: problem.clone(),
             };
             (status, Html(page.render().unwrap_or_default())).into_response()
         }
         _ => response,
+    }
+}
+
+/// What a person can do who looks at pages; of most problems the API's own words say that well enough.
+fn cure(problem: &Problem) -> Markup {
+    let near = problem.more.get("did_you_mean").and_then(|it| it.as_str());
+    match (problem.code, near) {
+        (Code::UnknownFlow, Some(near)) => {
+            let href = format!("/flows/{}", url_encode(near));
+            Markup::text("Did you mean ")
+                .then(&Markup::link(&href, near))
+                .then(&Markup::text("?"))
+        }
+        (Code::UnknownFlow, None) => Markup::text(
+            "A new file must lie in the flows folder, and `dalsegno check` tells what is wrong with one.",
+        ),
+        (Code::UnknownRoute, _) => {
+            Markup::text("The address may be mistyped, or what was here is gone.")
+        }
+        (Code::UnknownRun, _) => Markup::link("/runs", "All runs"),
+        (Code::UnknownTask, _) => {
+            Markup::text("The page of its run shows the tasks that exist so far.")
+        }
+        (code, _) => Markup::text(code.about().2),
     }
 }

@@ -59,7 +59,8 @@ pub(super) async fn build(
             },
         ))
     });
-    let gantt = tasks.gantt(&run, now);
+    let events = events(app, &run).await?;
+    let gantt = tasks.gantt(&run, selected.as_deref(), now);
     let view = app.engine().view();
     let latest = latest(&view, &run);
     let resumed = latest.as_ref().map(|(flow, _)| *flow).or(flow);
@@ -83,7 +84,7 @@ pub(super) async fn build(
             true => resumed.map(|it| fields(it, &run)).unwrap_or_default(),
             false => Vec::new(),
         },
-        facts: facts(&view, flow, &run, now),
+        facts: facts(&view, flow, &run, &events, now),
         why_title: why_title(run.state),
         whys: shown_whys(whys, &run)
             .into_iter()
@@ -141,6 +142,15 @@ const fn why_title(state: RunState) -> &'static str {
 /// same together. On the run's own page its number goes without saying.
 fn shown_whys(whys: Vec<Explanation>, run: &RunRow) -> Vec<Explanation> {
     let prefix = format!("run {}, ", run.id);
+    let mut whys = whys;
+    if run.state.is_terminal() {
+        // The cause first, then what came of it.
+        let is_consequence = |it: &Explanation| {
+            let words = ["skipped:", "cancelled:"];
+            it.subject.starts_with(&prefix) && words.iter().any(|word| it.text.starts_with(word))
+        };
+        whys.sort_by_key(is_consequence);
+    }
     let mut shown: Vec<(Explanation, usize)> = Vec::new();
     for mut why in whys {
         let is_dull = match run.state {
@@ -166,7 +176,44 @@ fn shown_whys(whys: Vec<Explanation>, run: &RunRow) -> Vec<Explanation> {
     grouped.collect()
 }
 
-fn facts(view: &Scheduler, flow: Option<&Flow>, run: &RunRow, now: Timestamp) -> Vec<Fact> {
+/// The events that started a run, told at most so often.
+const EVENTS_MAX: usize = 20;
+
+/// Each event by its type; of the end of another run that run.
+async fn events(app: &App, run: &RunRow) -> Outcome<Vec<Fact>> {
+    let mut facts = Vec::new();
+    for seq in run.events.iter().take(EVENTS_MAX) {
+        let href = format!("/events?event={seq}");
+        let told = match app.engine().store().event(*seq).await? {
+            Some(event) => {
+                let upstream = event
+                    .data
+                    .get("run")
+                    .filter(|_| event.kind.starts_with("dalsegno."));
+                let link = Html::link(&href, &event.kind);
+                match upstream.and_then(|it| it.as_str()?.parse().ok()) {
+                    Some(upstream) => link.then(&Html::text(" of ")).then(&run_link(upstream)),
+                    None => link,
+                }
+            }
+            None => Html::link(&href, seq),
+        };
+        facts.push(fact("Event", told));
+    }
+    if run.events.len() > EVENTS_MAX {
+        let more = run.events.len() - EVENTS_MAX;
+        facts.push(fact("Events", Html::text(format_args!("and {more} more"))));
+    }
+    Ok(facts)
+}
+
+fn facts(
+    view: &Scheduler,
+    flow: Option<&Flow>,
+    run: &RunRow,
+    events: &[Fact],
+    now: Timestamp,
+) -> Vec<Fact> {
     let mut facts = vec![fact("Started by", starter(view, &run.flow, &run.trigger))];
     if run.interval.start != run.interval.end {
         let interval = format!(
@@ -199,10 +246,7 @@ fn facts(view: &Scheduler, flow: Option<&Flow>, run: &RunRow, now: Timestamp) ->
     if run.priority != 0 {
         facts.push(fact("Priority", Html::text(run.priority)));
     }
-    for event in &run.events {
-        let href = format!("/events?event={event}");
-        facts.push(fact("Event", Html::link(&href, event)));
-    }
+    facts.extend(events.iter().cloned());
     for (name, value) in run.params.iter() {
         facts.push(fact(
             name,

@@ -129,11 +129,16 @@ pub(super) fn bars(task: &TaskRow, ended: &[AttemptRow], now: Timestamp) -> Vec<
             && before.is_none_or(|it| it <= task.ready_at);
         fits.then_some(task.ready_at)
     };
+    // What a resume repeats was over in between, and waited for nothing.
+    let retried = |number: u32, before: Option<Timestamp>| {
+        before.filter(|_| number > task.attempts_before + 1)
+    };
     let mut bars = Vec::new();
     let mut before = None;
     for it in ended {
         bars.push(Bar {
             number: it.id.number,
+            retry_since: retried(it.id.number, before),
             queued_at: wait_of(it.id.number, it.submitted_at, before),
             submitted_at: Some(it.submitted_at),
             started_at: it.started_at,
@@ -145,14 +150,25 @@ pub(super) fn bars(task: &TaskRow, ended: &[AttemptRow], now: Timestamp) -> Vec<
     match (task.state, task.submitted_at) {
         (TaskState::Ready, _) => bars.push(Bar {
             number: 0,
+            retry_since: retried(task.attempt + 1, before),
             queued_at: Some(task.ready_at),
             submitted_at: None,
             started_at: None,
             until: now,
             state: "ready",
         }),
+        (TaskState::BackingOff, _) => bars.push(Bar {
+            number: 0,
+            retry_since: before,
+            queued_at: None,
+            submitted_at: None,
+            started_at: None,
+            until: now,
+            state: "backing_off",
+        }),
         (state, Some(submitted)) if task.attempt > newest => bars.push(Bar {
             number: task.attempt,
+            retry_since: retried(task.attempt, before),
             queued_at: wait_of(task.attempt, submitted, before),
             submitted_at: Some(submitted),
             started_at: task.started_at,

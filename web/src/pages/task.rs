@@ -1,9 +1,9 @@
 //! One task opened on the page of its run: attempts, outputs, logs.
 
-use super::tasks::Tasks;
+use super::tasks::{Tasks, is_taken_over};
 use super::{cards, metaflow};
 use crate::api::logs::is_open;
-use crate::html::{AttemptLine, Html, Log, Pair, TaskPanel, exact, state, took};
+use crate::html::{AttemptLine, Html, Log, Pair, TaskPanel, exact, run_link, state, took};
 use crate::input::Query;
 use crate::logs;
 use crate::problem::Outcome;
@@ -73,6 +73,12 @@ pub(super) async fn panel(
         label: tasks.label(&task.task),
         facts: metaflow::task_facts(app, flow, run, &task),
         attempts,
+        no_attempts: match (is_taken_over(&task), run.origin) {
+            (true, Some(origin)) => {
+                Html::text("None here: taken over from ").then(&run_link(origin))
+            }
+            _ => Html::text("None yet."),
+        },
         outputs: outputs
             .map(|(name, value)| Pair {
                 name: name.clone(),
@@ -121,6 +127,12 @@ fn live_line(task: &TaskRow, here: u32, now: Timestamp) -> AttemptLine {
 
 /// The ends of both streams; an empty one is left out.
 async fn logs_of(app: &App, task: &TaskRow, number: u32) -> (Vec<Log>, Option<String>) {
+    if is_taken_over(task) && number == 0 {
+        return (
+            Vec::new(),
+            Some("Its log is with the run it was taken over from.".into()),
+        );
+    }
     if number == 0 {
         return (
             Vec::new(),

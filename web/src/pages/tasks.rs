@@ -1,10 +1,11 @@
 //! The tasks of a run as its page shows them: on the graph, on the time line, in the list.
 
+use super::metaflow;
 use super::sums::{bars, expected, parts, sum_state, sum_told, task_told, until, word};
 use crate::api::runs::task_states;
 use crate::dag::{Card, Look};
 use crate::gantt::{self, Bar, Chart, Row};
-use crate::html::{Filter, Html, TaskLine, state, took};
+use crate::html::{Filter, Html, TaskLine, run_link, state, took};
 use crate::input::Query;
 use crate::problem::Outcome;
 use crate::read;
@@ -39,7 +40,12 @@ pub(super) struct Tasks {
     around: BTreeMap<StepName, Vec<StepName>>,
     step: Option<StepName>,
     states: Option<String>,
+    /// The last succeeded task that is shown, of steps that have so many that others are folded.
+    keeps: BTreeMap<StepName, TaskId>,
 }
+
+/// So many succeeded tasks of a step are shown before the others are folded.
+const UNFOLDED_MAX: usize = 20;
 
 /// An item of a foreach is told in so many characters.
 const LABEL_MAX: usize = 40;
@@ -100,6 +106,7 @@ impl Tasks {
         }
         let expected = flow.map(|it| expected(it, &scopes)).unwrap_or_default();
         Ok(Self {
+            keeps: keeps(&rows),
             rows,
             counts,
             single,
@@ -240,17 +247,47 @@ impl Tasks {
                     Some(from) => took(from, until(task), now),
                     None => Html::text("–"),
                 },
-                why: task
-                    .reason
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
+                why: why(run, task),
                 selected: selected == Some(name.as_str()),
+                folded: self.folded(task, selected).map(|more| {
+                    let step = url_encode(task.task.step.as_str());
+                    let href = format!("/runs/{}?task=none&step={step}#run-tasks", run.id);
+                    (more, href)
+                }),
                 label: self.label(&task.task),
                 name,
             }
         };
-        self.rows.iter().map(line).collect()
+        let shown = self.rows.iter().filter(|it| self.is_shown(it, selected));
+        shown.map(line).collect()
+    }
+
+    /// Whether a task stands in the list and on the time line: of many items that succeeded only the first do, unless
+    /// somebody asks for their step or state.
+    fn is_shown(&self, task: &TaskRow, selected: Option<&str>) -> bool {
+        self.is_filtered()
+            || task.state != TaskState::Succeeded
+            || selected.is_some_and(|it| it == task.task.to_string())
+            || self
+                .keeps
+                .get(&task.task.step)
+                .is_none_or(|last| task.task <= *last)
+    }
+
+    /// After the last of the shown ones: how many are left out.
+    fn folded(&self, task: &TaskRow, selected: Option<&str>) -> Option<u64> {
+        let last = self.keeps.get(&task.task.step)?;
+        if self.is_filtered() || *last != task.task {
+            return None;
+        }
+        let count = self
+            .counts
+            .get(&task.task.step)?
+            .get(&TaskState::Succeeded)?;
+        let of_step = self.rows.iter().filter(|it| it.task.step == task.task.step);
+        let shown =
+            of_step.filter(|it| it.state == TaskState::Succeeded && self.is_shown(it, selected));
+        count.checked_sub(shown.count() as u64).filter(|it| *it > 0)
     }
 
     /// How a card of the graph looks: one task by itself, several as a sum.
@@ -345,7 +382,7 @@ impl Tasks {
     }
 
     /// The time line of the shown tasks.
-    pub(super) fn gantt(&self, run: &RunRow, now: Timestamp) -> String {
+    pub(super) fn gantt(&self, run: &RunRow, selected: Option<&str>, now: Timestamp) -> String {
         let row = |task: &Arc<TaskRow>| Row {
             label: match self.label(&task.task) {
                 Some(label) => format!("{} {label}", task.task),
@@ -360,7 +397,19 @@ impl Tasks {
                 now,
             ),
         };
-        let rows: Vec<Row> = self.rows.iter().map(row).collect();
+        let mut rows = Vec::new();
+        for task in self.rows.iter().filter(|it| self.is_shown(it, selected)) {
+            rows.push(row(task));
+            if let Some(more) = self.folded(task, selected) {
+                let step = url_encode(task.task.step.as_str());
+                rows.push(Row {
+                    label: format!("+ {more} more succeeded"),
+                    link: Some(format!("/runs/{}?task=none&step={step}#run-time", run.id)),
+                    bars: Vec::new(),
+                    ..row(task)
+                });
+            }
+        }
         let bars = || rows.iter().flat_map(|it| &it.bars);
         let begin = |bar: &Bar| bar.queued_at.or(bar.submitted_at).or(bar.started_at);
         let Some(from) = bars().filter_map(begin).min() else {
@@ -382,6 +431,39 @@ impl Tasks {
             rows,
         })
     }
+}
+
+fn keeps(rows: &[Arc<TaskRow>]) -> BTreeMap<StepName, TaskId> {
+    let mut succeeded: BTreeMap<&StepName, Vec<&TaskId>> = BTreeMap::new();
+    for task in rows.iter().filter(|it| it.state == TaskState::Succeeded) {
+        succeeded
+            .entry(&task.task.step)
+            .or_default()
+            .push(&task.task);
+    }
+    let many = succeeded
+        .into_iter()
+        .filter(|(_, it)| it.len() > UNFOLDED_MAX + 1);
+    many.map(|(step, it)| (step.clone(), it[UNFOLDED_MAX - 1].clone()))
+        .collect()
+}
+
+/// Why a task stands as it does, or where its success comes from.
+fn why(run: &RunRow, task: &TaskRow) -> Html {
+    match (&task.reason, metaflow::caught(task)) {
+        _ if is_taken_over(task) => match run.origin {
+            Some(origin) => Html::text("taken over from ").then(&run_link(origin)),
+            None => Html::text("taken over"),
+        },
+        (_, Some(error)) => Html::text(error),
+        (Some(reason), None) => Html::text(reason),
+        (None, None) => Html::default(),
+    }
+}
+
+/// It came finished from the run that its own was made from: no attempt of this run gave it.
+pub(super) fn is_taken_over(task: &TaskRow) -> bool {
+    task.state == TaskState::Succeeded && task.submitted_at.is_none()
 }
 
 fn around(flow: &Flow) -> BTreeMap<StepName, Vec<StepName>> {
