@@ -211,6 +211,8 @@ pub mod output {
     pub const LABELS: &str = "labels";
     /// `@catch` took an error.
     pub const CAUGHT: &str = "caught";
+    /// The error that it took, in one line.
+    pub const ERROR: &str = "error";
 }
 
 /// Environment of a step, literal: Metaflow knows no expressions.

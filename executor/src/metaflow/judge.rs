@@ -155,6 +155,9 @@ fn succeeded(request: &Request, left: Left) -> Result<Success, String> {
     }
     if left.caught {
         outputs.insert(output::CAUGHT.into(), Value::Bool(true));
+        if let Some(error) = left.error {
+            outputs.insert(output::ERROR.into(), error.into());
+        }
     }
     // To the outside a gang is one task: its control task.
     let splits = left.num_parallel.map(|_| 1).or(left.num_splits);

@@ -109,6 +109,11 @@ class DalsegnoInternalDecorator(StepDecorator):
         write_outcome(request["outcome"], outcome)
 
 
+def shortened(label):
+    """A label that is cut says so."""
+    return label if len(label) <= LABEL_LENGTH_MAX else label[:LABEL_LENGTH_MAX - 1] + "…"
+
+
 def transition(flow, node):
     """Where a finished task goes on, from what Metaflow itself keeps of `self.next`."""
     found = {}
@@ -126,7 +131,7 @@ def transition(flow, node):
         found["num_splits"] = getattr(flow, "_foreach_num_splits", None)
         values = getattr(flow, "_foreach_values", None)
         if values:
-            found["labels"] = [str(one)[:LABEL_LENGTH_MAX] for one in values[:LABELS_MAX]]
+            found["labels"] = [shortened(str(one)) for one in values[:LABELS_MAX]]
     if getattr(node, "parallel_step", False):
         mappers = getattr(flow, "_control_mapper_tasks", None)
         found["mapper_tasks"] = list(mappers) if mappers else None
