@@ -96,6 +96,9 @@ impl LocalExecutor {
             dir: layout.metaflow_dir(),
             source,
         })?;
+        if known.is_empty() {
+            metaflow.files.remove_others();
+        }
         let mut sandbox = config.metaflow.sandbox.clone();
         if !sandbox.is_empty() {
             sandbox.insert(0, config.program.clone().into());

@@ -37,6 +37,18 @@ impl Files {
         Ok(Self { dir })
     }
 
+    /// Removes what other versions wrote beside them. Nothing may run from there.
+    pub(crate) fn remove_others(&self) {
+        let beside = self.dir.parent().and_then(|it| std::fs::read_dir(it).ok());
+        for entry in beside.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if (name.starts_with("ext-") || name.starts_with("new-")) && entry.path() != self.dir {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
     /// The first folder of `PYTHONPATH`.
     pub(crate) fn path(&self) -> &Path {
         &self.dir

@@ -186,6 +186,30 @@ async fn a_new_database_finds_nothing_of_what_another_one_left_in_the_same_folde
 }
 
 #[tokio::test]
+async fn our_python_of_another_version_is_gone_when_nothing_can_run_from_it() {
+    let mut world = World::cold().await;
+    world.play(world.start(json!({}))).await;
+    let old = world.path("data/metaflow/ext-0123456789abcdef");
+    std::fs::create_dir(&old).expect("a folder");
+    world.kill_daemon();
+    world.start_daemon(&["1/start/1"]).await;
+    assert!(old.exists());
+    world.local().forget(vec![id("1/start/1")]);
+    // Calls are handled in turn.
+    world.local().watch(world.start(json!({})));
+    world.ended().await;
+    world.kill_daemon();
+    world.start_daemon(&[]).await;
+    assert!(!old.exists());
+    assert!(
+        world
+            .play(world.start(json!({})))
+            .await
+            .starts_with("1/start/1: -> each")
+    );
+}
+
+#[tokio::test]
 async fn logs_of_another_database_are_not_gone_on_with() {
     let mut world = World::cold().await;
     world.play(world.start(json!({}))).await;

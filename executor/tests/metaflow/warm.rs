@@ -37,7 +37,11 @@ async fn a_server_that_dies_before_an_answer_is_replaced_and_nothing_runs_twice(
     asked(&world, "1/turn/1").await;
     signal(server, Signal::KILL);
     let task = pid(&world.said("ran").await);
-    assert!(command_line(task).contains("warm.py"));
+    assert!(
+        command_line(task).contains("warm.py"),
+        "{}",
+        world.log("1/turn/1", Stream::Err)
+    );
     std::fs::write(world.path("go"), "").expect("written");
     assert!(world.ended().await.starts_with("1/turn/1: -> right"));
     assert_eq!(ran(&world), 1);
