@@ -165,6 +165,11 @@ fn bad_deployments_are_refused_in_words() {
         assert!((400..500).contains(&problem.status), "{problem:?}");
         problem.problem(problem.status);
     }
+    // A name that would pass for a file of the flows folder, which goes with its file.
+    let body = json!({"class": "X", "file": "/x.py", "folder": "/", "package": "!", "entry": "x.py", "dump": {"flow": "X"}, "host": "/h"});
+    let problem = daemon.api().post("/api/v1/metaflow/deployments", &body);
+    let told = problem.problem(422)["detail"].to_string();
+    assert!(told.contains("`host`"), "{told}");
 }
 
 /// A daemon without flow files, and a working folder beside it with one flow.

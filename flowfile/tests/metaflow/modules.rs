@@ -50,6 +50,18 @@ fn a_change_of_an_imported_module_is_a_new_version() {
 }
 
 #[test]
+fn files_that_configs_have_by_default_are_told() {
+    let names = "from metaflow import Config\nFILE = 'a' + '.json'\n";
+    let configs = "    a = Config('a', default=FILE)\n    b = Config('b', '../b.toml')\n    \
+                   c = Config('c', default_value={})\n    d = Config('d', default=print)\n    @step\n    def start";
+    let text = flow(names, "").replacen("    @step\n    def start", configs, 1);
+    let folder = folder(&[("flow.py", &text)]);
+    let file = read(&folder.path().join("flow.py"), &options()).expect("valid");
+    let found = file.metaflow.expect("Metaflow").config_files;
+    assert_eq!(found, ["a.json", "../b.toml"].map(PathBuf::from));
+}
+
+#[test]
 fn modules_that_import_each_other_are_read_once() {
     let text = flow("from a import A\n", "@schedule(cron=A)");
     let folder = folder(&[

@@ -1,4 +1,5 @@
 """`flow.py dalsegno-task dump`: what a scheduler learns of a flow."""
+import hashlib
 import json
 import os
 import tempfile
@@ -46,6 +47,20 @@ class Dump(unittest.TestCase):
         elsewhere = {"METAFLOW_FLOW_CONFIG_VALUE": json.dumps(first["configs"])}
         _, second = self.dump("declared.py", environment=elsewhere)
         self.assertEqual(first["configs"], second["configs"])
+
+    @needs(EXIT_HOOKS)
+    def test_files_of_configs_are_told_with_what_was_in_them(self):
+        def digest(name):
+            with open(os.path.join(FLOWS, name), "rb") as file:
+                return hashlib.sha256(file.read()).hexdigest()
+
+        _, dump = self.dump("declared.py")
+        self.assertEqual(dump["config_files"], {
+            os.path.join(FLOWS, name): digest(name) for name in ("declared.json", "declared.txt")
+        })
+        elsewhere = {"METAFLOW_FLOW_CONFIG_VALUE": json.dumps({"limits": {"limit": 1, "deep": {"name": "red"}}})}
+        _, dump = self.dump("declared.py", environment=elsewhere)
+        self.assertEqual(list(dump["config_files"]), [os.path.join(FLOWS, "declared.txt")])
 
     @needs(SWITCH)
     def test_graphs(self):

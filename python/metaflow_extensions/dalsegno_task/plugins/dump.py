@@ -144,7 +144,7 @@ def _config_files(obj):
     if reader is None:
         return {}
     found = {}
-    for name, (default, is_path) in reader._defaults.items():
+    for name, (default, is_path) in (getattr(reader, "_defaults", None) or {}).items():
         if not is_path or name in (reader._path_values or {}) or name in (reader._value_values or {}):
             continue
         path = _config_default(obj, name, default)
