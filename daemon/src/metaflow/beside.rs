@@ -164,6 +164,8 @@ mod tests {
         let expected = [
             "/srv/flows/train.py",
             "/srv/flows/requirements.txt",
+            "/srv/requirements.txt",
+            "/requirements.txt",
             "/srv/shared/cfg.toml",
         ];
         assert_eq!(paths, expected.map(Path::new));
