@@ -2,6 +2,7 @@
 //! and words that a newer daemon may add to (states, kinds) stay text.
 
 use dalsegno_scheduler::Timestamp;
+use dalsegno_scheduler::metaflow::output;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
@@ -46,11 +47,20 @@ pub(crate) struct Run {
     pub(crate) params: Map<String, Value>,
     #[serde(default)]
     pub(crate) trigger: String,
+    /// The events that started it, by number.
+    #[serde(default)]
+    pub(crate) events: Vec<u64>,
+    /// What started it, in words, where more is known than the trigger's name; not a part of the answer.
+    #[serde(skip)]
+    pub(crate) by: Option<String>,
     #[serde(default)]
     pub(crate) interval: Option<Interval>,
     #[serde(default)]
     pub(crate) reason: Option<Reason>,
     pub(crate) created_at: Time,
+    /// Since when it has been in the queue: its creation or its newest resume.
+    #[serde(default)]
+    pub(crate) queued_at: Option<Time>,
     #[serde(default)]
     pub(crate) started_at: Option<Time>,
     #[serde(default)]
@@ -76,6 +86,11 @@ impl Run {
     pub(crate) fn succeeded(&self) -> bool {
         self.state == "succeeded"
     }
+    /// When it began, or went on after its newest resume.
+    pub(crate) fn since(&self) -> Option<Time> {
+        self.started_at
+            .map(|it| it.max(self.queued_at.unwrap_or(it)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -98,9 +113,33 @@ pub(crate) struct Task {
     pub(crate) started_at: Option<Time>,
     #[serde(default)]
     pub(crate) finished_at: Option<Time>,
+    #[serde(default)]
+    outputs: Option<Map<String, Value>>,
+    /// Its attempts that failed, oldest first, where they were asked for; not a part of the answer.
+    #[serde(skip)]
+    pub(crate) failures: Vec<Attempt>,
 }
 
 impl Task {
+    /// `@catch` of Metaflow took an error.
+    pub(crate) fn caught(&self) -> bool {
+        let outputs = self.outputs.as_ref();
+        outputs.is_some_and(|it| it.get(output::CAUGHT) == Some(&Value::Bool(true)))
+    }
+    /// What item `index` of the foreach after it is, in short; Metaflow's splits tell it.
+    pub(crate) fn label(&self, index: usize) -> Option<&str> {
+        self.outputs
+            .as_ref()?
+            .get(output::LABELS)?
+            .get(index)?
+            .as_str()
+    }
+    /// The indexes of its items, outermost first.
+    pub(crate) fn path(&self) -> Vec<&str> {
+        let place = self.place().strip_prefix('[');
+        let path = place.and_then(|it| it.split_once(']'));
+        path.map_or_else(Vec::new, |(path, _)| path.split('.').collect())
+    }
     /// The step it belongs to: `fit` of `fit[3.0]@2`.
     pub(crate) fn step(&self) -> &str {
         let end = self.task.find(['[', '@']).unwrap_or(self.task.len());
@@ -112,11 +151,7 @@ impl Task {
     }
     /// How many foreach it is in.
     pub(crate) fn depth(&self) -> usize {
-        let path = self
-            .place()
-            .strip_prefix('[')
-            .and_then(|it| it.split_once(']'));
-        path.map_or(0, |(path, _)| path.split('.').count())
+        self.path().len()
     }
     /// Its result stands, and a resume keeps it.
     pub(crate) fn is_done(&self) -> bool {
@@ -127,9 +162,15 @@ impl Task {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Attempt {
+    #[serde(default)]
+    pub(crate) task: String,
     pub(crate) number: u32,
+    #[serde(default)]
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) reason: Option<Reason>,
     #[serde(default)]
     pub(crate) finished_at: Option<Time>,
 }
@@ -163,6 +204,8 @@ pub(crate) struct Flow {
     pub(crate) edges: Vec<(String, String)>,
     #[serde(default)]
     pub(crate) params: Vec<Param>,
+    #[serde(default)]
+    pub(crate) schedules: Vec<Schedule>,
     #[serde(default)]
     pub(crate) metaflow: Option<FlowOfMetaflow>,
 }
@@ -218,8 +261,27 @@ pub(crate) struct Step {
     pub(crate) metaflow: Option<StepOfMetaflow>,
 }
 
+impl Step {
+    /// The step whose items its foreach goes over, when a Metaflow file declares it: the scope has no name there.
+    pub(crate) fn over(&self) -> Option<&str> {
+        self.metaflow.as_ref()?;
+        self.foreach.as_deref()?.strip_suffix("-foreach")
+    }
+}
+
+/// A schedule of a flow.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Schedule {
+    pub(crate) name: String,
+    /// In words, when it is due.
+    pub(crate) text: String,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct StepOfMetaflow {
+    /// `@retry`: how often the code is repeated; the step's retries also count those that only `@catch` runs.
+    #[serde(default)]
+    pub(crate) user_retries: Option<u32>,
     #[serde(default)]
     pub(crate) decorators: Vec<String>,
 }

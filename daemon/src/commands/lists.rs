@@ -1,19 +1,28 @@
 //! Commands that print a list.
 
+use super::{names, starter};
 use crate::cli::{FlowsArgs, NextArgs, OccurrencesArgs, RunsArgs};
-use crate::client::{Client, Exit, Flow, Listing, Result, path, typed};
+use crate::client::{Client, Exit, Flow, Listing, Result, Run, path, typed};
 use crate::output::{self, Screen, print, print_json, say};
 
 /// `dalsegno runs`
 pub(super) fn runs(client: &Client, args: &RunsArgs) -> Result<Exit> {
-    let flow = args.flow.as_deref().map(|it| ("flow", it));
-    let state = args.state.as_deref().map(|it| ("state", it));
-    let query: Vec<_> = flow.into_iter().chain(state).collect();
-    let list = client.list("/api/v1/runs", &query, args.limit.count as usize)?;
+    let ask = |flow: Option<&str>| {
+        let flow = flow.map(|it| ("flow", it));
+        let state = args.state.as_deref().map(|it| ("state", it));
+        let query: Vec<_> = flow.into_iter().chain(state).collect();
+        client.list("/api/v1/runs", &query, args.limit.count as usize)
+    };
+    let list = match &args.flow {
+        Some(name) => names::full(client, name, |name| ask(Some(name)))?,
+        None => ask(None)?,
+    };
     if args.json.json {
         return json(&list);
     }
-    print(&output::runs(&Screen::of_stdout(), &list.typed()?))?;
+    let mut runs: Vec<Run> = list.typed()?;
+    starter::tell(client, &mut runs);
+    print(&output::runs(&Screen::of_stdout(), &runs))?;
     more(&list);
     Ok(Exit::Done)
 }
@@ -22,7 +31,9 @@ pub(super) fn runs(client: &Client, args: &RunsArgs) -> Result<Exit> {
 pub(super) fn flows(client: &Client, args: &FlowsArgs) -> Result<Exit> {
     let screen = Screen::of_stdout();
     if let Some(name) = &args.flow {
-        let flow = client.get(&path(&["flows", name]), &[])?;
+        let flow = names::full(client, name, |name| {
+            client.get(&path(&["flows", name]), &[])
+        })?;
         match args.json.json {
             true => print_json(&flow)?,
             false => print(&output::flow(&screen, &typed(flow)?))?,
@@ -67,8 +78,10 @@ pub(super) fn occurrences(client: &Client, args: &OccurrencesArgs) -> Result<Exi
     let from = args.from.as_deref().map(|it| ("from", it));
     let to = args.to.as_deref().map(|it| ("to", it));
     let query: Vec<_> = from.into_iter().chain(to).collect();
-    let place = path(&["flows", &args.flow, "occurrences"]);
-    let list = client.list(&place, &query, args.limit.count as usize)?;
+    let list = names::full(client, &args.flow, |name| {
+        let place = path(&["flows", name, "occurrences"]);
+        client.list(&place, &query, args.limit.count as usize)
+    })?;
     if args.json.json {
         return json(&list);
     }

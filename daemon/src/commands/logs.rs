@@ -1,8 +1,8 @@
 //! `dalsegno logs`
 
-use super::{follow, name_run, show};
+use super::{follow, name_run, show, watch};
 use crate::cli::LogsArgs;
-use crate::client::{Attempt, Client, Exit, Failure, Result, Run, Task, path, typed};
+use crate::client::{Client, Exit, Failure, Result, Run, Task, path};
 use crate::output::{self, Tone, print, print_raw, say, state};
 use std::borrow::Cow;
 use std::io::Read;
@@ -24,7 +24,8 @@ pub(super) fn logs(client: &Client, args: &LogsArgs) -> Result<Exit> {
         return one(client, &run, task, args.attempt, streams);
     }
     let tasks: Vec<Task> = show::tasks(client, &run)?.typed()?;
-    let tried: Vec<_> = tasks.iter().filter(|it| it.attempt > 0).collect();
+    let mut tried: Vec<_> = tasks.iter().filter(|it| it.attempt > 0).collect();
+    tried.sort_by_key(|it| it.started_at.or(it.ready_at));
     if tried.is_empty() {
         say(&format!("run {} has not started a task yet", run.id));
     }
@@ -91,8 +92,7 @@ fn one(
         Some(failure) if !found => return Err(failure),
         _ => {}
     }
-    let mut answer = client.get(&path(&["runs", &run.id, "attempts"]), &[("task", task)])?;
-    let attempts: Vec<Attempt> = typed(answer["items"].take())?;
+    let attempts = watch::attempts(client, &run.id, Some(task))?;
     let newest = attempts.iter().map(|it| it.number).max();
     if is_silent {
         let this = attempts

@@ -8,12 +8,14 @@ mod follow;
 mod lists;
 mod logs;
 mod migrate;
+mod names;
 mod pools;
 mod probe;
 mod python;
 mod resume;
 mod run;
 mod show;
+mod starter;
 mod watch;
 mod why;
 
@@ -24,7 +26,14 @@ use clap::CommandFactory;
 use std::process::ExitCode;
 
 /// Does what the command line asks for.
-pub(crate) fn run(cli: Cli) -> ExitCode {
+pub(crate) fn run(mut cli: Cli) -> ExitCode {
+    // What Metaflow's side calls it, for those who have set only that.
+    let url = || {
+        std::env::var("DALSEGNO_URL")
+            .ok()
+            .filter(|it| !it.trim().is_empty())
+    };
+    cli.global.server = cli.global.server.or_else(url);
     choose_color(cli.global.color);
     let done = match cli.command {
         Command::Up(args) => {
@@ -113,6 +122,10 @@ fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
         return client.get(&path(&["runs", "by-metaflow", id]), &[]);
     }
     let not_one = |flow: Failure| {
+        // Several flows might be meant.
+        if flow.text.contains("several flows") {
+            return flow;
+        }
         let text = format!("`{name}` is neither a run's number nor a flow's name");
         let failure = Failure::new(Exit::NotFound, text);
         let similar = flow.help.into_iter().find(|it| it.starts_with("did you"));
@@ -124,14 +137,14 @@ fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
         return Err(not_one(Failure::new(Exit::NotFound, "")));
     }
     // The daemon knows best what can be a flow's name.
-    match client.get(&path(&["flows", name]), &[]) {
+    let name = &match names::of_flow(client, name) {
         Err(failure) if matches!(failure.exit, Exit::NotFound | Exit::Refused) => {
             return match failure.code.as_deref() {
                 Some("unknown_flow" | "unknown_route") => Err(not_one(failure)),
                 _ => Err(failure),
             };
         }
-        flow => flow?,
+        name => name?,
     };
     let mut newest = client.list("/api/v1/runs", &[("flow", name)], 1)?;
     newest.items.pop().ok_or_else(|| {

@@ -1,7 +1,7 @@
 //! `dalsegno resume`
 
 use super::run::params;
-use super::{by, name_run, show, watch};
+use super::{by, name_run, names, show, watch};
 use crate::cli::ResumeArgs;
 use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
 use crate::output::{self, print, say};
@@ -12,6 +12,7 @@ pub(super) fn resume(client: &Client, args: &ResumeArgs) -> Result<Exit> {
     let run = name_run(client, &args.run)?;
     // What the daemon would refuse is refused there, in its words.
     let params = params(client, &run.flow, &args.set, "--set")?;
+    check(client, &run, args)?;
     if run.is_finished() && (!run.succeeded() || args.from.is_some()) {
         tell_plan(client, &run, args)?;
         if !args.yes && !agreed()? {
@@ -35,6 +36,39 @@ pub(super) fn resume(client: &Client, args: &ResumeArgs) -> Result<Exit> {
     }
     print(&format!("{}\n", output::begun(&run, "goes on")))?;
     Ok(Exit::Done)
+}
+
+/// Names that do not exist are told before the plan is. What cannot be known here the daemon refuses.
+fn check(client: &Client, run: &Run, args: &ResumeArgs) -> Result<()> {
+    if args.from.is_none() && args.set.is_empty() {
+        return Ok(());
+    }
+    let Ok(flow) = client.get_as::<Flow>(&path(&["flows", &run.flow])) else {
+        return Ok(());
+    };
+    let newest = flow.active_version.as_deref();
+    if newest.is_none() || args.same_version && newest != Some(&run.version) {
+        return Ok(());
+    }
+    let steps = flow.steps.iter().map(|it| it.name.as_str());
+    if let Some(from) = &args.from
+        && !steps.clone().any(|it| it == from)
+        && !flow
+            .steps
+            .iter()
+            .any(|it| it.foreach.as_ref() == Some(from))
+    {
+        let text = format!("flow {} has no step `{from}`", run.flow);
+        return Err(names::unknown(Exit::NotFound, text, from, steps));
+    }
+    let params = flow.params.iter().map(|it| it.name.as_str());
+    for (name, _) in &args.set {
+        if !params.clone().any(|it| it == name) {
+            let text = format!("flow {} has no parameter `{name}`", run.flow);
+            return Err(names::unknown(Exit::Refused, text, name, params));
+        }
+    }
+    Ok(())
 }
 
 /// A new run, which begins with what the old one has finished.

@@ -1,22 +1,24 @@
 //! `dalsegno run`
 
-use super::{by, watch};
+use super::{by, names, watch};
 use crate::cli::RunArgs;
 use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
 use crate::output::{self, print, print_json, say};
 use serde_json::{Map, Value, json};
 
 pub(super) fn run(client: &Client, args: &RunArgs) -> Result<Exit> {
-    let params = params(client, &args.flow, &args.params, "-p").map_err(maybe_soon)?;
-    let body = json!({ "params": params, "by": by() });
     let mut headers = vec![("content-type", "application/json")];
     headers.extend(args.key.as_deref().map(|it| ("idempotency-key", it)));
-    let answer = client.post_with(&path(&["flows", &args.flow, "runs"]), &headers, &body);
+    let answer = names::full(client, &args.flow, |flow| {
+        let params = params(client, flow, &args.params, "-p")?;
+        let body = json!({ "params": params, "by": by() });
+        client.post_with(&path(&["flows", flow, "runs"]), &headers, &body)
+    });
     let answer = answer.map_err(maybe_soon)?;
     if answer["started"] == Value::Bool(false) {
         return not_started(args, &answer);
     }
-    warn_of_invalid(client, &args.flow);
+    warn_of_invalid(client, answer["flow"].as_str().unwrap_or(&args.flow));
     if !args.wait {
         match args.json.json {
             true => print_json(&answer)?,

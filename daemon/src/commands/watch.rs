@@ -1,6 +1,6 @@
 //! Waiting for a run, and telling how it goes.
 
-use crate::client::{Client, Entry, Exit, Failure, Live, Result, Run, path, typed};
+use crate::client::{Attempt, Client, Entry, Exit, Failure, Live, Result, Run, path, typed};
 use crate::output::{self, Screen, Tally, Tone, print, print_json, say};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -38,13 +38,17 @@ pub(super) fn to_the_end(client: &Client, id: &str, seen: u64, json: bool) -> Re
     each_change(client, id, || {
         last = client.get(&place, &[])?;
         for entry in journal.read()? {
-            let Some(line) = tally.take(&entry) else {
-                continue;
+            let mut lines = match tally.asks(&entry) {
+                Some(task) => tally.failures(&task, &attempts(client, id, Some(&task))?),
+                None => Vec::new(),
             };
-            match is_terminal {
-                true if line.is_news => bar.suspend(|| say(&line.text)),
-                true => {}
-                false => say(&format!("{} {}", line.at, line.text)),
+            lines.extend(tally.take(&entry));
+            for line in lines {
+                match is_terminal {
+                    true if line.is_news => bar.suspend(|| say(&line.text)),
+                    true => {}
+                    false => say(&format!("{} {}", line.at, line.text)),
+                }
             }
         }
         bar.set_message(tally.message());
@@ -74,6 +78,13 @@ pub(super) fn to_the_end(client: &Client, id: &str, seen: u64, json: bool) -> Re
     };
     ["show", "logs", "resume"].into_iter().for_each(line);
     Ok(Exit::Failed)
+}
+
+/// Attempts of a run, or of one task of it.
+pub(super) fn attempts(client: &Client, run: &str, task: Option<&str>) -> Result<Vec<Attempt>> {
+    let query: Vec<_> = task.map(|it| ("task", it)).into_iter().collect();
+    let mut answer = client.get(&path(&["runs", run, "attempts"]), &query)?;
+    typed(answer["items"].take())
 }
 
 /// The number of the newest entry in a run's journal.

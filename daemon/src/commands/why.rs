@@ -1,5 +1,6 @@
 //! `dalsegno why`
 
+use super::names;
 use crate::cli::WhyArgs;
 use crate::client::{Client, Exit, Result, path, typed};
 use crate::output::{self, Screen, print, print_json};
@@ -21,7 +22,11 @@ fn ask(client: &Client, args: &WhyArgs) -> Result<Value> {
     let is_number = args.subject.bytes().all(|it| it.is_ascii_digit());
     let at = args.at.as_deref().map(|it| ("at", it));
     let query: Vec<_> = at.into_iter().collect();
-    let of_flow = || client.get(&path(&["flows", &args.subject, "why"]), &query);
+    let of_flow = || {
+        names::full(client, &args.subject, |name| {
+            client.get(&path(&["flows", name, "why"]), &query)
+        })
+    };
     if !is_number || args.at.is_some() {
         return of_flow();
     }

@@ -141,14 +141,23 @@ pub(crate) fn flow(screen: &Screen, flow: &Flow) -> String {
         let rows = flow.steps.iter().map(|it| {
             let after = flow.edges.iter().filter(|(_, to)| *to == it.name);
             let after: Vec<&str> = after.map(|(from, _)| from.as_str()).collect();
-            let retries = match it.retries {
-                0 => String::new(),
-                times => times.to_string(),
+            let own = it.metaflow.as_ref().and_then(|it| it.user_retries);
+            let own = own.filter(|own| *own < it.retries);
+            let retries = match (it.retries, own) {
+                (0, _) => String::new(),
+                (times, None) => times.to_string(),
+                // What is more than the file's own runs `@catch` alone.
+                (_, Some(0)) => "catch".to_owned(),
+                (_, Some(times)) => format!("{times} + catch"),
+            };
+            let foreach = match it.over() {
+                Some(step) => format!("over {step}"),
+                None => it.foreach.clone().unwrap_or_default(),
             };
             let mut cells = vec![
                 Tone::Plain.cell(&it.name),
                 Tone::Quiet.cell(after.join(", ")),
-                Tone::Quiet.cell(it.foreach.as_deref().unwrap_or_default()),
+                Tone::Quiet.cell(foreach),
                 Tone::Quiet.cell(it.when.as_ref().map(plain).unwrap_or_default()),
                 Tone::Quiet.cell(retries),
             ];
@@ -173,6 +182,19 @@ pub(crate) fn flow(screen: &Screen, flow: &Flow) -> String {
     }
     text
 }
+
+/// A value in a line with others: without quotes, and no longer than can be read at a glance.
+pub(crate) fn brief(value: &Value) -> String {
+    let text = plain(value);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(VALUE_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// How much of a value stands in a line with others.
+const VALUE_CHARS: usize = 60;
 
 /// A value without the quotes of JSON.
 pub(crate) fn plain(value: &Value) -> String {

@@ -57,7 +57,14 @@ impl Plan {
         };
         let (id, flow, state) = (&run.id, &run.flow, tone::state(&run.state));
         let mut text = match new_run {
-            true => format!("run {id} of {flow} is {state} and stays so; {what}:\n"),
+            true => format!(
+                "run {id} of {flow} {} {state} and stays so; {what}:\n",
+                match run.state.as_str() {
+                    "succeeded" | "failed" | "timed_out" => "has",
+                    "cancelled" => "was",
+                    _ => "is",
+                }
+            ),
             false => format!("run {id} of {flow}, now {state}, {what}:\n"),
         };
         for (title, names) in [

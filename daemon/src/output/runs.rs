@@ -21,9 +21,9 @@ pub(crate) fn runs(screen: &Screen, runs: &[Run]) -> String {
             Tone::Plain.cell(&it.flow),
             Tone::of(&it.state).cell(state),
             Tone::Plain.cell(relative(it.created_at, screen.now)),
-            Tone::Plain.cell(length(it.started_at, it.finished_at, screen.now)),
+            Tone::Plain.cell(length(it.since(), it.finished_at, screen.now)),
             Tone::Quiet.cell(reason),
-            Tone::Quiet.cell(&it.trigger),
+            Tone::Quiet.cell(it.by.as_ref().unwrap_or(&it.trigger)),
         ];
         if any_metaflow {
             let pathspec = it.metaflow.as_ref().map_or("", |it| it.pathspec.as_str());
@@ -56,7 +56,7 @@ pub(crate) fn verdict(run: &Run, screen: &Screen) -> String {
     };
     let mut text = format!("run {} of {} {verb}", run.id, run.flow);
     text.push_str(&Tone::of(&run.state).paint(&tone::words(state)));
-    let took = length(run.started_at, run.finished_at, screen.now);
+    let took = length(run.since(), run.finished_at, screen.now);
     if run.is_finished() && !took.is_empty() {
         text.push_str(" after ");
         text.push_str(&took);

@@ -1,6 +1,6 @@
 //! One run: what it is about, and its steps as a tree with bars of time.
 
-use super::flows::plain;
+use super::flows::brief;
 use super::gantt::Scale;
 use super::screen::Screen;
 use super::table::Column::{Extra, Firm, Soft};
@@ -32,14 +32,19 @@ pub(crate) fn show(screen: &Screen, run: &Run, flow: Option<&Flow>, tasks: &[Tas
 }
 
 /// Every task on a line.
-pub(crate) fn tasks(screen: &Screen, tasks: &[Task]) -> String {
+pub(crate) fn tasks(screen: &Screen, flow: Option<&Flow>, tasks: &[Task]) -> String {
     if tasks.is_empty() {
         return "no tasks yet\n".to_owned();
     }
+    let labels = Labels::new(flow, tasks);
     let rows = tasks.iter().map(|it| {
+        let name = match labels.of(it) {
+            Some(label) => format!("{}  {label}", it.task),
+            None => it.task.clone(),
+        };
         let started = it.started_at.map(|at| relative(at, screen.now));
         vec![
-            Tone::Plain.cell(&it.task),
+            Tone::Plain.cell(name),
             Tone::of(&it.state).cell(format!(
                 "{} {}",
                 tone::sign(&it.state),
@@ -48,7 +53,10 @@ pub(crate) fn tasks(screen: &Screen, tasks: &[Task]) -> String {
             Tone::Plain.cell(it.attempt.to_string()),
             Tone::Plain.cell(started.unwrap_or_default()),
             Tone::Plain.cell(length(it.started_at, it.finished_at, screen.now)),
-            Tone::Quiet.cell(it.reason.as_ref().map_or("", |it| it.text())),
+            Tone::Quiet.cell(match &it.reason {
+                Some(reason) => reason.text().to_owned(),
+                None => failures(it).unwrap_or_default(),
+            }),
         ]
     });
     table(
@@ -77,16 +85,21 @@ fn head(screen: &Screen, run: &Run) -> String {
         );
     };
     let when = |at| format!("{}, {}", relative(at, screen.now), absolute(at));
-    let by = match run.trigger.as_str() {
-        "manual" => "by hand".to_owned(),
-        trigger => format!("by {trigger}"),
+    let by = match (run.trigger.as_str(), &run.by) {
+        (_, Some(by)) => by.clone(),
+        ("manual", None) => "by hand".to_owned(),
+        (trigger, None) => format!("by {trigger}"),
     };
     line("created", format!("{}, {by}", when(run.created_at)));
     if let Some(started) = run.started_at {
         if started.0 - run.created_at.0 >= WAIT_SHOWN {
             line("started", when(started));
         }
-        line("took", length(Some(started), run.finished_at, screen.now));
+        let took = length(run.since(), run.finished_at, screen.now);
+        match run.since().filter(|it| *it > started) {
+            Some(_) => line("took", format!("{took} since it was resumed")),
+            None => line("took", took),
+        }
     }
     if let Some(interval) = run.interval.filter(|it| it.start != it.end) {
         line(
@@ -98,7 +111,7 @@ fn head(screen: &Screen, run: &Run) -> String {
         let params = run
             .params
             .iter()
-            .map(|(name, value)| format!("{name}={}", plain(value)));
+            .map(|(name, value)| format!("{name}={}", brief(value)));
         line("params", params.collect::<Vec<_>>().join("  "));
     }
     if let Some(metaflow) = &run.metaflow {
@@ -136,6 +149,7 @@ fn tree(run: &Run, flow: Option<&Flow>, tasks: &[Task]) -> Vec<Row> {
     for task in tasks {
         groups.entry(task.step()).or_default().push(task);
     }
+    let labels = Labels::new(flow, tasks);
     let mut rows = Vec::new();
     let mut scopes = BTreeSet::new();
     for step in flow.map_or(&[][..], |it| &it.steps) {
@@ -149,12 +163,14 @@ fn tree(run: &Run, flow: Option<&Flow>, tasks: &[Task]) -> Vec<Row> {
             .map(|it| it.depth());
         let depth = depth.map_or_else(|| usize::from(scope.is_some()), |it| it.saturating_sub(own));
         let indent = "  ".repeat(depth);
-        if let Some(name) = scope.filter(|it| scopes.insert(*it)) {
+        // A foreach of a Metaflow file has no name of its own.
+        let named = scope.filter(|_| step.over().is_none());
+        if let Some(name) = named.filter(|it| scopes.insert(*it)) {
             let indent = "  ".repeat(depth.saturating_sub(1));
             rows.push(bare(format!("{indent}{name}"), "", "foreach"));
         }
         match group {
-            Some(group) => of_step(&mut rows, &indent, &group),
+            Some(group) => of_step(&mut rows, &indent, &group, &labels),
             None => {
                 let note = if run.is_finished() {
                     "never reached"
@@ -169,7 +185,7 @@ fn tree(run: &Run, flow: Option<&Flow>, tasks: &[Task]) -> Vec<Row> {
     let mut rest: Vec<_> = groups.into_values().collect();
     rest.sort_by_key(|it| it.iter().filter_map(|it| it.ready_at).min());
     for group in rest {
-        of_step(&mut rows, "", &group);
+        of_step(&mut rows, "", &group, &labels);
     }
     rows
 }
@@ -185,7 +201,7 @@ fn bare(name: String, state: &str, note: &str) -> Row {
     }
 }
 
-fn of_step(rows: &mut Vec<Row>, indent: &str, group: &[&Task]) {
+fn of_step(rows: &mut Vec<Row>, indent: &str, group: &[&Task], labels: &Labels<'_>) {
     if let [task] = group
         && task.place().is_empty()
     {
@@ -205,7 +221,9 @@ fn of_step(rows: &mut Vec<Row>, indent: &str, group: &[&Task]) {
         } else {
             task.place()
         };
-        rows.push(of_task(task, format!("{indent}  {place}")));
+        let label = labels.of(task).map(|it| format!(" {it}"));
+        let label = label.unwrap_or_default();
+        rows.push(of_task(task, format!("{indent}  {place}{label}")));
     }
     if listed.len() > CHILDREN_MAX {
         let more = format!("{} more; all of them: --tasks", listed.len() - CHILDREN_MAX);
@@ -234,6 +252,14 @@ fn of_task(task: &Task, name: String) -> Row {
     if let Some(reason) = reason.filter(|_| both.is_none()) {
         let _ = write!(note, "{}{reason}", if note.is_empty() { "" } else { ": " });
     }
+    if let Some(failures) = failures(task).filter(|_| reason.is_none()) {
+        match task.caught() {
+            true => note = failures,
+            false => {
+                let _ = write!(note, "; {failures}");
+            }
+        }
+    }
     Row {
         name,
         state: task.state.clone(),
@@ -241,6 +267,56 @@ fn of_task(task: &Task, name: String) -> Row {
         started: task.started_at,
         finished: task.finished_at,
         note,
+    }
+}
+
+/// What its newest failed attempt failed of: that it was caught, or why there was another attempt.
+fn failures(task: &Task) -> Option<String> {
+    let error = task.failures.last();
+    let text = error.map(|it| it.reason.as_ref().map_or("failed", |it| it.text()));
+    match (task.caught(), error, text) {
+        (true, _, Some(text)) => Some(format!("caught: {text}")),
+        (true, _, None) => Some("its error was caught".to_owned()),
+        (false, Some(error), Some(text)) => Some(format!("attempt {}: {text}", error.number)),
+        (false, ..) => None,
+    }
+}
+
+/// What the items of a Metaflow foreach are, in short; the step before it tells them.
+struct Labels<'a> {
+    splits: BTreeMap<&'a str, &'a str>,
+    tasks: BTreeMap<&'a str, &'a Task>,
+}
+
+impl<'a> Labels<'a> {
+    fn new(flow: Option<&'a Flow>, tasks: &'a [Task]) -> Self {
+        let steps = flow.map_or(&[][..], |it| &it.steps).iter();
+        Self {
+            splits: steps
+                .filter_map(|it| Some((it.name.as_str(), it.over()?)))
+                .collect(),
+            tasks: tasks.iter().map(|it| (it.task.as_str(), it)).collect(),
+        }
+    }
+
+    /// Of all foreach that a task is in, outermost first.
+    fn of(&self, task: &Task) -> Option<String> {
+        let (mut step, mut path) = (task.step(), task.path());
+        let mut parts = Vec::new();
+        while let Some(index) = path.pop() {
+            let split = self.splits.get(step)?;
+            let name = match path.as_slice() {
+                [] => (*split).to_owned(),
+                path => format!("{split}[{}]", path.join(".")),
+            };
+            let label = self.tasks.get(name.as_str())?.label(index.parse().ok()?)?;
+            if label != index {
+                parts.push(label);
+            }
+            step = split;
+        }
+        parts.reverse();
+        (!parts.is_empty()).then(|| parts.join(" · "))
     }
 }
 

@@ -314,7 +314,7 @@ fn a_resume_keeps_what_succeeded_and_repeats_the_rest() {
     let run = is(failed_run());
     let plan = plan(&run, Some(&flow()), &tasks(), None);
     let as_new = plain(plan.render(&run, true));
-    assert!(as_new.starts_with("run 42 of report is failed and stays so; a new run begins with copies:\n  cloned    load"), "{as_new}");
+    assert!(as_new.starts_with("run 42 of report has failed and stays so; a new run begins with copies:\n  cloned    load"), "{as_new}");
     insta::assert_snapshot!(plain(plan.render(&run, false)), @r"
     run 42 of report, now failed, will go on:
       kept      load, region[0]
@@ -353,7 +353,8 @@ fn progress_is_told_from_the_journal() {
         )
     };
     let failed = json!({"code": "exit", "status": 7});
-    let retry = json!({"code": "retry_at", "at": 9_000_000, "attempt": 1, "after": failed});
+    let retry =
+        json!({"code": "retry_at", "at": 1_795_327_322_900_000_u64, "attempt": 1, "after": failed});
     let entries = [
         entry(1, "task.submitting", "submitting", 1, json!({})),
         entry(2, "task.running", "running", 1, json!({})),
@@ -391,6 +392,90 @@ fn progress_is_told_from_the_journal() {
 }
 
 #[test]
+fn a_failure_that_is_repeated_at_once_or_caught_is_told_too() {
+    let entry = |task: &str, state: &str, attempt: u32, outputs: Value| -> Entry {
+        let body = json!({
+            "run": 42, "task": task, "state": state, "attempt": attempt, "ready_at": 0, "outputs": outputs,
+            "retries": {"user": 0, "infrastructure": 0}, "started_at": 1_000_000,
+            "finished_at": state.ends_with("ed").then_some(2_000_000),
+        });
+        is(
+            json!({"seq": 1, "at": "2026-11-22T06:00:03Z", "kind": format!("task.{state}"), "body": body.to_string()}),
+        )
+    };
+    let attempts: Vec<crate::client::Attempt> = is(json!([
+        {"number": 1, "state": "failed", "finished_at": "2026-11-22T06:00:02Z",
+            "reason": {"code": "user_error", "text": "ArithmeticError: one too many"}},
+        {"number": 2, "state": "running", "finished_at": null},
+    ]));
+    let entries = [
+        entry("fit[1]", "running", 1, Value::Null),
+        entry("fit[1]", "submitting", 2, Value::Null),
+        entry("fit[1]", "running", 2, Value::Null),
+        entry("fit[1]", "succeeded", 2, json!({"caught": true})),
+        entry("fit[0]", "succeeded", 1, json!({"caught": true})),
+    ];
+    let (mut tally, mut lines) = (Tally::default(), Vec::new());
+    for entry in &entries {
+        if let Some(task) = tally.asks(entry) {
+            lines.extend(tally.failures(&task, &attempts));
+        }
+        lines.extend(tally.take(entry));
+    }
+    let lines: Vec<String> = lines
+        .into_iter()
+        .map(|it| plain(format!("{} {}", it.at, it.text)))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    06:00:03Z ▶ fit[1] running
+    06:00:02Z ✗ fit[1] attempt 1: ArithmeticError: one too many; again at once
+    06:00:03Z ▶ fit[1] running, attempt 2
+    06:00:03Z ✓ fit[1] succeeded after 1s, attempt 2; caught: ArithmeticError: one too many
+    06:00:03Z ✓ fit[0] succeeded after 1s; its error was caught
+    ");
+}
+
+fn grid() -> (Flow, Vec<Task>) {
+    let step = |name: &str, foreach: Option<&str>, retries: u32, own: u32| json!({"name": name, "foreach": foreach, "retries": retries, "metaflow": {"user_retries": own}});
+    let flow = json!({
+        "name": "Grid", "state": "active", "active_version": "0123456789abcdef", "metaflow": {"class": "Grid"},
+        "steps": [step("start", None, 0, 0), step("fit", Some("start-foreach"), 4, 1),
+            step("judge", Some("start-foreach"), 3, 0), step("end", None, 2, 2)],
+        "edges": [["start", "fit"], ["fit", "judge"], ["judge", "end"]],
+    });
+    let mut start = task("start", "succeeded", "0:05", Some("0:05"), Some("0:20"));
+    start["outputs"] = json!({"labels": ["small", "large"]});
+    let mut caught = task("fit[1]", "succeeded", "0:20", Some("0:30"), Some("0:50"));
+    (caught["attempt"], caught["outputs"]) = (json!(2), json!({"caught": true}));
+    let mut again = task("fit[0]", "succeeded", "0:20", Some("0:30"), Some("0:50"));
+    again["attempt"] = json!(2);
+    let mut tasks: Vec<Task> = is(json!([start, again, caught]));
+    for (place, text) in [
+        (1, "OSError: no room"),
+        (2, "ArithmeticError: one too many"),
+    ] {
+        tasks[place].failures = is(json!([{"number": 1, "state": "failed",
+            "reason": {"code": "user_error", "text": text}}]));
+    }
+    (is(flow), tasks)
+}
+
+#[test]
+fn a_metaflow_run_names_its_items_its_starter_and_what_failed_on_the_way() {
+    let (flow, all) = grid();
+    let mut run = failed_run();
+    run["queued_at"] = "2026-11-22T06:00:40Z".into();
+    run["params"] = json!({"notes": "long ".repeat(60)});
+    let mut run: Run = is(run);
+    run.by = Some("when Ingest (run 41) has succeeded".to_owned());
+    let shown = plain(show(&paper(), &run, Some(&flow), &all));
+    let listed = plain(super::tasks(&paper(), Some(&flow), &all));
+    let steps = plain(crate::output::flow(&paper(), &flow));
+    let in_list = plain(runs(&paper(), &[run]));
+    insta::assert_snapshot!([shown, listed, steps, in_list].join("\n"));
+}
+
+#[test]
 fn findings_of_the_doctor_come_with_their_cures() {
     let findings = [
         Finding::new("daemon", Health::Ok, "answers at http://127.0.0.1:8320"),
@@ -409,7 +494,7 @@ fn empty_lists_say_what_to_do() {
         next(&screen, &[]),
         occurrences(&screen, &[]),
         events(&screen, &[]),
-        super::tasks(&screen, &[]),
+        super::tasks(&screen, None, &[]),
         why(&screen, &[]),
     ];
     assert!(

@@ -37,7 +37,7 @@ pub(crate) fn length(start: Option<Time>, end: Option<Time>, now: Timestamp) -> 
 }
 
 /// Without fractions of a second.
-fn whole(span: Span) -> Span {
+pub(super) fn whole(span: Span) -> Span {
     Span(span.0 - span.0 % 1_000_000)
 }
 
