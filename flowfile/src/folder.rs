@@ -33,19 +33,27 @@ pub fn read_with(path: &Path, options: &Options) -> Result<FlowFile, Diagnostics
 
 /// The text of a flow file.
 pub(crate) fn text(path: &Path) -> Result<String, Diagnostics> {
+    utf8(&path.display().to_string(), raw(path)?)
+}
+
+/// What is in a flow file, before anything is made of it.
+pub(crate) fn raw(path: &Path) -> Result<Vec<u8>, Diagnostics> {
     let name = path.display().to_string();
-    let bytes = match bytes(path) {
-        Ok(Content::Bytes(bytes)) => bytes,
-        Ok(Content::TooLarge(size)) => return Err(too_large(&name, size).into()),
+    match bytes(path) {
+        Ok(Content::Bytes(bytes)) => Ok(bytes),
+        Ok(Content::TooLarge(size)) => Err(too_large(&name, size).into()),
         Ok(Content::NotAFile) => {
             let help = "name a flow file, or a folder that holds some";
             let message = "this is not a regular file";
-            return Err(Diagnostic::of_file(&name, "flow.unreadable", message, help).into());
+            Err(Diagnostic::of_file(&name, "flow.unreadable", message, help).into())
         }
-        Err(error) => return Err(unreadable(&name, &error).into()),
-    };
+        Err(error) => Err(unreadable(&name, &error).into()),
+    }
+}
+
+pub(crate) fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, Diagnostics> {
     String::from_utf8(bytes)
-        .map_err(|error| not_text(&name, error.as_bytes(), error.utf8_error().valid_up_to()).into())
+        .map_err(|error| not_text(name, error.as_bytes(), error.utf8_error().valid_up_to()).into())
 }
 
 fn is_python(path: &Path) -> bool {

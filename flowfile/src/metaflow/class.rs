@@ -3,6 +3,7 @@
 use super::found::{Found, Place};
 use super::known::Target;
 use super::module::{File, Loader, Symbol};
+use super::packages;
 use super::syntax::{Class, Expr, ExprKind, Member, MemberKind};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -83,8 +84,8 @@ fn linearize(
                     bases.push(base);
                 }
             }
-            Symbol::Foreign(path) if is_harmless(&path) => {}
-            Symbol::Undefined if names == ["object"] => {}
+            Symbol::Foreign(path) if packages::is_plain(&path) => {}
+            Symbol::Undefined if is_builtin(&names) => {}
             _ => lineage.unknown.push((place(), name())),
         }
     }
@@ -94,9 +95,15 @@ fn linearize(
     order
 }
 
-/// Bases of Python itself that bring neither steps nor parameters.
-fn is_harmless(path: &str) -> bool {
-    matches!(path, "abc.ABC" | "typing.Generic" | "typing.Protocol")
+/// Classes of Python itself, which bring neither steps nor parameters.
+fn is_builtin(names: &[&str]) -> bool {
+    let [name] = names else {
+        return false;
+    };
+    let plain = [
+        "object", "dict", "list", "tuple", "set", "str", "int", "float", "type",
+    ];
+    plain.contains(name) || name.ends_with("Error") || name.ends_with("Exception")
 }
 
 /// Python's order of base classes (C3); where that has no answer, the order in which they are written.
@@ -177,7 +184,7 @@ fn flowness(loader: &Loader<'_>, class: &ClassRef) -> Flowness {
         }) || class.class().members.iter().any(|it| match &it.kind {
             MemberKind::Function(it) => it.decorators.iter().any(metaflow),
             MemberKind::Value(it) => it.call().is_some() && metaflow(it),
-            MemberKind::Other => false,
+            _ => false,
         })
     };
     match !lineage.unknown.is_empty() && lineage.classes.iter().any(looks) {
@@ -202,10 +209,18 @@ pub(super) fn choose(loader: &Loader<'_>, file: &Rc<File>, found: &mut Found) ->
         })
         .filter(|it| flowness(loader, it) != Flowness::No)
         .collect();
-    for in_function in [false, true] {
+    // First what surely runs, then functions that something calls, then all functions if no doubt can arise.
+    for round in 0..3 {
+        if round == 2 && flows.len() > 1 {
+            break;
+        }
         let mut run: Vec<(ClassRef, Place)> = Vec::new();
         for call in &file.module.calls {
-            if call.in_function != in_function {
+            let in_round = match &call.in_function {
+                None => round == 0,
+                Some(function) => round == 2 || (round == 1 && loader.world().calls(function)),
+            };
+            if !in_round {
                 continue;
             }
             let symbol = loader.resolve(file, &[call.name.as_str()], usize::MAX);

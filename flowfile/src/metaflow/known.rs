@@ -212,6 +212,32 @@ pub(super) const EXTENDED: [&str; 8] = [
     "with_artifact_store",
 ];
 
+/// Step decorators of extensions that change neither the graph nor how often a step is tried.
+pub(super) const OF_EXTENSIONS: [&str; 22] = [
+    "app_deploy",
+    "coreweave_checkpoints",
+    "coreweave_s3_proxy",
+    "deepspeed",
+    "fast_bakery_internal",
+    "gpu_profile",
+    "metaflow_ray",
+    "mpi",
+    "nebius_checkpoints",
+    "nebius_s3_proxy",
+    "nvct",
+    "nvidia",
+    "ollama",
+    "s3_proxy",
+    "slurm",
+    "snowpark",
+    "tensorboard",
+    "tensorflow_parallel",
+    "test_append_card",
+    "torchrun",
+    "uv",
+    "vllm",
+];
+
 pub(super) fn decorator(name: &str) -> Option<&'static Known> {
     DECORATORS.iter().find(|it| it.name == name)
 }

@@ -8,6 +8,7 @@ mod class;
 mod declared;
 mod differences;
 mod dump;
+mod encoding;
 mod events;
 mod folder;
 mod found;
@@ -16,7 +17,9 @@ mod hooks;
 mod known;
 mod module;
 mod options;
+mod packages;
 mod params;
+mod perhaps;
 mod policy;
 mod project;
 mod python;
@@ -26,8 +29,10 @@ mod schedule;
 mod spec;
 mod syntax;
 mod transition;
+mod uses;
 mod value;
 mod with;
+mod world;
 
 pub use differences::Difference;
 pub use dump::{

@@ -2,9 +2,10 @@
 
 use super::python::{self, Failure};
 use super::syntax::{Binding, Class, Expr, Function, Import, Meaning, Module};
+use super::world::World;
 use crate::file::FILE_BYTES_MAX;
 use crate::source::Source;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -45,6 +46,13 @@ impl File {
 
     pub(super) fn class(&self, index: usize) -> &Class {
         &self.module.classes[index]
+    }
+
+    /// The file gives the name a plain value somewhere.
+    fn is_value(&self, name: &str) -> bool {
+        let places = self.names.get(name).map_or(&[][..], Vec::as_slice);
+        let mut meanings = places.iter().map(|&it| &self.module.bindings[it].meaning);
+        meanings.any(|it| matches!(it, Meaning::Value(_)))
     }
 
     /// What a name stands for at a place of the file.
@@ -127,11 +135,10 @@ impl Cache {
             if !about.is_file() || about.len() > FILE_BYTES_MAX {
                 return None;
             }
-            let text = std::fs::read_to_string(path).ok()?;
+            let name = path.display().to_string();
+            let text = super::encoding::decode(&name, std::fs::read(path).ok()?).ok()?;
             let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-            File::new(path, &path.display().to_string(), text)
-                .ok()
-                .map(Rc::new)
+            File::new(path, &name, text).ok().map(Rc::new)
         };
         let file = read();
         self.files
@@ -151,6 +158,7 @@ pub(super) struct Loader<'a> {
     names: Cell<u32>,
     /// How many more values are worked out: constants can double each other.
     values: Cell<u32>,
+    world: OnceCell<World>,
 }
 
 const NAMES_MAX: u32 = 1_000_000;
@@ -164,7 +172,22 @@ impl<'a> Loader<'a> {
             on_disk,
             names: Cell::new(NAMES_MAX),
             values: Cell::new(VALUES_MAX),
+            world: OnceCell::new(),
         }
+    }
+
+    /// Says which file is the flow's.
+    pub(super) fn begin(&self, entry: &Rc<File>) {
+        self.world.get_or_init(|| {
+            let mut files = vec![Rc::clone(entry)];
+            files.extend(self.closure(entry));
+            World::new(files)
+        });
+    }
+
+    /// All that the flow draws in; after [`Loader::begin`].
+    pub(super) fn world(&self) -> &World {
+        self.world.get().expect("the flow's file is known")
     }
 
     /// Whether one more name may be followed.
@@ -200,50 +223,130 @@ impl<'a> Loader<'a> {
             Bound::Unclear(why) => return Symbol::Unclear(why),
             Bound::Not => return self.without_binding(file, names, hops),
         };
-        let found = match binding.meaning {
+        if let Some(found) = self.starred(file, names, (binding.at, before), hops) {
+            return found;
+        }
+        if self.world().is_replaced(file, first) {
+            return Symbol::Unclear("another module sets it");
+        }
+        let found = self.meaning(file, binding, hops);
+        self.members(found, rest, hops)
+    }
+
+    fn meaning(&self, file: &Rc<File>, binding: &Binding, hops: usize) -> Symbol {
+        match binding.meaning {
             Meaning::Class(index) => Symbol::Class(Rc::clone(file), index),
             Meaning::Function(index) => Symbol::Function(Rc::clone(file), index),
             Meaning::Value(index) => {
                 let value = Symbol::value(file, index);
                 // `Base = other.Base`.
                 match value.dotted() {
-                    Some(names) => match self.resolve_within(file, &names, binding.at, hops - 1) {
-                        Symbol::Undefined => Symbol::Value(Rc::clone(file), index),
-                        found => found,
-                    },
+                    Some(names) => {
+                        match self.resolve_within(file, &names, value.at.start, hops - 1) {
+                            Symbol::Undefined => Symbol::Value(Rc::clone(file), index),
+                            found => found,
+                        }
+                    }
                     None => Symbol::Value(Rc::clone(file), index),
                 }
             }
             Meaning::Changed => Symbol::Unclear("what it holds is changed while the file runs"),
+            Meaning::Star(_) => Symbol::Unclear("a `*` may bring it"),
             Meaning::Import(index, which) => {
                 self.imported(file, &file.module.imports[index], which, hops)
             }
-        };
-        self.members(found, rest, hops)
+        }
+    }
+
+    /// All that a name may mean, wherever the file sets it.
+    pub(super) fn meanings(&self, file: &Rc<File>, names: &[&str]) -> Vec<Symbol> {
+        let mut found = Vec::new();
+        let places = file.names.get(names[0]).map_or(&[][..], Vec::as_slice);
+        for &place in places {
+            let binding = &file.module.bindings[place];
+            if matches!(binding.meaning, Meaning::Changed) {
+                continue;
+            }
+            let first = self.meaning(file, binding, HOPS_MAX);
+            if names.len() > 1 {
+                found.push(match self.members(first.clone(), &names[1..], HOPS_MAX) {
+                    // An attribute of a value or function.
+                    Symbol::Unclear(_) => first,
+                    found => found,
+                });
+            } else {
+                found.push(first);
+            }
+        }
+        if places.is_empty() {
+            found.push(self.without_binding(file, names, HOPS_MAX));
+        }
+        found
+    }
+
+    /// What an import in the body of a class brings.
+    pub(super) fn import(&self, file: &Rc<File>, index: usize, which: Option<usize>) -> Symbol {
+        self.imported(file, &file.module.imports[index], which, HOPS_MAX)
+    }
+
+    /// What a `*` brings that comes after the name was set, and before it is read.
+    fn starred(
+        &self,
+        file: &Rc<File>,
+        names: &[&str],
+        (after, before): (usize, usize),
+        hops: usize,
+    ) -> Option<Symbol> {
+        let stars = file.names.get("*")?;
+        let between = stars
+            .iter()
+            .rev()
+            .map(|&it| &file.module.bindings[it])
+            .filter(|it| it.at > after && it.at < before);
+        for star in between {
+            let Meaning::Star(index) = star.meaning else {
+                continue;
+            };
+            match self.of_star(file, &file.module.imports[index], names, hops) {
+                Symbol::Undefined => {}
+                // It most likely has no such name, and what has one in the file is more than a value.
+                Symbol::Foreign(_) if !file.is_value(names[0]) => {}
+                Symbol::Foreign(_) => return Some(Symbol::Unclear("a `*` below may set it")),
+                found => return Some(found),
+            }
+        }
+        None
+    }
+
+    fn of_star(&self, file: &Rc<File>, import: &Import, names: &[&str], hops: usize) -> Symbol {
+        if is_metaflow(&import.module) && import.level == 0 {
+            return match super::known::is_name(names[0]) {
+                true => Symbol::Metaflow(names.join(".")),
+                false => Symbol::Undefined,
+            };
+        }
+        match self.module(file, &import.module, import.level) {
+            Some(Symbol::Module(other)) if names[0].starts_with('_') || hops == 0 => {
+                drop(other);
+                Symbol::Undefined
+            }
+            Some(Symbol::Module(other)) => self.resolve_within(&other, names, usize::MAX, hops - 1),
+            _ => Symbol::Foreign(names.join(".")),
+        }
     }
 
     /// The name is not set in the file, but a `*` may have brought it.
     fn without_binding(&self, file: &Rc<File>, names: &[&str], hops: usize) -> Symbol {
-        let stars = file.module.imports.iter().filter(|it| {
+        let stars = file.module.imports.iter().rev().filter(|it| {
             let names = it.names.as_deref().unwrap_or_default();
             names.iter().any(|it| it.name == "*")
         });
         let mut unread = false;
         for import in stars {
-            if is_metaflow(&import.module) && import.level == 0 {
-                if super::known::is_name(names[0]) {
-                    return Symbol::Metaflow(names.join("."));
-                }
-                continue;
-            }
-            match self.module(file, &import.module, import.level) {
-                Some(Symbol::Module(other)) => {
-                    match self.resolve_within(&other, names, usize::MAX, hops - 1) {
-                        Symbol::Undefined => {}
-                        found => return found,
-                    }
-                }
-                _ => unread = true,
+            match self.of_star(file, import, names, hops) {
+                Symbol::Undefined => {}
+                Symbol::Foreign(_) => unread = true,
+                found => return found,
             }
         }
         match unread {

@@ -3,9 +3,10 @@
 use super::declared::{Param, ParamType};
 use super::found::{Found, Place};
 use super::reading::call_of;
-use super::syntax::{Call, Expr, Keyword};
+use super::syntax::{Call, Expr, ExprKind};
 use super::value::{Scope, Unknown, Value};
 use serde_json::Value as Json;
+use std::sync::Arc;
 
 const PARAMETER: [&str; 6] = [
     "name",
@@ -47,6 +48,10 @@ const RESERVED: [&str; 15] = [
     "runner-attribute-file",
 ];
 
+pub(super) fn may_have_name(variable: &str) -> bool {
+    !variable.starts_with('_') && !NOT_PARAMETERS.contains(&variable)
+}
+
 /// Whether the member of a class is one of them.
 pub(super) fn read(
     scope: &Scope<'_>,
@@ -55,38 +60,31 @@ pub(super) fn read(
     params: &mut Vec<Param>,
     found: &mut Found,
 ) -> bool {
-    if variable.starts_with('_') || NOT_PARAMETERS.contains(&variable) {
+    if !may_have_name(variable) {
         return false;
     }
     let Some((name, call, within)) = call_of(scope, value) else {
         return false;
     };
     let place = Place::new(&scope.file.source, value.at.clone());
+    // `a = b = Parameter(…)`.
+    let same = |it: &Param| it.place.at == place.at && Arc::ptr_eq(&it.place.source, &place.source);
+    if params.iter().any(same) {
+        return true;
+    }
     match name.as_str() {
         "Parameter" => {
-            let param = Reader {
-                scope: &within,
-                call: &call,
-                order: &PARAMETER,
-            };
+            let param = Reader::new(&within, &call, &PARAMETER);
             params.extend(param.parameter(place, found));
         }
         "IncludeFile" => {
-            let param = Reader {
-                scope: &within,
-                call: &call,
-                order: &INCLUDE_FILE,
-            };
+            let param = Reader::new(&within, &call, &INCLUDE_FILE);
             params.extend(param.include_file(place, found));
         }
         "Config" => {
             let reason = "a Config is read when the flow is deployed";
             found.unknown(&place, format!("Config `{variable}`"), reason);
-            let config = Reader {
-                scope: &within,
-                call: &call,
-                order: &CONFIG,
-            };
+            let config = Reader::new(&within, &call, &CONFIG);
             if let Some(Ok(Value::Str(file))) = config.value("default") {
                 found.config_files.push(file);
             }
@@ -96,29 +94,67 @@ pub(super) fn read(
     true
 }
 
-struct Reader<'a> {
-    scope: &'a Scope<'a>,
-    call: &'a Call,
-    /// Names of the values that may be given without one.
-    order: &'static [&'static str],
+struct Reader {
+    /// Those given by name, `**` included, before those given by their place.
+    given: Vec<(String, Result<Value, Unknown>)>,
+    /// `*` or `**` of something that is not known: anything may be given.
+    unclear: Option<String>,
 }
 
-impl Reader<'_> {
-    fn argument(&self, name: &str) -> Option<&Expr> {
-        let place = self.order.iter().position(|it| *it == name);
-        place
-            .and_then(|it| self.call.arguments.get(it))
-            .or_else(|| {
-                let named = |it: &&Keyword| it.name.as_deref() == Some(name);
-                self.call.keywords.iter().find(named).map(|it| &it.value)
-            })
+impl Reader {
+    /// `order`: names of the values that may be given without one.
+    fn new(scope: &Scope<'_>, call: &Call, order: &[&str]) -> Self {
+        let mut reader = Self {
+            given: Vec::new(),
+            unclear: None,
+        };
+        for it in &call.keywords {
+            match (&it.name, scope.eval(&it.value)) {
+                (Some(name), value) => reader.given.push((name.clone(), value)),
+                (None, Ok(Value::Dict(pairs))) => {
+                    let pairs = pairs.into_iter();
+                    let named = pairs.map(|(name, value)| (name.plain(), Ok(value)));
+                    reader.given.extend(named);
+                }
+                (None, Ok(_)) => reader.unclear = Some("`**` needs a dict".to_owned()),
+                (None, Err(Unknown(reason))) => reader.unclear = Some(reason),
+            }
+        }
+        for (place, it) in call.arguments.iter().enumerate() {
+            match (&it.kind, order.get(place)) {
+                (ExprKind::Other("an unpacked list", _), _) => {
+                    reader.unclear = Some("a list is unpacked into it".to_owned());
+                    break;
+                }
+                (_, Some(name)) => reader.given.push(((*name).to_owned(), scope.eval(it))),
+                (_, None) => {}
+            }
+        }
+        reader
+    }
+
+    fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|(it, _)| it == name)
     }
 
     /// `None`: not given.
     fn value(&self, name: &str) -> Option<Result<Value, Unknown>> {
-        self.argument(name)
-            .map(|it| self.scope.eval(it))
+        let given = self.given.iter().rev().find(|(it, _)| it == name);
+        given
+            .map(|(_, value)| value.clone())
             .filter(|it| *it != Ok(Value::None))
+    }
+
+    /// Notes what is not known of what decides how values are taken.
+    fn note(&self, names: &[&str], place: &Place, found: &mut Found) {
+        if let Some(reason) = &self.unclear {
+            found.unknown(place, "what a Parameter is given", reason);
+        }
+        for name in names {
+            if let Some(Err(Unknown(reason))) = self.value(name) {
+                found.unknown(place, format!("Parameter({name}=…)"), reason);
+            }
+        }
     }
 
     fn is_true(&self, name: &str) -> bool {
@@ -126,6 +162,9 @@ impl Reader<'_> {
     }
 
     fn name(&self, place: &Place, found: &mut Found) -> Option<String> {
+        if self.unclear.is_some() && self.value("name").is_none() {
+            return None;
+        }
         match self.value("name") {
             Some(Ok(Value::Str(name))) => {
                 check_name(&name, place, found);
@@ -152,11 +191,28 @@ impl Reader<'_> {
     }
 
     fn parameter(&self, place: Place, found: &mut Found) -> Option<Param> {
+        self.note(
+            &["required", "multiple", "separator", "type"],
+            &place,
+            found,
+        );
         let name = self.name(&place, found)?;
         let default = self.value("default");
         let multiple = self.is_true("multiple");
         let declared = match self.value("type") {
-            Some(Ok(Value::Type(it))) => type_named(&it),
+            Some(Ok(Value::Type(it))) => {
+                let kind = type_named(&it);
+                if kind.is_none() {
+                    let reason = format!("`{it}` is not one of the types that are read");
+                    found.unknown(&place, "Parameter(type=…)", reason);
+                }
+                kind
+            }
+            Some(Ok(_)) => {
+                let reason = "it is not one of the types that are read";
+                found.unknown(&place, "Parameter(type=…)", reason);
+                None
+            }
             _ => None,
         };
         let mut param = Param {
@@ -176,7 +232,7 @@ impl Reader<'_> {
                 param.unknown_default = Some(reason);
             }
             Some(Ok(value)) => {
-                if self.argument("type").is_none() {
+                if !self.is_given("type") {
                     param.kind = type_of(&value);
                 }
                 match value.to_json() {
@@ -196,6 +252,7 @@ impl Reader<'_> {
     }
 
     fn include_file(&self, place: Place, found: &mut Found) -> Option<Param> {
+        self.note(&["required"], &place, found);
         let name = self.name(&place, found)?;
         let (mut default, mut unknown_default) = (None, None);
         match self.value("default") {

@@ -1,9 +1,10 @@
-//! Python text to our own trees. Only here is the parser of Ruff.
+//! Python text to our own trees. Only this and `uses` see the parser of Ruff.
 
 use super::syntax::{
     Binding, Call, Called, Class, Expr, ExprKind, Function, Import, ImportedName, Keyword, Meaning,
     Member, MemberKind, Module, Piece, Span,
 };
+use super::uses::{self, Mentioned};
 use ruff_python_ast as ast;
 use ruff_python_ast::token::TokenKind;
 use ruff_python_parser::{Mode, ParseErrorType, lexer, parse_module};
@@ -28,7 +29,9 @@ pub(super) fn parse(text: &str) -> Result<Module, Failure> {
     match parse_module(text) {
         Ok(parsed) => {
             let mut reader = Reader::default();
-            reader.statements(&parsed.syntax().body, Place::Top { perhaps: false });
+            let body = &parsed.syntax().body;
+            reader.statements(body, Place::Top { perhaps: false });
+            reader.module.units = uses::units(body);
             Ok(reader.module)
         }
         Err(error) => Err(Failure::Syntax {
@@ -101,6 +104,8 @@ enum Place {
 #[derive(Default)]
 struct Reader {
     module: Module,
+    /// The outermost function that is read.
+    function: Option<String>,
 }
 
 impl Reader {
@@ -111,6 +116,11 @@ impl Reader {
     }
 
     fn statement(&mut self, statement: &ast::Stmt, place: Place) {
+        if let Place::Top { .. } = place {
+            for name in uses::walrus(statement) {
+                self.bind(name.id.as_str(), name.range(), place, Meaning::Changed);
+            }
+        }
         match statement {
             ast::Stmt::Import(it) => self.import(it, place),
             ast::Stmt::ImportFrom(it) => self.import_from(it, place),
@@ -121,10 +131,10 @@ impl Reader {
                     let index = self.module.classes.len() - 1;
                     self.bind(it.name.as_str(), it.range(), place, Meaning::Class(index));
                 }
-                Place::Function => self.inside(&it.body),
+                Place::Function => self.inside(it.name.as_str(), &it.body),
             },
             ast::Stmt::FunctionDef(it) => {
-                self.inside(&it.body);
+                self.inside(it.name.as_str(), &it.body);
                 if let Place::Top { .. } = place {
                     self.module.functions.push(function(it));
                     let index = self.module.functions.len() - 1;
@@ -187,12 +197,19 @@ impl Reader {
                 self.block(&it.body, place);
                 for handler in &it.handlers {
                     let ast::ExceptHandler::ExceptHandler(handler) = handler;
+                    if let Some(name) = &handler.name {
+                        self.bind(name.as_str(), name.range(), place, Meaning::Changed);
+                    }
                     self.block(&handler.body, place);
                 }
                 self.block(&it.orelse, place);
                 self.block(&it.finalbody, place);
             }
-            ast::Stmt::With(it) => self.block(&it.body, place),
+            ast::Stmt::With(it) => {
+                let targets = it.items.iter().filter_map(|it| it.optional_vars.as_deref());
+                targets.for_each(|it| self.changed(it, place));
+                self.block(&it.body, place);
+            }
             ast::Stmt::For(it) => {
                 self.changed(&it.target, place);
                 self.block(&it.body, place);
@@ -203,6 +220,9 @@ impl Reader {
                 self.block(&it.orelse, place);
             }
             ast::Stmt::Match(it) => {
+                for name in uses::captured(it) {
+                    self.bind(name.as_str(), name.range(), place, Meaning::Changed);
+                }
                 for case in &it.cases {
                     self.block(&case.body, place);
                 }
@@ -224,9 +244,16 @@ impl Reader {
         self.statements(body, place);
     }
 
-    /// The body of a function: its imports count, its names do not.
-    fn inside(&mut self, body: &[ast::Stmt]) {
+    /// The body of a function or inner class: its imports count, its names do not.
+    fn inside(&mut self, name: &str, body: &[ast::Stmt]) {
+        let outermost = self.function.is_none();
+        if outermost {
+            self.function = Some(name.to_owned());
+        }
         self.statements(body, Place::Function);
+        if outermost {
+            self.function = None;
+        }
     }
 
     fn bind(&mut self, name: &str, at: ruff_text_size::TextRange, place: Place, meaning: Meaning) {
@@ -250,7 +277,9 @@ impl Reader {
         if let Place::Top { .. } = place {
             self.module.values.push(expression(value));
             let index = self.module.values.len() - 1;
-            self.bind(name, at, place, Meaning::Value(index));
+            // Until then the name means what it meant before: `retry = retry(times=2)`.
+            let end = ruff_text_size::TextRange::empty(at.end());
+            self.bind(name, end, place, Meaning::Value(index));
         }
     }
 
@@ -294,7 +323,10 @@ impl Reader {
                 ast::Expr::Name(name) => self.module.calls.push(Called {
                     name: name.id.to_string(),
                     at: span(call.range()),
-                    in_function: matches!(place, Place::Function),
+                    in_function: match place {
+                        Place::Top { .. } => None,
+                        Place::Function => self.function.clone(),
+                    },
                 }),
                 // `NAME().run()`.
                 ast::Expr::Attribute(method) => self.called(&method.value, place),
@@ -333,7 +365,10 @@ impl Reader {
             .collect();
         let index = self.module.imports.len();
         for (which, name) in names.iter().enumerate() {
-            let meaning = Meaning::Import(index, Some(which));
+            let meaning = match name.name.as_str() {
+                "*" => Meaning::Star(index),
+                _ => Meaning::Import(index, Some(which)),
+            };
             self.bind(&name.alias, it.range(), place, meaning);
         }
         self.module.imports.push(Import {
@@ -369,67 +404,209 @@ impl Reader {
     }
 
     fn members(&mut self, body: &[ast::Stmt], perhaps: bool, members: &mut Vec<Member>) {
-        let mut add = |name: &str, at: ruff_text_size::TextRange, kind| {
-            members.push(Member {
-                name: name.to_owned(),
-                at: span(at),
-                perhaps,
-                kind,
-            });
-        };
         for statement in body {
-            match statement {
-                ast::Stmt::FunctionDef(it) => {
-                    self.inside(&it.body);
-                    add(
-                        it.name.as_str(),
-                        it.name.range(),
-                        MemberKind::Function(function(it)),
-                    );
-                }
-                ast::Stmt::Assign(it) => {
-                    for target in &it.targets {
-                        if let ast::Expr::Name(name) = target {
-                            let value = MemberKind::Value(expression(&it.value));
-                            add(name.id.as_str(), it.range(), value);
-                        }
-                    }
-                }
-                ast::Stmt::AnnAssign(it) => {
-                    if let (ast::Expr::Name(name), Some(value)) = (&*it.target, &it.value) {
-                        let value = MemberKind::Value(expression(value));
-                        add(name.id.as_str(), it.range(), value);
-                    }
-                }
-                ast::Stmt::AugAssign(it) => {
-                    if let ast::Expr::Name(name) = &*it.target {
-                        add(name.id.as_str(), it.range(), MemberKind::Other);
-                    }
-                }
-                ast::Stmt::ClassDef(it) => {
-                    self.inside(&it.body);
-                    add(it.name.as_str(), it.range(), MemberKind::Other);
-                }
-                _ => {}
+            for name in uses::walrus(statement) {
+                let mentions = mentions_of_statement(statement);
+                let kind = MemberKind::Other(mentions);
+                add(members, name.id.as_str(), name.range(), perhaps, kind);
             }
-        }
-        for statement in body {
-            match statement {
-                ast::Stmt::If(it) => {
-                    self.members(&it.body, true, members);
-                    for clause in &it.elif_else_clauses {
-                        self.members(&clause.body, true, members);
-                    }
-                }
-                ast::Stmt::Try(it) => self.members(&it.body, true, members),
-                ast::Stmt::With(it) => self.members(&it.body, true, members),
-                ast::Stmt::Import(_) | ast::Stmt::ImportFrom(_) => {
-                    self.statement(statement, Place::Function);
-                }
-                _ => {}
-            }
+            self.member(statement, perhaps, members);
         }
     }
+
+    fn member(&mut self, statement: &ast::Stmt, perhaps: bool, members: &mut Vec<Member>) {
+        match statement {
+            ast::Stmt::FunctionDef(it) => {
+                self.inside(it.name.as_str(), &it.body);
+                let kind = MemberKind::Function(function(it));
+                add(members, it.name.as_str(), it.name.range(), perhaps, kind);
+            }
+            ast::Stmt::Assign(it) => {
+                for target in &it.targets {
+                    assign(target, &it.value, it.range(), perhaps, members);
+                }
+            }
+            ast::Stmt::AnnAssign(it) => {
+                if let Some(value) = &it.value {
+                    assign(&it.target, value, it.range(), perhaps, members);
+                }
+            }
+            ast::Stmt::AugAssign(it) => unclear(&it.target, Some(&it.value), perhaps, members),
+            ast::Stmt::Delete(it) => {
+                for target in &it.targets {
+                    match target {
+                        ast::Expr::Name(name) if !perhaps => {
+                            let name = name.id.as_str();
+                            add(members, name, it.range(), perhaps, MemberKind::Deleted);
+                        }
+                        other => unclear(other, None, perhaps, members),
+                    }
+                }
+            }
+            ast::Stmt::Expr(it) => {
+                // `VARS.update(…)` changes what was set above.
+                if let ast::Expr::Call(call) = &*it.value
+                    && let ast::Expr::Attribute(method) = &*call.func
+                    && let ast::Expr::Name(name) = &*method.value
+                    && members.iter().any(|it| it.name == name.id.as_str())
+                {
+                    unclear(&method.value, None, perhaps, members);
+                }
+            }
+            ast::Stmt::ClassDef(it) => {
+                self.inside(it.name.as_str(), &it.body);
+                let kind = MemberKind::Other(Vec::new());
+                add(members, it.name.as_str(), it.range(), perhaps, kind);
+            }
+            ast::Stmt::Import(it) => {
+                let first = self.module.imports.len();
+                self.statement(statement, Place::Function);
+                for (index, name) in it.names.iter().enumerate() {
+                    let bound = match &name.asname {
+                        Some(alias) => alias.as_str(),
+                        None => name.name.split('.').next().unwrap_or_default(),
+                    };
+                    let kind = MemberKind::Import(first + index, None);
+                    add(members, bound, it.range(), perhaps, kind);
+                }
+            }
+            ast::Stmt::ImportFrom(it) => {
+                let index = self.module.imports.len();
+                self.statement(statement, Place::Function);
+                for (which, name) in it.names.iter().enumerate() {
+                    let bound = name.asname.as_ref().unwrap_or(&name.name);
+                    let kind = MemberKind::Import(index, Some(which));
+                    add(members, bound.as_str(), it.range(), perhaps, kind);
+                }
+            }
+            ast::Stmt::If(it) => {
+                self.members(&it.body, true, members);
+                for clause in &it.elif_else_clauses {
+                    self.members(&clause.body, true, members);
+                }
+            }
+            ast::Stmt::Try(it) => {
+                self.members(&it.body, true, members);
+                for handler in &it.handlers {
+                    let ast::ExceptHandler::ExceptHandler(handler) = handler;
+                    if let Some(name) = &handler.name {
+                        let kind = MemberKind::Other(Vec::new());
+                        add(members, name.as_str(), name.range(), true, kind);
+                    }
+                    self.members(&handler.body, true, members);
+                }
+                self.members(&it.orelse, true, members);
+                self.members(&it.finalbody, true, members);
+            }
+            ast::Stmt::With(it) => {
+                for item in &it.items {
+                    if let Some(target) = &item.optional_vars {
+                        unclear(target, Some(&item.context_expr), true, members);
+                    }
+                }
+                self.members(&it.body, true, members);
+            }
+            ast::Stmt::For(it) => {
+                unclear(&it.target, Some(&it.iter), true, members);
+                self.members(&it.body, true, members);
+                self.members(&it.orelse, true, members);
+            }
+            ast::Stmt::While(it) => {
+                self.members(&it.body, true, members);
+                self.members(&it.orelse, true, members);
+            }
+            ast::Stmt::Match(it) => {
+                for name in uses::captured(it) {
+                    let kind = MemberKind::Other(mentions(&it.subject));
+                    add(members, name.as_str(), name.range(), true, kind);
+                }
+                for case in &it.cases {
+                    self.members(&case.body, true, members);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn add(
+    members: &mut Vec<Member>,
+    name: &str,
+    at: ruff_text_size::TextRange,
+    perhaps: bool,
+    kind: MemberKind,
+) {
+    members.push(Member {
+        name: name.to_owned(),
+        at: span(at),
+        perhaps,
+        kind,
+    });
+}
+
+/// `target = value` in the body of a class.
+fn assign(
+    target: &ast::Expr,
+    value: &ast::Expr,
+    at: ruff_text_size::TextRange,
+    perhaps: bool,
+    members: &mut Vec<Member>,
+) {
+    match (target, value) {
+        (ast::Expr::Name(name), _) => {
+            let kind = MemberKind::Value(expression(value));
+            add(members, name.id.as_str(), at, perhaps, kind);
+        }
+        (ast::Expr::Tuple(targets), ast::Expr::Tuple(values))
+            if targets.elts.len() == values.elts.len()
+                && !values.elts.iter().any(ast::Expr::is_starred_expr) =>
+        {
+            for (target, value) in targets.elts.iter().zip(&values.elts) {
+                match target {
+                    ast::Expr::Starred(_) => unclear(target, Some(value), perhaps, members),
+                    _ => assign(target, value, at, perhaps, members),
+                }
+            }
+        }
+        _ => unclear(target, Some(value), perhaps, members),
+    }
+}
+
+/// The names in a target get a value that is not followed, or what they hold is changed.
+fn unclear(
+    target: &ast::Expr,
+    value: Option<&ast::Expr>,
+    perhaps: bool,
+    members: &mut Vec<Member>,
+) {
+    match target {
+        ast::Expr::Name(name) => {
+            let kind = MemberKind::Other(value.map(mentions).unwrap_or_default());
+            add(members, name.id.as_str(), name.range(), perhaps, kind);
+        }
+        ast::Expr::Attribute(it) => unclear(&it.value, value, perhaps, members),
+        ast::Expr::Subscript(it) => unclear(&it.value, value, perhaps, members),
+        ast::Expr::Starred(it) => unclear(&it.value, value, perhaps, members),
+        ast::Expr::Tuple(it) => {
+            let each = it.elts.iter();
+            each.for_each(|it| unclear(it, value, perhaps, members));
+        }
+        ast::Expr::List(it) => {
+            let each = it.elts.iter();
+            each.for_each(|it| unclear(it, value, perhaps, members));
+        }
+        _ => {}
+    }
+}
+
+fn mentions(of: &ast::Expr) -> Vec<Expr> {
+    let names = uses::mentioned(Mentioned::Expr(of));
+    names.into_iter().map(expression).collect()
+}
+
+fn mentions_of_statement(of: &ast::Stmt) -> Vec<Expr> {
+    let names = uses::mentioned(Mentioned::Body(std::slice::from_ref(of)));
+    names.into_iter().map(expression).collect()
 }
 
 fn function(it: &ast::StmtFunctionDef) -> Function {
@@ -439,7 +616,18 @@ fn function(it: &ast::StmtFunctionDef) -> Function {
         Some(ast::Stmt::Expr(tail)) => Some(expression(&tail.value)),
         _ => None,
     };
+    let mentions = match uses::is_step(it) {
+        true => Vec::new(),
+        false => uses::mentioned(Mentioned::Body(&it.body)),
+    };
+    let returned = match it.body.last() {
+        Some(ast::Stmt::Return(it)) => it.value.as_deref().and_then(uses::dotted),
+        _ => None,
+    };
+    let arguments: Vec<&str> = it.parameters.iter().map(|it| it.name().as_str()).collect();
     Function {
+        mentions: mentions.into_iter().map(expression).collect(),
+        returns_argument: arguments.len() == 1 && returned.is_some_and(|it| it == arguments),
         name: it.name.to_string(),
         name_at: span(it.name.range()),
         decorators: it
@@ -511,14 +699,14 @@ fn boxed(it: &ast::Expr) -> Box<Expr> {
     Box::new(expression(it))
 }
 
-fn expression(it: &ast::Expr) -> Expr {
-    let kind = match it {
+fn expression(whole: &ast::Expr) -> Expr {
+    let kind = match whole {
         ast::Expr::NoneLiteral(_) => ExprKind::None,
         ast::Expr::BooleanLiteral(it) => ExprKind::Bool(it.value),
         ast::Expr::NumberLiteral(it) => match &it.value {
             ast::Number::Int(int) => ExprKind::Int(int.as_i64()),
             ast::Number::Float(float) => ExprKind::Float(*float),
-            ast::Number::Complex { .. } => ExprKind::Other("a complex number"),
+            ast::Number::Complex { .. } => ExprKind::Other("a complex number", Vec::new()),
         },
         ast::Expr::StringLiteral(it) => ExprKind::Str(it.value.to_str().to_owned()),
         ast::Expr::Name(it) => ExprKind::Name(it.id.to_string()),
@@ -548,29 +736,29 @@ fn expression(it: &ast::Expr) -> Expr {
         ast::Expr::BinOp(it) => match it.op {
             ast::Operator::Add => ExprKind::Add(boxed(&it.left), boxed(&it.right)),
             ast::Operator::Mult => ExprKind::Multiply(boxed(&it.left), boxed(&it.right)),
-            _ => ExprKind::Other("a calculation"),
+            _ => ExprKind::Other("a calculation", mentions(whole)),
         },
         ast::Expr::UnaryOp(it) => match it.op {
             ast::UnaryOp::USub => ExprKind::Negative(boxed(&it.operand)),
-            _ => ExprKind::Other("a calculation"),
+            _ => ExprKind::Other("a calculation", mentions(whole)),
         },
         ast::Expr::FString(it) => ExprKind::Format(pieces(&it.value)),
         ast::Expr::Subscript(it) => ExprKind::Subscript(boxed(&it.value), boxed(&it.slice)),
-        ast::Expr::Lambda(_) => ExprKind::Lambda,
-        ast::Expr::If(_) => ExprKind::Other("a choice by `if`"),
-        ast::Expr::BoolOp(_) => ExprKind::Other("a choice by `and` or `or`"),
-        ast::Expr::Compare(_) => ExprKind::Other("a comparison"),
-        ast::Expr::BytesLiteral(_) => ExprKind::Other("bytes"),
-        ast::Expr::Set(_) => ExprKind::Other("a set"),
+        ast::Expr::Lambda(it) => ExprKind::Lambda(mentions(&it.body)),
+        ast::Expr::If(_) => ExprKind::Other("a choice by `if`", mentions(whole)),
+        ast::Expr::BoolOp(_) => ExprKind::Other("a choice by `and` or `or`", mentions(whole)),
+        ast::Expr::Compare(_) => ExprKind::Other("a comparison", mentions(whole)),
+        ast::Expr::BytesLiteral(_) => ExprKind::Other("bytes", mentions(whole)),
+        ast::Expr::Set(_) => ExprKind::Other("a set", mentions(whole)),
         ast::Expr::ListComp(_)
         | ast::Expr::SetComp(_)
         | ast::Expr::DictComp(_)
-        | ast::Expr::Generator(_) => ExprKind::Other("a comprehension"),
-        ast::Expr::Starred(_) => ExprKind::Other("an unpacked list"),
-        _ => ExprKind::Other("an expression"),
+        | ast::Expr::Generator(_) => ExprKind::Other("a comprehension", mentions(whole)),
+        ast::Expr::Starred(_) => ExprKind::Other("an unpacked list", mentions(whole)),
+        _ => ExprKind::Other("an expression", mentions(whole)),
     };
     Expr {
-        at: span(it.range()),
+        at: span(whole.range()),
         kind,
     }
 }

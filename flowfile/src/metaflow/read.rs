@@ -89,7 +89,9 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) fn read_with(path: &Path, options: &Options, cache: &Cache) -> Outcome {
-    match crate::folder::text(path) {
+    let name = path.display().to_string();
+    let text = crate::folder::raw(path).and_then(|it| super::encoding::decode(&name, it));
+    match text {
         Ok(text) => read_source(path, &text, options, cache),
         Err(found) => Outcome::Refused(found, true),
     }
@@ -116,6 +118,7 @@ fn read_python(path: &Path, name: &str, text: &str, options: &Options, cache: &C
     };
     cache.keep(&file);
     let loader = Loader::new(cache, path, path.is_absolute() || path.exists());
+    loader.begin(&file);
     let mut found = Found::default();
     let Some(chosen) = class::choose(&loader, &file, &mut found) else {
         return match found.diagnostics.is_empty() {

@@ -5,9 +5,9 @@ use super::declared::{Attribute, Declared, Decorator, Kind, Step};
 use super::found::{Found, Place};
 use super::known::{self, Known, Target};
 use super::module::{Loader, Symbol};
-use super::syntax::{Call, Expr, ExprKind, Function, MemberKind};
-use super::value::{Scope, Unknown, Value};
-use super::{params, transition};
+use super::syntax::{Call, Expr, ExprKind, Function, Member, MemberKind};
+use super::value::{Scope, Shadow, Unknown, Value};
+use super::{params, perhaps, transition};
 use std::rc::Rc;
 
 pub(super) fn read(loader: &Loader<'_>, class: &ClassRef, found: &mut Found) -> Declared {
@@ -16,6 +16,7 @@ pub(super) fn read(loader: &Loader<'_>, class: &ClassRef, found: &mut Found) -> 
         let reason = "it comes from a module that is not beside the file";
         found.unknown(place, format!("the base class `{name}`"), reason);
     }
+    unread(loader, &lineage, found);
     let mut declared = Declared {
         class: class.class().name.clone(),
         doc: class.class().doc.clone().unwrap_or_default(),
@@ -38,29 +39,127 @@ pub(super) fn read(loader: &Loader<'_>, class: &ClassRef, found: &mut Found) -> 
             before: member.at.start,
         };
         let (is_new, place) = match &member.kind {
-            MemberKind::Function(it) => match step(&scope, it, found) {
-                Some(step) => {
-                    declared.steps.push(step);
-                    (true, Place::new(&owner.file.source, it.name_at.clone()))
-                }
-                None => continue,
-            },
-            MemberKind::Value(it) => {
-                let is_param = params::read(&scope, &member.name, it, &mut declared.params, found);
-                (is_param, Place::new(&owner.file.source, it.at.clone()))
+            MemberKind::Function(it) => {
+                let place = Place::new(&owner.file.source, it.name_at.clone());
+                let step = step(&scope, it, &mut declared.complete, found);
+                let is_step = step.is_some();
+                declared.steps.extend(step);
+                (is_step, place)
             }
-            MemberKind::Other => continue,
+            MemberKind::Value(it) => {
+                let place = Place::new(&owner.file.source, it.at.clone());
+                let is_param = params::read(&scope, &member.name, it, &mut declared.params, found);
+                if !is_param
+                    && params::may_have_name(&member.name)
+                    && perhaps::may_be_parameter(loader, &owner.file, it)
+                {
+                    unread_parameter(&place, &member.name, found);
+                }
+                (is_param, place)
+            }
+            MemberKind::Import(index, which) => {
+                let place = Place::new(&owner.file.source, member.at.clone());
+                let symbol = loader.import(&owner.file, *index, *which);
+                let may_be = match symbol {
+                    // A module by itself is no Parameter.
+                    Symbol::Module(_) | Symbol::Package(_) | Symbol::Metaflow(_) => false,
+                    _ if which.is_none() => false,
+                    Symbol::Value(file, index) => {
+                        perhaps::may_be_parameter(loader, &file, Symbol::value(&file, index))
+                    }
+                    Symbol::Function(..) | Symbol::Class(..) => false,
+                    other => perhaps::is_parameter(loader, &other),
+                };
+                if may_be {
+                    unread_parameter(&place, &member.name, found);
+                }
+                (is_overwritten(owner, member), place)
+            }
+            MemberKind::Other(mentions) => {
+                let place = Place::new(&owner.file.source, member.at.clone());
+                if params::may_have_name(&member.name)
+                    && perhaps::leads_to_parameter(loader, &owner.file, mentions)
+                {
+                    unread_parameter(&place, &member.name, found);
+                }
+                if is_overwritten(owner, member) {
+                    let what = format!("`{}`", member.name);
+                    found.unknown(&place, what, "it is set in a way that is not followed");
+                    declared.complete = false;
+                }
+                continue;
+            }
+            MemberKind::Deleted => continue,
         };
+        let is_new = is_new || is_overwritten(owner, member);
         if is_new && member.perhaps {
             let what = format!("`{}`", member.name);
             found.unknown(&place, what, "it is defined under a condition");
+            declared.complete = false;
         }
     }
     declared
 }
 
+/// Whether something of the same name stands before a member that may be a step or a Parameter.
+fn is_overwritten(owner: &ClassRef, member: &Member) -> bool {
+    owner.class().members.iter().any(|it| {
+        it.name == member.name
+            && it.at.start < member.at.start
+            && match &it.kind {
+                MemberKind::Function(it) => !it.decorators.is_empty(),
+                MemberKind::Value(it) => it.call().is_some(),
+                _ => false,
+            }
+    })
+}
+
+fn unread_parameter(place: &Place, name: &str, found: &mut Found) {
+    let reason = "it may be a Parameter, and is made in a way that is not followed";
+    found.unknown(place, format!("`{name}`"), reason);
+}
+
+/// What the code of the flow's files may do to it while they are loaded.
+fn unread(loader: &Loader<'_>, lineage: &Lineage, found: &mut Found) {
+    let world = loader.world();
+    for (file, (power, at)) in world.powers() {
+        let place = Place::new(&file.source, at.clone());
+        let reason = "it can change anything that the file says";
+        found.unknown(&place, format!("`{power}(…)`"), reason);
+    }
+    let names: Vec<&str> = lineage
+        .classes
+        .iter()
+        .map(|it| it.class().name.as_str())
+        .collect();
+    for (file, it) in world.stored() {
+        if it.of.iter().any(|it| names.contains(&it.as_str())) {
+            let place = Place::new(&file.source, it.at.clone());
+            let what = format!("`{}.{}`", it.of.join("."), it.name);
+            found.unknown(&place, what, "it is set outside of the class");
+        }
+    }
+    for name in names {
+        if let Some((file, at)) = world.kept(name) {
+            let place = Place::new(&file.source, at.clone());
+            let reason = "the class is handed on, and may be changed there";
+            found.unknown(&place, format!("`{name}`"), reason);
+        }
+    }
+}
+
 /// Decorators that Python itself brings.
 const BUILTINS: [&str; 3] = ["staticmethod", "classmethod", "property"];
+
+/// Decorators of others that leave a step as it is.
+const HARMLESS: [&str; 6] = [
+    "typing.no_type_check",
+    "typing.override",
+    "typing_extensions.override",
+    "torch.no_grad",
+    "torch.inference_mode",
+    "beartype.beartype",
+];
 
 /// A decorator, followed to what it is.
 enum Meant<'a> {
@@ -68,7 +167,9 @@ enum Meant<'a> {
     Metaflow(String, Option<Call>, Scope<'a>),
     /// It may change the flow in any way.
     Mutator(String),
-    /// A function or class of the user's.
+    /// It leaves the step as it is.
+    Harmless(String),
+    /// A function or class of the user's, or anything that is not followed.
     Other(String),
     Undefined(String),
 }
@@ -80,12 +181,26 @@ fn meant<'a>(scope: &Scope<'a>, expr: &Expr) -> Meant<'a> {
         return Meant::Other(crate::yaml::shorten(text).to_string());
     };
     let shown = names.join(".");
-    let in_class = scope.class.is_some_and(|class| {
-        let members = &scope.file.class(class).members;
-        members.iter().any(|it| it.name == names[0])
-    });
+    match scope.member(names[0]) {
+        Shadow::No => {}
+        // `patient = retry(times=3)` in the class, then `@patient`.
+        Shadow::Value(value)
+            if names.len() == 1
+                && call.is_none()
+                && value.call().is_some()
+                && scope.loader.may_follow() =>
+        {
+            let scope = Scope {
+                before: value.at.start,
+                ..scope.clone()
+            };
+            return meant(&scope, value);
+        }
+        _ => return Meant::Other(shown),
+    }
     match scope.resolve(&names) {
-        Symbol::Undefined if in_class || BUILTINS.contains(&names[0]) => Meant::Other(shown),
+        Symbol::Undefined if BUILTINS.contains(&names[0]) => Meant::Other(shown),
+        Symbol::Foreign(path) if HARMLESS.contains(&path.as_str()) => Meant::Harmless(shown),
         Symbol::Metaflow(name) => Meant::Metaflow(name, call.cloned(), scope.clone()),
         Symbol::Class(file, index) => {
             let lineage = lineage(scope.loader, &ClassRef { file, index });
@@ -110,6 +225,7 @@ fn meant<'a>(scope: &Scope<'a>, expr: &Expr) -> Meant<'a> {
             });
             match is_user_step {
                 true => Meant::Mutator(shown),
+                false if perhaps::is_harmless(scope.loader, &file, index) => Meant::Harmless(shown),
                 false => Meant::Other(shown),
             }
         }
@@ -178,7 +294,7 @@ fn flow_decorators(loader: &Loader<'_>, lineage: &Lineage, found: &mut Found) ->
                     let reason = "a FlowMutator may change the flow in any way";
                     found.unknown(&place, format!("@{name}"), reason);
                 }
-                Meant::Other(name) => {
+                Meant::Other(name) | Meant::Harmless(name) => {
                     let reason = "this decorator is not one of Metaflow's";
                     found.unknown(&place, format!("@{name}"), reason);
                 }
@@ -190,7 +306,12 @@ fn flow_decorators(loader: &Loader<'_>, lineage: &Lineage, found: &mut Found) ->
 }
 
 /// `None`: the function is not a step.
-fn step(scope: &Scope<'_>, function: &Function, found: &mut Found) -> Option<Step> {
+fn step(
+    scope: &Scope<'_>,
+    function: &Function,
+    complete: &mut bool,
+    found: &mut Found,
+) -> Option<Step> {
     let source = &scope.file.source;
     let within = |expr: &Expr| Scope {
         before: expr.at.start,
@@ -203,6 +324,7 @@ fn step(scope: &Scope<'_>, function: &Function, found: &mut Found) -> Option<Ste
         .collect();
     let is_step = |it: &Meant<'_>| matches!(it, Meant::Metaflow(name, ..) if name == "step");
     let Some(at) = all.iter().position(|(_, it)| is_step(it)) else {
+        *complete &= !perhaps_a_step(scope, function, &all, found);
         not_a_step(scope, function, &all, found);
         return None;
     };
@@ -230,6 +352,9 @@ fn step(scope: &Scope<'_>, function: &Function, found: &mut Found) -> Option<Ste
             }
             Meant::Metaflow(name, call, within) => {
                 let Some(known) = known::decorator(&name) else {
+                    if !known::OF_EXTENSIONS.contains(&name.as_str()) {
+                        found.unknown(&place, format!("@{name}"), "this decorator is not known");
+                    }
                     unknown_name(&place, &name, Target::Step, found);
                     step.decorators.push(plain(&name, &place));
                     continue;
@@ -266,12 +391,38 @@ fn step(scope: &Scope<'_>, function: &Function, found: &mut Found) -> Option<Ste
                 found.unknown(&place, format!("@{name}"), reason);
                 step.decorators.push(plain(&name, &place));
             }
-            Meant::Other(name) => step.decorators.push(plain(&name, &place)),
+            Meant::Harmless(name) => step.decorators.push(plain(&name, &place)),
+            Meant::Other(name) => {
+                let reason = "this decorator is not one of Metaflow's, and may bring some";
+                found.unknown(&place, format!("@{name}"), reason);
+                step.decorators.push(plain(&name, &place));
+            }
             Meant::Undefined(name) => undefined(&place, &name, Target::Step, found),
         }
     }
     transition::read(&mut step, function, source);
     Some(step)
+}
+
+/// Whether a decorator of the user's may make a step of the function.
+fn perhaps_a_step(
+    scope: &Scope<'_>,
+    function: &Function,
+    decorators: &[(&Expr, Meant<'_>)],
+    found: &mut Found,
+) -> bool {
+    let goes_on = function.tail.as_ref().is_some_and(transition::is_next);
+    let makes_one = decorators.iter().find(|(expr, meant)| match meant {
+        Meant::Mutator(_) => true,
+        Meant::Other(_) => goes_on || perhaps::leads_to_step(scope.loader, &scope.file, expr),
+        Meant::Harmless(_) | Meant::Metaflow(..) | Meant::Undefined(_) => false,
+    });
+    if let Some((expr, _)) = makes_one {
+        let place = Place::new(&scope.file.source, expr.at.clone());
+        let reason = "its decorator may make a step of it";
+        found.unknown(&place, format!("`{}`", function.name), reason);
+    }
+    makes_one.is_some()
 }
 
 /// A function that goes on with `self.next` or has decorators of steps was meant to be one.

@@ -1,5 +1,6 @@
 //! Python as far as reading a flow needs it: plain trees, free of the parser they came from.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// Byte offsets in the text of the file.
@@ -17,6 +18,38 @@ pub(super) struct Module {
     pub(super) imports: Vec<Import>,
     /// Names that are called as `NAME(…)` when the file is run.
     pub(super) calls: Vec<Called>,
+    /// What its code does with names.
+    pub(super) units: Vec<Unit>,
+}
+
+/// Code that runs together, and what it does with names.
+#[derive(Debug, Default)]
+pub(super) struct Unit {
+    /// The function or class that must be mentioned for it to run; `None`: it runs with the file.
+    pub(super) woken_by: Option<String>,
+    /// Below `if __name__ == "__main__"`.
+    pub(super) only_as_script: bool,
+    /// All that it mentions, attributes too.
+    pub(super) names: HashSet<String>,
+    /// What it hands on, so that somebody else may change it; where first.
+    pub(super) kept: HashMap<String, Span>,
+    /// Of what it only hands on what is inside.
+    pub(super) inside: HashSet<String>,
+    /// Attributes that it sets.
+    pub(super) stored: Vec<Stored>,
+    /// Two names for the same; `true`: the first holds the second.
+    pub(super) links: Vec<(String, String, bool)>,
+    /// Calls that can change anything: `exec`.
+    pub(super) powers: Vec<(String, Span)>,
+}
+
+/// `of.name = …`.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// Empty if that is not a plain name.
+    pub(super) of: Vec<String>,
+    pub(super) name: String,
+    pub(super) at: Span,
 }
 
 /// A name that is called for its effect.
@@ -24,8 +57,8 @@ pub(super) struct Module {
 pub(super) struct Called {
     pub(super) name: String,
     pub(super) at: Span,
-    /// It stands in a function, so it only happens if that is called.
-    pub(super) in_function: bool,
+    /// The function in which it stands: it only happens if that is called.
+    pub(super) in_function: Option<String>,
 }
 
 /// A name gets a meaning.
@@ -45,6 +78,8 @@ pub(super) enum Meaning {
     Class(usize),
     Function(usize),
     Value(usize),
+    /// `from module import *`, index into [`Module::imports`]; the name is `*`.
+    Star(usize),
     /// What it holds is changed in place, or set in a way that is not followed.
     Changed,
 }
@@ -94,7 +129,11 @@ pub(super) struct Member {
 pub(super) enum MemberKind {
     Function(Function),
     Value(Expr),
-    Other,
+    /// As [`Meaning::Import`].
+    Import(usize, Option<usize>),
+    /// It is set in a way that is not followed, from what is mentioned here.
+    Other(Vec<Expr>),
+    Deleted,
 }
 
 #[derive(Debug)]
@@ -104,6 +143,10 @@ pub(super) struct Function {
     pub(super) decorators: Vec<Expr>,
     /// Plain positional parameters, `self` included.
     pub(super) arguments: usize,
+    /// The names in its body; none of a step.
+    pub(super) mentions: Vec<Expr>,
+    /// It gives back what it was given: `return function`.
+    pub(super) returns_argument: bool,
     /// The last statement, if it is an expression.
     pub(super) tail: Option<Expr>,
     /// Where `self.next(…)` stands as a statement, the tail included.
@@ -137,9 +180,9 @@ pub(super) enum ExprKind {
     /// An f-string.
     Format(Vec<Piece>),
     Subscript(Box<Expr>, Box<Expr>),
-    Lambda,
-    /// Anything else, in words: `a comparison`.
-    Other(&'static str),
+    Lambda(Vec<Expr>),
+    /// Anything else, in words (`a comparison`), and the names in it.
+    Other(&'static str, Vec<Expr>),
 }
 
 #[derive(Debug, Clone)]

@@ -104,7 +104,7 @@ fn case(key: &Expr) -> Option<String> {
             Some(it.map_or_else(|| format!("{:?}", key.at), |it| format!("{}", it as f64)))
         }
         ExprKind::Float(it) => Some(it.to_string()),
-        ExprKind::Other("bytes" | "a complex number") => Some(format!("{:?}", key.at)),
+        ExprKind::Other("bytes" | "a complex number", _) => Some(format!("{:?}", key.at)),
         ExprKind::Attribute(..) => match key.dotted()?[..] {
             ["self", config, name] => Some(format!("config {config}.{name}")),
             _ => None,

@@ -1,7 +1,7 @@
 //! Values that can be known without running anything.
 
 use super::module::{File, Loader, Symbol};
-use super::syntax::{Call, Expr, ExprKind, MemberKind, Piece};
+use super::syntax::{Call, Expr, ExprKind, Function, MemberKind, Piece};
 use std::rc::Rc;
 
 /// Values that contain values: deeper ones are not followed.
@@ -153,12 +153,41 @@ impl Value {
         }
     }
 
+    /// How deep lists and dicts nest in it: 0 for a value that nothing can change.
+    fn changeable(&self) -> usize {
+        let deepest = |items: &mut dyn Iterator<Item = &Self>| {
+            items.map(Self::changeable).max().unwrap_or_default()
+        };
+        match self {
+            Self::List(items) => 1 + deepest(&mut items.iter()),
+            Self::Dict(items) => 1 + deepest(&mut items.iter().map(|(_, it)| it)),
+            Self::Tuple(items) => match deepest(&mut items.iter()) {
+                0 => 0,
+                // What is in it is reached by looking inside.
+                depth => depth + 1,
+            },
+            _ => 0,
+        }
+    }
+
+    /// `True`, `1` and `1.0` are one key.
+    fn is_same_key(&self, other: &Self) -> bool {
+        let exact = |it: &Self| match it {
+            Self::Bool(it) => Some(f64::from(u8::from(*it))),
+            other => number(other),
+        };
+        match (exact(self), exact(other)) {
+            (Some(one), Some(other)) => one.total_cmp(&other).is_eq(),
+            _ => self == other,
+        }
+    }
+
     fn index(&self, index: &Self) -> Option<&Self> {
         match (self, index) {
             (Self::Dict(items), key) => items
                 .iter()
                 .rev()
-                .find(|(it, _)| it == key)
+                .find(|(it, _)| it.is_same_key(key))
                 .map(|(_, value)| value),
             (Self::List(items) | Self::Tuple(items), Self::Int(at)) => {
                 let at = match *at < 0 {
@@ -228,6 +257,14 @@ pub(super) struct Scope<'a> {
     pub(super) before: usize,
 }
 
+/// A name of a class's body.
+pub(super) enum Shadow<'a> {
+    No,
+    Value(&'a Expr),
+    Function(&'a Function),
+    Unclear,
+}
+
 impl Scope<'_> {
     pub(super) fn eval(&self, expr: &Expr) -> Result<Value, Unknown> {
         self.value(expr, DEPTH_MAX)
@@ -295,8 +332,8 @@ impl Scope<'_> {
             }
             ExprKind::Call(call) => self.call(call, expr, depth)?,
             ExprKind::Name(_) | ExprKind::Attribute(..) => self.named(expr, depth)?,
-            ExprKind::Lambda => return Err(Unknown("a lambda is called at deployment".into())),
-            ExprKind::Other(what) => return Err(Unknown(format!("{what} is worked out"))),
+            ExprKind::Lambda(_) => return Err(Unknown("a lambda is called at deployment".into())),
+            ExprKind::Other(what, _) => return Err(Unknown(format!("{what} is worked out"))),
         })
     }
 
@@ -305,19 +342,26 @@ impl Scope<'_> {
             return Err(Unknown("an attribute of a value is read".into()));
         };
         let shown = names.join(".");
-        if let (Some(class), [name]) = (self.class, names.as_slice())
-            && let Some(member) = self.member(class, name)
-        {
-            let within = Scope {
-                before: member.at.start,
-                ..self.clone()
-            };
-            return within.value(member, depth);
-        }
-        if let (Some(class), [first, _, ..]) = (self.class, names.as_slice())
-            && self.member(class, first).is_some()
-        {
-            return Err(Unknown(format!("`{shown}` is an attribute of `{first}`")));
+        match (self.member(names[0]), names.len()) {
+            (Shadow::No, _) => {}
+            (Shadow::Value(member), 1) => {
+                let within = Scope {
+                    before: member.at.start,
+                    ..self.clone()
+                };
+                return self.unchanged(names[0], within.value(member, depth)?);
+            }
+            (Shadow::Value(_), _) => {
+                let first = names[0];
+                return Err(Unknown(format!("`{shown}` is an attribute of `{first}`")));
+            }
+            (Shadow::Function(function), 1) => {
+                return Ok(Value::Function(function.name.clone()));
+            }
+            (Shadow::Function(_) | Shadow::Unclear, _) => {
+                let reason = "the body of the class sets it in a way that is not followed";
+                return Err(Unknown(format!("`{shown}`: {reason}")));
+            }
         }
         match self.resolve(&names) {
             Symbol::Metaflow(name) if name.starts_with("JSONType") => Ok(Value::Type(name)),
@@ -333,7 +377,8 @@ impl Scope<'_> {
                     before: Symbol::value(&file, index).at.start,
                     file: Rc::clone(&file),
                 };
-                scope.value(Symbol::value(&file, index), depth)
+                let value = scope.value(Symbol::value(&file, index), depth)?;
+                self.unchanged(names[names.len() - 1], value)
             }
             Symbol::Module(_) | Symbol::Package(_) => {
                 Err(Unknown(format!("`{shown}` is a module")))
@@ -349,16 +394,36 @@ impl Scope<'_> {
         }
     }
 
-    /// The value that a name has in the body of the class so far.
-    fn member(&self, class: usize, name: &str) -> Option<&Expr> {
+    /// A list or dict counts only if nothing else may have changed it.
+    fn unchanged(&self, name: &str, value: Value) -> Result<Value, Unknown> {
+        let depth = value.changeable();
+        match depth > 0 && self.loader.world().may_change(name, depth) {
+            true => Err(Unknown(format!(
+                "`{name}` may be changed while the file runs"
+            ))),
+            false => Ok(value),
+        }
+    }
+
+    /// What the body of the class, so far, says of a name.
+    pub(super) fn member(&self, name: &str) -> Shadow<'_> {
+        let Some(class) = self.class else {
+            return Shadow::No;
+        };
         let members = &self.file.class(class).members;
         let found = members
             .iter()
             .rev()
-            .find(|it| it.name == name && it.at.start < self.before)?;
-        match &found.kind {
-            MemberKind::Value(value) if !found.perhaps => Some(value),
-            _ => None,
+            .find(|it| it.name == name && it.at.end <= self.before);
+        match found {
+            None => Shadow::No,
+            Some(it) if it.perhaps => Shadow::Unclear,
+            Some(it) => match &it.kind {
+                MemberKind::Value(value) => Shadow::Value(value),
+                MemberKind::Function(function) => Shadow::Function(function),
+                MemberKind::Deleted => Shadow::No,
+                MemberKind::Import(..) | MemberKind::Other(_) => Shadow::Unclear,
+            },
         }
     }
 
@@ -372,6 +437,9 @@ impl Scope<'_> {
             ([one], []) => Some(one),
             _ => None,
         };
+        if !matches!(self.member(names[0]), Shadow::No) {
+            return Err(unknown());
+        }
         match (self.resolve(&names), one) {
             (Symbol::Metaflow(name), Some(one)) if name == "namespaced_event_name" => {
                 match self.value(one, depth)? {

@@ -11,13 +11,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Flows of which only running them tells all that matters.
-const NEED_A_PROBE: [&str; 11] = [
+const NEED_A_PROBE: [&str; 14] = [
+    "alias_changed",
     "changed_constant",
     "config_flow",
     "config_switch",
     "dynamic_values",
     "finish_function",
     "flow_mutator",
+    "own_decorators",
+    "own_parameters",
     "param_function_scheduled",
     "step_mutator",
     "trigger_function",

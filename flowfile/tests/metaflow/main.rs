@@ -8,3 +8,4 @@ mod mapping;
 mod modules;
 mod mutilated;
 mod text;
+mod unseen;

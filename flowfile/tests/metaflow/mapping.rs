@@ -268,7 +268,8 @@ fn what_only_running_tells_leaves_the_flow_to_people() {
 fn unknown_decorators_of_steps_are_kept_by_name() {
     let text = small("", "").replace("    @step\n    def start", "    @theirs.traced(level=os.getenv('L'))\n    @batch(cpu=os.cpu_count())\n    @step\n    def start").replace("\nclass", "\nimport os, theirs\nclass");
     let file = good(&text);
-    assert!(!file.metaflow.as_ref().expect("Metaflow").needs_probe);
+    let dynamic = &file.metaflow.as_ref().expect("Metaflow").dynamic;
+    assert_eq!(dynamic[0].what, "@theirs.traced");
     let Command::Metaflow(start) = &step(&file.flow, "start").run else {
         panic!("not a Metaflow step");
     };
