@@ -126,9 +126,14 @@ impl House {
 
     /// Runs the binary in the house to its end, with no daemon named.
     pub fn dalsegno(&self, arguments: &[&str]) -> Said {
+        binary::run(&self.command(arguments))
+    }
+
+    /// The same, not started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = binary::command(arguments);
         command.current_dir(self.folder());
-        binary::run(&command)
+        command
     }
 
     /// Runs a command of the binary to its end, in at most 90 s.
