@@ -61,7 +61,8 @@ fn look(interpreters: &Interpreters, file: &Path, named: Option<&str>) -> Result
         .map_err(|error| broken(format!("cannot start the runtime: {error}")))?;
     let found = runtime.block_on(interpreters.look(file, named));
     found.map_err(|missing| {
-        broken(missing.to_string()).help("`dalsegno doctor` shows the interpreter of each flow")
+        broken(missing.to_string())
+            .help("`dalsegno doctor` shows the interpreter of each flow, `dalsegno python FLOW` takes that of one")
     })
 }
 
