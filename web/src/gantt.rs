@@ -38,6 +38,8 @@ pub struct Row {
     pub step: String,
     pub state: &'static str,
     pub bars: Vec<Bar>,
+    /// Said in place of bars.
+    pub note: Option<String>,
 }
 
 /// One attempt, or the wait for one.
@@ -130,6 +132,14 @@ fn draw_row(svg: &mut String, row: &Row, y: f64, place: &impl Fn(Timestamp) -> f
         y + (ROW - 18.0) / 2.0,
         y + 15.0,
     );
+    if let Some(note) = row.note.as_deref().filter(|_| row.bars.is_empty()) {
+        let (x, y) = (LABELS + 8.0, y + 15.0);
+        let _ = write!(
+            svg,
+            r#"<text class="note" x="{x:.1}" y="{y:.1}">{}</text>"#,
+            escape(note)
+        );
+    }
     for bar in &row.bars {
         draw_bar(svg, row, bar, y + (ROW - BAR) / 2.0 - 2.0, place);
     }
@@ -284,6 +294,7 @@ mod tests {
                 link: Some("/runs/1?task=load".into()),
                 step: "load".into(),
                 state: "running",
+                note: None,
                 bars: vec![
                     Bar {
                         number: 1,

@@ -446,6 +446,39 @@ async fn a_metaflow_task_shows_what_it_stored_and_its_card_as_a_stranger() {
 }
 
 #[tokio::test]
+async fn of_many_items_that_succeeded_the_first_are_shown() {
+    let stage = stage().await;
+    let items: Vec<u32> = (0..30).collect();
+    let steps = json!([{"name": "fit", "run": {"shell": "x"}, "scope": 1}, {"name": "pick", "after": ["each"], "run": {"shell": "x"}}]);
+    let scopes = json!([{"name": "each", "parent": 0, "items": {"template": items}}]);
+    stage
+        .deploy(json!({"name": "many", "steps": steps, "scopes": scopes}))
+        .await;
+    let run = stage.finished_run("many").await;
+    let page = stage.get(&format!("/runs/{run}")).await.body;
+    let all = format!("/runs/{run}?task=none&#38;step=fit#run-tasks");
+    assert!(
+        page.contains(&format!(r#"href="{all}">+ 10 more succeeded</a>"#)),
+        "{page}"
+    );
+    assert!(page.contains("fit%5B19%5D#task") && !page.contains("fit%5B20%5D#task"));
+    assert!(page.contains("task=pick#task"), "what follows is shown");
+    let page = stage
+        .get(&format!("/runs/{run}?task=none&step=fit"))
+        .await
+        .body;
+    assert!(page.contains("fit%5B29%5D#task") && !page.contains("more succeeded"));
+    let page = stage
+        .get(&format!("/runs/{run}?task=fit%5B25%5D"))
+        .await
+        .body;
+    assert!(
+        page.contains("+ 9 more succeeded"),
+        "the opened one is there: {page}"
+    );
+}
+
+#[tokio::test]
 async fn a_run_goes_on_as_a_new_one_with_other_parameters() {
     let stage = stage().await;
     let steps = json!([{"name": "good", "run": {"shell": "x"}}, {"name": "bad", "after": ["good"], "run": {"shell": "x"}}]);
@@ -467,6 +500,10 @@ async fn a_run_goes_on_as_a_new_one_with_other_parameters() {
     );
     let page = stage.get(&format!("/runs/{id}")).await.body;
     assert!(page.contains("Goes on from"), "{page}");
+    let taken_over = format!(r#"taken over from <a href="/runs/{run}">run {run}</a>"#);
+    assert!(page.contains(&taken_over), "{page}");
+    let task = stage.get(&format!("/runs/{id}?task=good")).await.body;
+    assert!(task.contains(&format!("None here: {taken_over}")), "{task}");
     stage
         .get(&format!("/api/v1/runs/{id}/wait?timeout=30"))
         .await;

@@ -6,7 +6,7 @@ use crate::text::{escape, shorten};
 use std::fmt::Write as _;
 
 /// A graph is not drawn smaller than that; then it scrolls.
-const LEAST_SCALE: f64 = 0.72;
+const LEAST_SCALE: f64 = 0.68;
 
 /// How one card or frame looks now.
 #[derive(Clone, Debug, Default)]

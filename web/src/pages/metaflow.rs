@@ -265,7 +265,6 @@ pub(super) fn kept_task(
     }
     let known = app.engine().view().flow(run.flow.as_str())?.row.clone();
     let storage = app.web.metaflow.about(&known, metaflow).storage;
-    // A task that was taken over has no attempt here; its data lies where that of a first one would.
     let number = match attempt {
         0 => task.attempts_before + 1,
         number => number,
@@ -277,7 +276,11 @@ pub(super) fn kept_task(
         run_id: run_id(run),
         step: step.name.to_string(),
         task_id: name.task_id,
-        retry_count: name.retry_count,
+        // What was taken over is stored under the first one, whatever it had in its own run.
+        retry_count: match is_taken_over(task) {
+            true => 0,
+            false => name.retry_count,
+        },
     })
 }
 

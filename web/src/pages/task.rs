@@ -127,7 +127,7 @@ fn live_line(task: &TaskRow, here: u32, now: Timestamp) -> AttemptLine {
 
 /// The ends of both streams; an empty one is left out.
 async fn logs_of(app: &App, task: &TaskRow, number: u32) -> (Vec<Log>, Option<String>) {
-    if is_taken_over(task) && number == 0 {
+    if is_taken_over(task) {
         return (
             Vec::new(),
             Some("Its log is with the run it was taken over from.".into()),

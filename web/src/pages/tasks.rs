@@ -391,6 +391,10 @@ impl Tasks {
             link: Some(task_href(run, &task.task)),
             step: task.task.step.to_string(),
             state: task.state.as_str(),
+            note: run
+                .origin
+                .filter(|_| is_taken_over(task))
+                .map(|it| format!("taken over from run {it}")),
             bars: bars(
                 task,
                 self.attempts.get(&task.task).map_or(&[][..], Vec::as_slice),
@@ -406,6 +410,7 @@ impl Tasks {
                     label: format!("+ {more} more succeeded"),
                     link: Some(format!("/runs/{}?task=none&step={step}#run-time", run.id)),
                     bars: Vec::new(),
+                    note: None,
                     ..row(task)
                 });
             }

@@ -110,8 +110,8 @@ class DalsegnoInternalDecorator(StepDecorator):
 
 
 def shortened(label):
-    """A label that is cut says so."""
-    return label if len(label) <= LABEL_LENGTH_MAX else label[:LABEL_LENGTH_MAX - 1] + "…"
+    """A label that is cut says so; Metaflow has cut its own to the same length without a word."""
+    return label if len(label) < LABEL_LENGTH_MAX else label[:LABEL_LENGTH_MAX - 1] + "…"
 
 
 def transition(flow, node):
