@@ -26,9 +26,14 @@ pub(crate) fn boot_us() -> u64 {
 pub(crate) struct Stat {
     pub(crate) group: i32,
     pub(crate) is_zombie: bool,
+    /// Its files are closed, or will be in a moment.
+    pub(crate) is_ending: bool,
     /// Since boot, rounded down to a hundredth of a second.
     pub(crate) started_boot_us: u64,
 }
+
+/// The kernel's `PF_EXITING`.
+const ENDING: u32 = 4;
 
 /// `None`: there is no such process.
 pub(crate) fn stat(pid: Pid) -> Option<Stat> {
@@ -38,10 +43,12 @@ pub(crate) fn stat(pid: Pid) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
     let group = fields.nth(1)?.parse().ok()?;
-    let ticks: u64 = fields.nth(16)?.parse().ok()?;
+    let flags: u32 = fields.nth(3)?.parse().ok()?;
+    let ticks: u64 = fields.nth(12)?.parse().ok()?;
     Some(Stat {
         group,
         is_zombie: matches!(state, "Z" | "X"),
+        is_ending: flags & ENDING != 0,
         started_boot_us: ticks * TICK_US,
     })
 }

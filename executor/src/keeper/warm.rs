@@ -292,7 +292,8 @@ impl Pool {
     /// Whether it is there to be asked again.
     pub(crate) fn lives(&self, id: ServerId) -> bool {
         let pid = self.servers.get(&id).map(|it| it.pid);
-        pid.and_then(procfs::stat).is_some_and(|it| !it.is_zombie)
+        pid.and_then(procfs::stat)
+            .is_some_and(|it| !it.is_zombie && !it.is_ending)
     }
 
     /// Whether a process that carries only its server's mark may be one that was just made for an attempt.
