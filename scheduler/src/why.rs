@@ -316,7 +316,18 @@ pub fn explain_run(run: &RunRow, tasks: &[Arc<TaskRow>]) -> Vec<Explanation> {
         }
         None => all.push(Explanation::new(&subject, run.state)),
     }
-    for task in tasks.iter().filter(|it| it.state != TaskState::Succeeded) {
+    let mut told: Vec<_> = tasks
+        .iter()
+        .filter(|it| it.state != TaskState::Succeeded)
+        .collect();
+    // Causes first; then what came to pass only because of them.
+    told.sort_by_key(|it| {
+        matches!(
+            it.reason,
+            Some(Reason::UpstreamFailed { .. } | Reason::UpstreamSkipped { .. })
+        )
+    });
+    for task in told {
         if let Some(reason) = &task.reason {
             let about = format!("run {}, task {}", run.id, task.task);
             all.push(Explanation {

@@ -36,12 +36,22 @@ fn by_last_part(client: &Client, name: &str, failure: &Failure) -> Result<Option
         return Ok(None);
     };
     let flows: Vec<Flow> = typed(answer["items"].take())?;
-    let mut ends: Vec<String> = flows
-        .into_iter()
-        .filter(|it| it.name.rsplit('.').next() == Some(name) && it.state != "removed")
-        .map(|it| it.name)
+    let flows = || flows.iter().filter(|it| it.state != "removed");
+    let end = |flow: &'_ Flow| flow.name.rsplit('.').next().unwrap_or_default().to_owned();
+    let mut ends: Vec<String> = flows()
+        .filter(|it| end(it) == name)
+        .map(|it| it.name.clone())
         .collect();
+    let is_helped = failure.help.iter().any(|it| it.starts_with("did you"));
     match ends.len() {
+        0 if !is_helped => {
+            let ends: Vec<String> = flows().map(end).collect();
+            let near = closest(name, ends.iter().map(String::as_str));
+            let Some(near) = near else { return Ok(None) };
+            let mut failure = failure.clone();
+            failure.help = vec![format!("did you mean `{near}`?")];
+            Err(failure)
+        }
         0 | 1 => Ok(ends.pop()),
         _ => Err(Failure {
             help: vec![format!("name one of them in full: {}", ends.join(", "))],
@@ -58,14 +68,9 @@ pub(super) fn unknown<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
 ) -> Failure {
-    let near = known
-        .clone()
-        .map(|it| (strsim::osa_distance(name, it), it))
-        .filter(|(distance, it)| *distance <= (it.len().max(name.len()) / 3).max(1))
-        .min();
     let failure = Failure::new(exit, text);
-    match near {
-        Some((_, near)) => failure.help(format!("did you mean `{near}`?")),
+    match closest(name, known.clone()) {
+        Some(near) => failure.help(format!("did you mean `{near}`?")),
         None => {
             let known: Vec<&str> = known.take(KNOWN_MAX).collect();
             match known.is_empty() {
@@ -74,6 +79,14 @@ pub(super) fn unknown<'a>(
             }
         }
     }
+}
+
+/// The name that was most likely meant, if any is close.
+fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|it| (strsim::osa_distance(name, it), it));
+    near.filter(|(distance, it)| *distance <= (it.len().max(name.len()) / 3).max(1))
+        .min()
+        .map(|(_, it)| it)
 }
 
 /// Names that are listed to choose from.
@@ -111,6 +124,17 @@ mod tests {
         server.join().expect("the server ends");
         let help = "name one of them in full: ml.user.ada.Train, ml.prod.Train";
         assert_eq!(failure.help, [help]);
+    }
+
+    #[test]
+    fn a_slip_in_the_last_part_is_told_with_what_it_may_have_meant() {
+        let (client, server) = server(vec![
+            answer("404 Not Found", &UNKNOWN.replace("Train", "Tran")),
+            answer("200 OK", TWO),
+        ]);
+        let failure = of_flow(&client, "Tran").expect_err("no such flow");
+        server.join().expect("the server ends");
+        assert_eq!(failure.help, ["did you mean `Train`?"]);
     }
 
     #[test]

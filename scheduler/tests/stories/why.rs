@@ -51,6 +51,23 @@ fn a_failed_run_names_its_failed_task_and_the_cure() {
 }
 
 #[test]
+fn what_was_skipped_stands_after_what_it_was_skipped_for() {
+    let steps = [step("z", &[], json!({})), step("a", &["z"], json!({}))];
+    let mut w = World::new().flow(&flow("f", &steps, json!({})));
+    w.start("f");
+    w.fail("1/z");
+    let snapshot = w.snapshot(RunId(1));
+    // As a store lists them.
+    let mut tasks = snapshot.tasks.clone();
+    tasks.sort_by_key(|it| it.task.to_string());
+    assert_snapshot!(explained(&explain_run(&snapshot.run, &tasks)), @r"
+    run 1: z failed -> dalsegno resume 1
+    run 1, task z: failed: exit code 1
+    run 1, task a: skipped: z, which it needs, failed
+    ");
+}
+
+#[test]
 fn a_flow_says_what_holds_it_back_and_what_comes_next() {
     let mut w = World::new().flow(&flow("f", &[step("a", &[], json!({}))], json!({
         "run": {"strategy": "strict_sequential"},
