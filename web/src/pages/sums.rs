@@ -23,6 +23,7 @@ pub(super) fn word(state: TaskState) -> String {
 pub(super) fn task_told(task: &TaskRow, now: Timestamp) -> String {
     // With a retry there is no room for the word as well; the icon says it.
     let mut parts = match task.attempt {
+        _ if task.state == TaskState::BackingOff && task.retry_at.is_some() => Vec::new(),
         0 | 1 => vec![word(task.state)],
         number => vec![format!("attempt {number}")],
     };
