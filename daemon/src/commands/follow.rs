@@ -1,9 +1,9 @@
 //! `dalsegno logs --follow`: every attempt that starts is read while it writes, line by line.
 
 use super::logs::Log;
-use super::watch::{Journal, each_change, is_passing};
+use super::watch::{Journal, attempts, each_change, is_passing};
 use crate::client::{Client, Exit, Failure, Result, Run, path, typed};
-use crate::output::{Tone, print, print_raw};
+use crate::output::{Tally, Tone, print, print_raw, say};
 use dalsegno_scheduler::row::TaskRow;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -73,6 +73,7 @@ fn find(client: &Client, wanted: &Wanted, send: &SyncSender<Line>) -> Result<()>
         leave: Arc::new(Mutex::new(leave)),
     };
     let place = path(&["runs", &wanted.run]);
+    let mut tally = Tally::default();
     each_change(client, &wanted.run, || {
         let run = client.get(&place, &[])?;
         let mut is_over = !run["finished_at"].is_null();
@@ -86,6 +87,15 @@ fn find(client: &Client, wanted: &Wanted, send: &SyncSender<Line>) -> Result<()>
             let name = row.task.to_string();
             if wanted.task.as_ref().is_some_and(|it| *it != name) {
                 continue;
+            }
+            // Whoever reads along learns why a task begins again, or waits until it does.
+            let mut lines = match tally.asks(&entry) {
+                Some(task) => tally.failures(&task, &attempts(client, &wanted.run, Some(&task))?),
+                None => Vec::new(),
+            };
+            lines.extend(tally.take(&entry));
+            for line in lines.iter().filter(|it| it.is_failure) {
+                say(&line.text);
             }
             let is_wanted = wanted.attempt.is_none_or(|it| it == row.attempt);
             if row.attempt > 0 && is_wanted && found.insert((name.clone(), row.attempt)) {

@@ -20,6 +20,8 @@ pub(crate) struct Line {
     pub(crate) text: String,
     /// A task has ended, or an attempt has failed; what lies between is for those who read a file.
     pub(crate) is_news: bool,
+    /// An attempt has failed.
+    pub(crate) is_failure: bool,
 }
 
 /// The states of a run's tasks as far as the journal was read.
@@ -66,6 +68,7 @@ impl Tally {
                     it.number
                 ),
                 is_news: true,
+                is_failure: true,
             });
         }
         lines
@@ -112,6 +115,7 @@ impl Tally {
             at: clock(entry.at),
             text,
             is_news,
+            is_failure: matches!(row.state, TaskState::Failed | TaskState::BackingOff),
         })
     }
 
