@@ -30,15 +30,17 @@ def _save(request, flow_name, paths):
 def structured(path):
     """The log in Metaflow's form. Its client sorts lines by their time and plain ones by their text, so each gets a
     time: the file's last one for the last line, a microsecond less for each line before."""
-    from datetime import datetime, timezone
+    from datetime import datetime, timedelta, timezone
 
     from metaflow.mflog.mflog import decorate
 
     with open(path, "rb") as file:
         lines = file.read().splitlines(keepends=True)
-    last = os.stat(path).st_mtime
+    # In whole microseconds: a float has too few digits to keep neighbours apart.
+    first = os.stat(path).st_mtime_ns // 1000 - len(lines)
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
     return b"".join(
-        decorate(b"runtime", line, now=datetime.fromtimestamp(last - (len(lines) - number) * 1e-6, timezone.utc), lineid=b"%d" % number)
+        decorate(b"runtime", line, now=epoch + timedelta(microseconds=first + number), lineid=b"%d" % number)
         for number, line in enumerate(lines)
     )
 

@@ -109,6 +109,23 @@ class Staged(unittest.TestCase):
         self.assertEqual(result["code"], -15)
         self.assertEqual(self.ask("Task('Exits/run-a/start/t-').stdout"), "about to end by signal")
 
+    def test_a_thousand_lines_of_a_log_keep_their_order(self):
+        path = os.path.join(self.stage.out, "log")
+        text = "".join("line %d\n" % (number * 7919 % 1000) for number in range(1000))
+        with open(path, "w") as file:
+            file.write(text)
+        os.utime(path, ns=(1795342446000500000,) * 2)
+        runtime = os.path.dirname(RUN)
+        code = (
+            "import sys; sys.path.insert(0, %r); from dalsegno_runtime.logs import structured; "
+            "from metaflow.mflog.mflog import merge_logs; "
+            "[print(line.msg.decode()) for line in merge_logs([structured(%r)])]" % (runtime, path)
+        )
+        done = subprocess.run(
+            [self.stage.python, "-c", code], env=self.stage.environment, stdout=subprocess.PIPE, universal_newlines=True, check=True
+        )
+        self.assertEqual(done.stdout, text)
+
     def test_saved_logs_keep_their_order(self):
         more = {"logs": {"save": True}, "init": self.stage.init("--how", "error")}
         result = self.stage.step("exits.py", "start", "t-", "run-a/_parameters/params", **more)
