@@ -115,7 +115,7 @@ class Staged(unittest.TestCase):
         with open(path, "w") as file:
             file.write(text)
         os.utime(path, ns=(1795342446000500000,) * 2)
-        runtime = os.path.dirname(RUN)
+        runtime = os.path.join(os.path.dirname(FLOWS), "..", "..", "runtime")
         code = (
             "import sys; sys.path.insert(0, %r); from dalsegno_runtime.logs import structured; "
             "from metaflow.mflog.mflog import merge_logs; "
