@@ -114,7 +114,7 @@ class Staged(unittest.TestCase):
         text = "".join("line %d\n" % (number * 7919 % 1000) for number in range(1000))
         with open(path, "w") as file:
             file.write(text)
-        os.utime(path, ns=(1795342446000500000,) * 2)
+        os.utime(path, ns=(1795342446666667554,) * 2)
         runtime = os.path.join(os.path.dirname(FLOWS), "..", "..", "runtime")
         code = (
             "import sys; sys.path.insert(0, %r); from dalsegno_runtime.logs import structured; "
