@@ -119,7 +119,8 @@ class Staged(unittest.TestCase):
         code = (
             "import sys; sys.path.insert(0, %r); from dalsegno_runtime.logs import structured; "
             "from metaflow.mflog.mflog import merge_logs; "
-            "[print(line.msg.decode()) for line in merge_logs([structured(%r)])]" % (runtime, path)
+            "lines = list(merge_logs([structured(%r)])); assert len({line.utc_tstamp_str for line in lines}) == 1000; "
+            "[print(line.msg.decode()) for line in lines]" % (runtime, path)
         )
         done = subprocess.run(
             [self.stage.python, "-c", code], env=self.stage.environment, stdout=subprocess.PIPE, universal_newlines=True, check=True
