@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 
-from .warm_client import RUNTIME, WarmServer
+from .warm_client import RUNTIME, WarmServer, adopt_orphans, end_group
 
 FLOWS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "flows")
 EXTENSION = os.path.dirname(RUNTIME)
@@ -19,6 +19,7 @@ class Stage:
     def __init__(self, folder, mode, extra=None, python=sys.executable):
         # The word root is what flows of these tests leave out when they compare.
         self.mode, self.python = mode, python
+        adopt_orphans()
         self.folder = os.path.join(folder, "root-" + mode)
         self.cwd, self.out = os.path.join(self.folder, "cwd"), os.path.join(self.folder, "out")
         self.root = os.path.join(self.folder, ".metaflow")
@@ -64,10 +65,12 @@ class Stage:
             code = self.server.run(argv, environment, self.cwd, base + ".out", base + ".err")
         else:
             with open(base + ".out", "ab") as out, open(base + ".err", "ab") as err:
-                code = subprocess.call(
+                task = subprocess.Popen(
                     argv, env=environment, cwd=self.cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                     preexec_fn=lambda: os.setpgid(0, 0),
                 )
+                code = task.wait()
+                end_group(task.pid)
         return {"code": code, "outcome": read_json(base + ".outcome.json"), "out": self.text(base + ".out"), "err": self.text(base + ".err")}
 
     def text(self, path):

@@ -2,6 +2,7 @@
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -61,5 +62,17 @@ class WarmServer:
 
 
 def wait(pid):
+    """The exit code of a task, once nothing it left behind writes any more: the keeper ends an attempt's group too."""
     _, status = os.waitpid(pid, 0)
+    end_group(pid)
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def end_group(leader):
+    """Kills and reaps what is left of a process group; its orphans are our children (see `adopt_orphans`)."""
+    try:
+        while True:
+            os.killpg(leader, signal.SIGKILL)
+            os.waitpid(-leader, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
