@@ -43,6 +43,7 @@ pub(crate) fn fan(name: &str, width: usize, length: usize) -> FlowSpec {
 pub(crate) fn scheduled(name: &str, due: Timestamp) -> FlowSpec {
     let mut flow = chain(name, 1);
     flow.schedules.push(ScheduleSpec {
+        calendar: None,
         name: "once".into(),
         when: When::Every {
             period: Span::from_secs(1),
@@ -76,6 +77,7 @@ pub(crate) fn deploy(spec: FlowSpec) -> Input {
 
 fn flow(name: &str, steps: Vec<StepSpec>) -> FlowSpec {
     FlowSpec {
+        blackouts: Vec::new(),
         metaflow: None,
         name: name.into(),
         description: None,

@@ -98,6 +98,8 @@ codes! {
         "Attempts are numbered from 1; the task's `attempt` is the newest one.";
     UnknownEvent = "unknown_event", 404, "There is no such event",
         "`GET /api/v1/events` lists events by their number.";
+    UnknownBackfill = "unknown_backfill", 404, "There is no such backfill, or it is over",
+        "`GET /api/v1/backfills` lists backfills; one that is over cannot be changed any more.";
     UnknownStep = "unknown_step", 404, "The flow has no such step",
         "`GET /api/v1/flows/{name}` lists the steps of the active version; a run keeps the steps of its own version.";
     NoLog = "no_log", 404, "This attempt has no log here",
@@ -110,6 +112,8 @@ codes! {
         "There is nothing left to cancel. A finished run can be resumed.";
     AlreadySucceeded = "already_succeeded", 409, "The run succeeded",
         "There is nothing to resume. To repeat a step and all that follows, name it: `{\"from\": \"STEP\"}`.";
+    PlanChanged = "plan_changed", 409, "The world changed since the plan was made",
+        "Plan again, look at what is different, and apply the new plan's token.";
     NoVersion = "no_version", 409, "The flow has no valid version",
         "Correct its file: `dalsegno check` says what is wrong.";
     FlowRemoved = "flow_removed", 409, "The flow's file is gone",
@@ -183,6 +187,8 @@ impl From<Rejected> for Problem {
                 Self::new(Code::BadParams, detail).with("errors", errors)
             }
             Rejected::ReservedEvent(_) => Self::new(Code::BadEvent, detail),
+            Rejected::UnknownBackfill(_) => Self::new(Code::UnknownBackfill, detail),
+            Rejected::PlanChanged(_) => Self::new(Code::PlanChanged, detail),
             Rejected::FlowCycle(..) => Self::new(Code::FlowCycle, detail),
             Rejected::Pool { .. } => Self::new(Code::PoolTooSmall, detail),
             Rejected::TooLarge(_, limit) => {

@@ -164,6 +164,7 @@ fn chain(name: &str, steps: &[(&str, &[&str])]) -> Flow {
         grace: default_grace(),
     };
     Flow::new(FlowSpec {
+        blackouts: Vec::new(),
         metaflow: None,
         name: FlowName::new(name),
         description: None,

@@ -182,6 +182,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Flow, Range<usize>)> {
     let (schedules, schedule_places): (Vec<_>, Vec<_>) = schedules.into_iter().unzip();
     let (triggers, trigger_places): (Vec<_>, Vec<_>) = triggers.into_iter().unzip();
     let spec = FlowSpec {
+        blackouts: Vec::new(),
         metaflow: None,
         name: FlowName::new(name_text.unwrap_or_default()),
         description: text("description"),

@@ -147,6 +147,7 @@ fn schedule(value: Value<'_>, params: &Params) -> Option<(ScheduleSpec, Schedule
         );
     }
     let spec = ScheduleSpec {
+        calendar: None,
         name: TriggerName::new(match (&when, zone) {
             (When::Cron { .. }, zone) => format!("{label} {zone}"),
             (When::Every { .. }, _) => label,

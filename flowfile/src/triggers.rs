@@ -8,7 +8,7 @@ use crate::reader::{Fields, Value};
 use crate::schedules::{check_name, numbered};
 use crate::yaml::{Data, Node};
 use dalsegno_scheduler::spec::{
-    EventSource, FlowEnd, JoinOn, TriggerExpr, TriggerLeaf, TriggerSpec,
+    Consume, EventSource, FlowEnd, JoinOn, TriggerExpr, TriggerLeaf, TriggerSpec,
 };
 use dalsegno_scheduler::{FlowName, TriggerName};
 use sha2::{Digest, Sha256};
@@ -133,6 +133,10 @@ fn trigger(value: Value<'_>, params: &Params, own: &str) -> Option<TriggerSpec> 
         ));
     }
     Some(TriggerSpec {
+        timezone: None,
+        consume: Consume::Each,
+        debounce: None,
+        on_deadline: None,
         reset_at: None,
         name: TriggerName::new(short(&label(&on))),
         on,
@@ -338,6 +342,9 @@ fn label(on: &TriggerExpr) -> String {
                 on: FlowEnd::Finished,
             } => format!("flow {flow} finished"),
             EventSource::Event { kind } => format!("event {kind}"),
+            EventSource::Object { bucket, key } => format!("s3 {bucket}/{}", key.0),
+            EventSource::Dataset { namespace, name } => format!("dataset {namespace}/{name}"),
+            EventSource::After { time } => format!("after {time}"),
         },
     }
 }

@@ -212,7 +212,7 @@ impl Scheduler {
         let mut env = BTreeMap::new();
         let metaflow = match &step.run {
             Command::Metaflow(it) => self.metaflow_task(key, it).map(Box::new),
-            Command::Shell(_) | Command::Argv(_) => None,
+            Command::Shell(_) | Command::Argv(_) | Command::Flow(_) => None,
         };
         // Metaflow's tasks find these in its datastore, and a parameter may be called like a setting.
         let common = metaflow.is_none();

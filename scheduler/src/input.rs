@@ -3,7 +3,7 @@
 use crate::flow::Flow;
 use crate::id::{AttemptId, FlowName, RunId, StepName, Version};
 use crate::reason::Reason;
-use crate::row::RunSnapshot;
+use crate::row::{EventRow, RefusedRow, RunSnapshot};
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -50,6 +50,18 @@ pub enum Input {
     Unpause {
         flow: FlowName,
         by: String,
+        catch_up: CatchUp,
+    },
+    /// Someone wants an event to be seen once more.
+    Replay(ReplayRequest),
+    /// A delivery that is no event: it is on record before it is taken off its queue.
+    Refuse(RefusedRow),
+    /// Someone wants past intervals to be run.
+    Backfill(Box<BackfillRequest>),
+    ChangeBackfill {
+        backfill: u64,
+        change: BackfillChange,
+        by: String,
     },
     /// Time has passed; nothing else happened.
     Tick,
@@ -73,9 +85,68 @@ impl Input {
                 let key = request.key.as_ref()?;
                 Some(format!("rerun:{} {key}", request.snapshot.run.flow))
             }
+            Self::Replay(request) => {
+                let key = request.key.as_ref()?;
+                Some(format!("replay:{} {key}", request.event.seq))
+            }
+            Self::Backfill(request) => {
+                let key = request.key.as_ref()?;
+                Some(format!("backfill:{} {key}", request.plan.flow))
+            }
+            // With its length, for both may hold spaces.
+            Self::Refuse(row) => Some(format!(
+                "refused:{} {} {}",
+                row.source.len(),
+                row.source,
+                row.id
+            )),
             _ => None,
         }
     }
+}
+
+/// What becomes of all that was held while a flow was paused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// What `misfire.paused` of each schedule says; of triggers nothing.
+    #[default]
+    Declared,
+    None,
+    /// The newest of each schedule and trigger.
+    Latest,
+    All,
+}
+
+/// Someone wants an event to be seen once more, as a new event with the same content.
+#[derive(Clone, Debug)]
+pub struct ReplayRequest {
+    /// As stored: old events are not in memory.
+    pub event: Arc<EventRow>,
+    /// Only this flow sees it; `None`: all.
+    pub flow: Option<FlowName>,
+    /// `Idempotency-Key`.
+    pub key: Option<String>,
+    pub by: String,
+}
+
+/// Someone wants past intervals to be run, as planned.
+#[derive(Clone, Debug)]
+pub struct BackfillRequest {
+    pub plan: crate::backfill::Plan,
+    /// 1 to 1000.
+    pub parallel: u32,
+    /// `Idempotency-Key`.
+    pub key: Option<String>,
+    pub by: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackfillChange {
+    Pause,
+    Resume,
+    Cancel,
 }
 
 /// Someone wants a run now.
@@ -216,6 +287,10 @@ pub enum Answer {
         runs: Vec<RunId>,
         duplicate: bool,
     },
+    Backfill {
+        backfill: u64,
+        duplicate: bool,
+    },
 }
 
 /// Why an input was not accepted. Nothing was changed.
@@ -262,6 +337,11 @@ pub enum Rejected {
     ReservedEvent(String),
     #[error("{0} is too large: at most {1} bytes")]
     TooLarge(&'static str, usize),
+    #[error("there is no unfinished backfill {0}")]
+    UnknownBackfill(u64),
+    /// The world is not as it was when the plan was made.
+    #[error("the plan is out of date: {0}; plan again")]
+    PlanChanged(String),
 }
 
 /// One parameter that does not fit its declaration.

@@ -62,6 +62,7 @@ impl Scheduler {
                 row.trigger.clone(),
                 row.join_key.clone(),
                 row.leaf,
+                row.event.seq,
             );
             s.half_matches.insert(key.clone(), Arc::new(row));
             if let Some(timer) = s.half_match_timer(&key.0, &key.1, &key.2) {

@@ -229,6 +229,106 @@ pub struct EventRow {
     pub time: Timestamp,
     pub data: Arc<Value>,
     pub received_at: Timestamp,
+    /// The event that it repeats, at someone's wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<u64>,
+}
+
+/// A delivery that could not be read as an event, written once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusedRow {
+    /// Where it came from: `queue:NAME`, `webhook:NAME`, `directory:NAME`.
+    pub source: String,
+    /// Unique in the source: the message's id.
+    pub id: String,
+    pub reason: String,
+    /// The beginning of its body, at most [`EXCERPT_BYTES_MAX`].
+    pub excerpt: String,
+    pub received_at: Timestamp,
+}
+
+/// How much of a refused delivery is kept.
+pub const EXCERPT_BYTES_MAX: usize = 2_048;
+
+/// An order to run a flow for past intervals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackfillRow {
+    /// 1, 2, 3 …
+    pub id: u64,
+    pub flow: FlowName,
+    /// `[from, to)`: the intervals that begin in it.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub mode: BackfillMode,
+    /// Flows that follow from it are part of it.
+    pub downstream: bool,
+    pub state: BackfillState,
+    /// Runs of it that may be unfinished at the same time.
+    pub parallel: u32,
+    pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+}
+
+/// One flow and interval of a backfill.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackfillItemRow {
+    pub backfill: u64,
+    /// 0, 1, 2 …: the order in which items start.
+    pub number: u32,
+    pub flow: FlowName,
+    pub interval: Interval,
+    /// The schedule whose interval it is, or the trigger by which it follows.
+    pub trigger: TriggerName,
+    /// Items of this backfill that must have succeeded before.
+    pub after: Vec<u32>,
+    pub state: BackfillItemState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    pub updated_at: Timestamp,
+}
+
+states! {
+    /// Which intervals a backfill runs.
+    BackfillMode {
+        /// Those without a run that succeeded or is unfinished.
+        Missing = "missing",
+        /// Those whose newest run did not succeed.
+        Failed = "failed",
+        All = "all",
+    }
+}
+
+states! {
+    BackfillState {
+        Running = "running",
+        /// No new runs; those that have begun go on.
+        Paused = "paused",
+        /// Waits until its last runs are dead.
+        Cancelling = "cancelling",
+        Cancelled = "cancelled",
+        /// Every item is over.
+        Finished = "finished",
+    }
+}
+
+states! {
+    BackfillItemState {
+        /// Has no run yet.
+        Waiting = "waiting",
+        /// Its run is queued or running.
+        Running = "running",
+        Succeeded = "succeeded",
+        Failed = "failed",
+        /// What it comes after did not succeed, or the backfill was cancelled before.
+        Skipped = "skipped",
+    }
 }
 
 /// What became of an event at one trigger leaf.
@@ -247,7 +347,7 @@ pub struct MatchRow {
     pub updated_at: Timestamp,
 }
 
-/// One filled place of a half-matched `all_of`.
+/// An event that waits at a leaf until its set is complete, or may start a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HalfMatchRow {
     pub flow: FlowName,
@@ -255,8 +355,6 @@ pub struct HalfMatchRow {
     pub join_key: String,
     pub leaf: u16,
     pub event: Arc<EventRow>,
-    /// When the set's first event arrived.
-    pub since: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
@@ -303,6 +401,22 @@ pub struct RunRow {
     /// When that run was created: a part of its name in Metaflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin_created_at: Option<Timestamp>,
+    /// The task whose sub-flow it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentTask>,
+    /// The backfill it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<u64>,
+}
+
+/// The task that a run of a sub-flow was made for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParentTask {
+    pub attempt: AttemptId,
+    /// Whether the task waits for the run's end.
+    pub waits: bool,
+    /// 1 for a run whose parent has no parent.
+    pub depth: u32,
 }
 
 fn no_values(values: &Arc<Vec<Value>>) -> bool {
@@ -432,12 +546,15 @@ pub struct Changes {
     pub occurrences: Vec<OccurrenceRow>,
     pub matches: Vec<MatchRow>,
     pub half_matches: Vec<HalfMatchRow>,
-    /// (flow, trigger, join key, leaf)
-    pub half_matches_deleted: Vec<(FlowName, TriggerName, String, u16)>,
+    /// (flow, trigger, join key, leaf, event)
+    pub half_matches_deleted: Vec<(FlowName, TriggerName, String, u16, u64)>,
     pub runs: Vec<Arc<RunRow>>,
     pub tasks: Vec<Arc<TaskRow>>,
     pub scopes: Vec<Arc<ScopeRow>>,
     pub attempts: Vec<AttemptRow>,
+    pub refused: Vec<RefusedRow>,
+    pub backfills: Vec<BackfillRow>,
+    pub backfill_items: Vec<BackfillItemRow>,
     pub journal: Vec<JournalEntry>,
 }
 
@@ -455,6 +572,9 @@ pub struct RunSnapshot {
     pub scopes: Vec<Arc<ScopeRow>>,
     /// The version the run belongs to.
     pub version: FlowVersionRow,
+    /// Newest runs of sub-flows of its tasks that did not succeed, with what hangs on them, and so on downwards: a
+    /// resume reaches through to them.
+    pub children: Vec<Self>,
 }
 
 /// What recovery reads: all that is not finished.
@@ -470,8 +590,12 @@ pub struct Recovered {
     pub runs: Vec<Arc<RunRow>>,
     pub tasks: Vec<Arc<TaskRow>>,
     pub scopes: Vec<Arc<ScopeRow>>,
+    /// Unfinished backfills with all their items.
+    pub backfills: Vec<BackfillRow>,
+    pub backfill_items: Vec<BackfillItemRow>,
     /// The highest numbers ever used; 0 in an empty database.
     pub last_run: u64,
     pub last_event: u64,
     pub last_journal: u64,
+    pub last_backfill: u64,
 }

@@ -28,6 +28,9 @@ pub struct FlowSpec {
     pub schedules: Vec<ScheduleSpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<TriggerSpec>,
+    /// Times in which no schedule and no trigger starts a run; people may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blackouts: Vec<BlackoutSpec>,
     #[serde(default)]
     pub run: RunPolicy,
     /// Environment of every task; a step's own wins.
@@ -106,6 +109,139 @@ pub struct ScheduleSpec {
     /// No occurrence at or after this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
+    /// Days on which it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<CalendarSpec>,
+}
+
+/// The calendar of a schedule, and what becomes of occurrences on its closed days.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalendarSpec {
+    /// As it was when the flow file was read: another text of the calendar is another version of the flow.
+    pub calendar: Calendar,
+    #[serde(default)]
+    pub roll: Roll,
+}
+
+/// What becomes of an occurrence on a closed day. A day is that of the due time in the schedule's time zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Roll {
+    #[default]
+    Skip,
+    /// It runs on the next open day, at the same time of day.
+    Next,
+    /// It runs on the open day before, at the same time of day.
+    Previous,
+}
+
+/// Closed days. A day is closed when any of the three says so.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calendar {
+    pub name: String,
+    /// Single days, and what they are called (may be empty).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dates: BTreeMap<chrono::NaiveDate, String>,
+    /// Days that come again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<CalendarRule>,
+    /// Days of the week.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weekdays: Vec<chrono::Weekday>,
+}
+
+/// A recurrence rule of RFC 5545 over whole days.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalendarRule {
+    /// `FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=25`.
+    pub rrule: String,
+    /// The first day (`DTSTART`).
+    pub start: chrono::NaiveDate,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// A time in which no schedule and no trigger of a flow starts a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlackoutSpec {
+    /// For people; in the ledger's reason.
+    pub name: String,
+    /// IANA name.
+    pub timezone: String,
+    pub window: BlackoutWindow,
+    #[serde(default)]
+    pub action: BlackoutAction,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlackoutWindow {
+    /// Each day from one time of day to another, over midnight when the second is not later. `days` are those on
+    /// which it begins; empty: every day.
+    Daily {
+        from: TimeOfDay,
+        to: TimeOfDay,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        days: Vec<chrono::Weekday>,
+    },
+    /// Once, `[start, end)`.
+    Between { start: Timestamp, end: Timestamp },
+    /// The closed days of a calendar, from midnight to midnight.
+    Calendar(Calendar),
+}
+
+/// What becomes of runs that would start in a blackout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlackoutAction {
+    /// They start when it is over.
+    #[default]
+    Defer,
+    /// They do not start.
+    Skip,
+}
+
+/// A time of day in whole minutes, `00:00` to `23:59`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct TimeOfDay {
+    /// Since midnight, 0 to 1439.
+    pub minutes: u16,
+}
+
+impl From<TimeOfDay> for String {
+    fn from(time: TimeOfDay) -> Self {
+        time.to_string()
+    }
+}
+
+impl std::fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:02}:{:02}", self.minutes / 60, self.minutes % 60)
+    }
+}
+
+impl TryFrom<String> for TimeOfDay {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for TimeOfDay {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let two = |it: &str| (it.len() == 2).then(|| it.parse::<u16>().ok()).flatten();
+        let parts = text
+            .split_once(':')
+            .map(|(hour, minute)| (two(hour), two(minute)));
+        match parts {
+            Some((Some(hour @ 0..24), Some(minute @ 0..60))) => Ok(Self {
+                minutes: hour * 60 + minute,
+            }),
+            _ => Err(format!("`{text}` is not a time of day such as 06:00")),
+        }
+    }
 }
 
 /// What becomes of occurrences that came due while nobody could start them.
@@ -155,6 +291,63 @@ pub struct TriggerSpec {
     /// Half-matched sets are emptied at these moments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_at: Option<ResetSpec>,
+    /// Of `after` and `on_deadline`; IANA name. `None`: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    #[serde(default, skip_serializing_if = "Consume::is_each")]
+    pub consume: Consume,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debounce: Option<Debounce>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_deadline: Option<DeadlineSpec>,
+}
+
+/// Which events a run uses up. Whatever is not used waits for the next run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consume {
+    /// The oldest of each leaf: the first `a` meets the first `b`, the second the second.
+    #[default]
+    Each,
+    /// The newest of each leaf: it takes the place of an older one that still waits.
+    Latest,
+    /// All that have come, at most `max`: the run begins when `max` are there, or `window` after the set was
+    /// complete for the first time.
+    Batch { max: u32, window: Span },
+}
+
+impl Consume {
+    pub const fn is_each(&self) -> bool {
+        matches!(self, Self::Each)
+    }
+}
+
+/// A complete set waits until its events grow quiet; the run gets all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debounce {
+    /// Since the last event.
+    pub quiet: Span,
+    /// Since the set was complete for the first time; `None`: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_wait: Option<Span>,
+}
+
+/// Once a day: what happens when the trigger has not started a run since the last such moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineSpec {
+    pub at: TimeOfDay,
+    pub action: DeadlineAction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadlineAction {
+    /// A run starts with what has come, be it nothing.
+    Run,
+    /// What has come is dropped, with the reason.
+    Skip,
+    /// An event of type `dalsegno.trigger.late` says so, and the set goes on waiting.
+    Alert,
 }
 
 /// When half-matched sets are emptied.
@@ -211,7 +404,28 @@ pub enum EventSource {
     Flow { flow: FlowName, on: FlowEnd },
     /// An event of this CloudEvents type.
     Event { kind: String },
+    /// An object arrived: an event of type [`OBJECT_CREATED`] from `s3://BUCKET` whose subject matches `key`.
+    Object { bucket: String, key: KeyPattern },
+    /// A data set was written: an event of type [`DATASET_WRITTEN`] about it.
+    Dataset { namespace: String, name: String },
+    /// Not an event: from this time on of the day that the set is about (the local day on which its interval ends;
+    /// without an interval, on which its first event came).
+    After { time: TimeOfDay },
 }
+
+/// The type of events that tell of a new object. Source `s3://BUCKET`, subject the key (decoded), data `{bucket, key,
+/// size, etag, version, sequencer, reason}`; what its maker did not say is left out.
+pub const OBJECT_CREATED: &str = "object.created";
+
+/// The type of events that tell of a data set that was written. Data `{namespace, name, job: {namespace, name}, run:
+/// {id}, interval?: {start, end}, facets?}`.
+pub const DATASET_WRITTEN: &str = "dataset.written";
+
+/// A pattern over object keys: `*` matches within a segment, `**` across segments, `?` one character that is no `/`.
+/// What each wildcard matched is `event.match[0]`, `event.match[1]` …, from left to right.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyPattern(pub String);
 
 /// Which ends of an upstream run count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -374,7 +588,7 @@ pub const fn default_grace() -> Span {
 }
 
 /// What a task runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Given to `/bin/sh -c`.
@@ -383,6 +597,18 @@ pub enum Command {
     Argv(Vec<String>),
     /// A step of a Metaflow flow; see [`FlowSpec::metaflow`].
     Metaflow(MetaflowStep),
+    /// A run of another flow. Never submitted to an executor: the run is made in the commit that starts the attempt.
+    Flow(SubFlow),
+}
+
+/// A step that is a run of another flow, under that flow's own strategy and limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubFlow {
+    pub flow: FlowName,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Template>,
+    /// The step ends as that run ends; else it succeeds as soon as the run is made.
+    pub wait: bool,
 }
 
 /// When a step with several predecessors runs.

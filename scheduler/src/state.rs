@@ -136,7 +136,7 @@ impl Rank {
     }
 }
 
-pub(crate) type HalfKey = (FlowName, TriggerName, String, u16);
+pub(crate) type HalfKey = (FlowName, TriggerName, String, u16, u64);
 
 /// The deterministic core. See the crate's documentation for how it is used.
 #[derive(Clone, Debug, Default)]
@@ -501,8 +501,14 @@ impl Scheduler {
         trigger: &TriggerName,
         join_key: &str,
     ) -> Option<(Timestamp, Timer)> {
-        let first = (flow.clone(), trigger.clone(), join_key.to_owned(), 0);
-        let last = (flow.clone(), trigger.clone(), join_key.to_owned(), u16::MAX);
+        let first = (flow.clone(), trigger.clone(), join_key.to_owned(), 0, 0);
+        let last = (
+            flow.clone(),
+            trigger.clone(),
+            join_key.to_owned(),
+            u16::MAX,
+            u64::MAX,
+        );
         let at = self
             .half_matches
             .range(first..=last)

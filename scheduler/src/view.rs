@@ -88,6 +88,7 @@ impl Scheduler {
             crate::id::TriggerName::new(""),
             String::new(),
             0,
+            0,
         );
         self.half_matches
             .range(first..)

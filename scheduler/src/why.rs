@@ -125,7 +125,7 @@ impl Scheduler {
         let mut sets: Vec<(&str, Option<Timestamp>, Timestamp)> = self
             .half_matches(flow)
             .filter(|row| row.trigger == trigger.name)
-            .map(|row| (row.join_key.as_str(), row.expires_at, row.since))
+            .map(|row| (row.join_key.as_str(), row.expires_at, row.event.received_at))
             .collect();
         sets.dedup_by_key(|it| it.0.to_owned());
         if sets.is_empty() {

@@ -24,7 +24,7 @@ pub(crate) struct Ledger {
     versions: BTreeMap<(FlowName, Version), FlowVersionRow>,
     matches: BTreeMap<MatchKey, MatchRow>,
     waiting: BTreeSet<MatchKey>,
-    half_matches: BTreeMap<(FlowName, TriggerName, String, u16), u64>,
+    half_matches: BTreeMap<(FlowName, TriggerName, String, u16, u64), u64>,
     attempts: BTreeSet<AttemptId>,
     runs_of_occurrences: BTreeMap<(FlowName, String), RunId>,
     last_journal: u64,
@@ -92,6 +92,7 @@ impl Ledger {
                 it.trigger.clone(),
                 it.join_key.clone(),
                 it.leaf,
+                it.event.seq,
             );
             self.half_matches.insert(key, it.event.seq);
         }
@@ -125,7 +126,9 @@ impl Ledger {
         }
         let half = self.half_matches.iter();
         let half: BTreeSet<MatchKey> = half
-            .map(|((flow, trigger, _, leaf), event)| (*event, flow.clone(), trigger.clone(), *leaf))
+            .map(|((flow, trigger, _, leaf, event), _)| {
+                (*event, flow.clone(), trigger.clone(), *leaf)
+            })
             .collect();
         let astray: Vec<&MatchKey> = self.waiting.symmetric_difference(&half).collect();
         assert!(
@@ -281,6 +284,7 @@ impl Ledger {
             run: row,
             tasks: tasks.map(|(_, row)| row.clone()).collect(),
             scopes: scopes.map(|(_, row)| row.clone()).collect(),
+            children: Vec::new(),
         }
     }
 

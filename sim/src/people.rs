@@ -56,7 +56,11 @@ pub(crate) fn press(rng: &mut Rng, core: &Scheduler, ledger: &Ledger, flows: u64
             by: by(),
             reason: None,
         },
-        84..90 => Input::Unpause { flow, by: by() },
+        84..90 => Input::Unpause {
+            flow,
+            by: by(),
+            catch_up: Default::default(),
+        },
         90..92 => Input::Remove { flow },
         92..94 => Input::Invalid {
             flow,

@@ -301,6 +301,7 @@ impl World {
             self.decide(vec![Input::Unpause {
                 flow: flow(),
                 by: by(),
+                catch_up: Default::default(),
             }]);
             self.decide(vec![Input::Pause {
                 flow: flow(),
@@ -330,7 +331,14 @@ impl World {
                         by: by.clone(),
                         reason: None,
                     };
-                    [Input::Unpause { flow, by }, pause]
+                    [
+                        Input::Unpause {
+                            flow,
+                            by,
+                            catch_up: Default::default(),
+                        },
+                        pause,
+                    ]
                 })
                 .collect();
             if !blocked.is_empty() {

@@ -294,6 +294,8 @@ fn attempt(run: u64, step: u32) -> AttemptRow {
 
 fn run(id: u64) -> RunRow {
     RunRow {
+        parent: None,
+        backfill: None,
         id: RunId(id),
         flow: "report".into(),
         version: "0123456789abcdef".into(),

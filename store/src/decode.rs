@@ -177,6 +177,7 @@ fn event_from<R: Fields>(c: &mut Columns<'_, R>) -> Result<EventRow, Error> {
         time: c.at()?,
         data: Arc::new(c.json()?),
         received_at: c.at()?,
+        replay_of: None,
     })
 }
 
@@ -222,14 +223,13 @@ pub(crate) fn half_match<R: Fields>(row: &R) -> Result<HalfMatchRow, Error> {
         c.number()?,
     );
     c.int()?;
-    let (since, expires_at) = (c.at()?, c.maybe_at()?);
+    let expires_at = c.maybe_at()?;
     Ok(HalfMatchRow {
         flow,
         trigger,
         join_key,
         leaf,
         event: Arc::new(event_from(c)?),
-        since,
         expires_at,
     })
 }
@@ -264,6 +264,8 @@ pub(crate) fn run<R: Fields>(row: &R) -> Result<Arc<RunRow>, Error> {
         deadline: c.maybe_at()?,
         origin: c.maybe_int()?.map(|it| RunId(it as u64)),
         origin_created_at: c.maybe_at()?,
+        parent: None,
+        backfill: None,
     }))
 }
 

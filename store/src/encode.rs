@@ -135,23 +135,24 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
     let written: HashSet<_> = changes
         .half_matches
         .iter()
-        .map(|it| (&it.flow, &it.trigger, &it.join_key, it.leaf))
+        .map(|it| (&it.flow, &it.trigger, &it.join_key, it.leaf, it.event.seq))
         .collect();
     part(&table::HALF_MATCH, Write::Delete, &mut |rows| {
-        for (flow, trigger, join_key, leaf) in &changes.half_matches_deleted {
-            if !written.contains(&(flow, trigger, join_key, *leaf)) {
+        for (flow, trigger, join_key, leaf, event) in &changes.half_matches_deleted {
+            if !written.contains(&(flow, trigger, join_key, *leaf, *event)) {
                 rows.row(|row| {
                     row.text(flow.as_str())
                         .text(trigger.as_str())
                         .text(join_key)
                         .int((*leaf).into())
+                        .int(*event as i64)
                 });
             }
         }
     });
     part(&table::HALF_MATCH, Write::Upsert, &mut |rows| {
         for it in newest(&changes.half_matches, |it| {
-            (&it.flow, &it.trigger, &it.join_key, it.leaf)
+            (&it.flow, &it.trigger, &it.join_key, it.leaf, it.event.seq)
         }) {
             rows.row(|row| {
                 row.text(it.flow.as_str())
@@ -159,7 +160,6 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .text(&it.join_key)
                     .int(it.leaf.into())
                     .int(it.event.seq as i64)
-                    .at(it.since)
                     .maybe_at(it.expires_at)
             });
         }

@@ -149,6 +149,9 @@ impl<B: Backend> Store for B {
             last_run: last.int()? as u64,
             last_event: last.int()? as u64,
             last_journal: last.int()? as u64,
+            backfills: Vec::new(),
+            backfill_items: Vec::new(),
+            last_backfill: 0,
         })
     }
 
@@ -224,6 +227,7 @@ impl<B: Backend> Store for B {
             tasks: all(tasks, decode::task)?,
             scopes: all(scopes, decode::scope)?,
             version: decode::version(version)?,
+            children: Vec::new(),
         }))
     }
 
@@ -462,7 +466,7 @@ fn half_matches(flow: Option<&FlowName>) -> Select {
         select.push("WHERE half_match.flow = ?", [flow.as_str().into()]);
     }
     select.push(
-        "ORDER BY half_match.flow, half_match.trigger, half_match.join_key, half_match.leaf",
+        "ORDER BY half_match.flow, half_match.trigger, half_match.join_key, half_match.leaf, half_match.event",
         [],
     );
     select

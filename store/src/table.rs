@@ -121,10 +121,9 @@ pub(crate) const HALF_MATCH: Table = Table {
         ("join_key", Text),
         ("leaf", Int),
         ("event", Int),
-        ("since", Int),
         ("expires_at", Int),
     ],
-    key: 4,
+    key: 5,
     replaces: true,
 };
 

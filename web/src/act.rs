@@ -65,7 +65,13 @@ pub(crate) async fn pause(
 pub(crate) async fn unpause(app: &App, flow: &str, by: String) -> Outcome<()> {
     read::flow(&app.engine().view(), flow)?;
     let flow = FlowName::new(flow);
-    app.engine().ask(Input::Unpause { flow, by }).await?;
+    app.engine()
+        .ask(Input::Unpause {
+            flow,
+            by,
+            catch_up: Default::default(),
+        })
+        .await?;
     Ok(())
 }
 

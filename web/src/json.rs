@@ -185,6 +185,8 @@ mod tests {
         let at = Timestamp::from_secs;
         let params = json!({"at": 5, "deadline": 6});
         let run = RunRow {
+            parent: None,
+            backfill: None,
             origin: None,
             origin_created_at: None,
             id: RunId(42),

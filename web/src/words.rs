@@ -129,6 +129,9 @@ pub(crate) fn leaf(leaf: &TriggerLeaf) -> String {
     let what = match &leaf.source {
         EventSource::Flow { flow, on } => format!("{flow} has {}", end(*on)),
         EventSource::Event { kind } => format!("event {kind}"),
+        EventSource::Object { bucket, key } => format!("s3://{bucket}/{} arrives", key.0),
+        EventSource::Dataset { namespace, name } => format!("{namespace}/{name} is written"),
+        EventSource::After { time } => format!("it is {time}"),
     };
     match &leaf.filter {
         Some(filter) => format!("{what} where {}", filter.source()),

@@ -37,6 +37,7 @@ pub(crate) fn prepare(
     let argv = match submission.command {
         Command::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line],
         Command::Argv(argv) => argv,
+        Command::Flow(_) => return Err("a run of another flow is no process".into()),
         Command::Metaflow(_) => return Err("a Metaflow step without its task".into()),
     };
     check_size(&argv, &submission.env)?;

@@ -7,7 +7,7 @@ use super::value::Value;
 use dalsegno_scheduler::metaflow::Project;
 use dalsegno_scheduler::schedule::When;
 use dalsegno_scheduler::spec::{
-    EventSource, FlowEnd, JoinOn, ResetSpec, TriggerExpr, TriggerLeaf, TriggerSpec,
+    Consume, EventSource, FlowEnd, JoinOn, ResetSpec, TriggerExpr, TriggerLeaf, TriggerSpec,
 };
 use dalsegno_scheduler::{FlowName, TriggerName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +118,10 @@ pub(super) fn trigger(
             .collect();
     }
     Some(TriggerSpec {
+        timezone: None,
+        consume: Consume::Each,
+        debounce: None,
+        on_deadline: None,
         name: TriggerName::new("trigger"),
         on: all_of(leaves),
         join_on: JoinOn::None,
@@ -247,6 +251,10 @@ pub(super) fn on_finish(
         leaves.push(leaf);
     }
     Some(TriggerSpec {
+        timezone: None,
+        consume: Consume::Each,
+        debounce: None,
+        on_deadline: None,
         name: TriggerName::new("trigger_on_finish"),
         on: all_of(leaves),
         join_on: JoinOn::None,

@@ -37,6 +37,7 @@ pub(super) fn read(declared: &Declared, found: &mut Found) -> Option<ScheduleSpe
     let when = cron(decorator, &text, found)?;
     match Schedule::new(&when, &timezone, Gap::default(), None) {
         Ok(_) => Some(ScheduleSpec {
+            calendar: None,
             name: TriggerName::new("schedule"),
             when,
             timezone,

@@ -61,6 +61,7 @@ pub(super) fn build(
     };
     let known = found.dynamic.is_empty();
     FlowSpec {
+        blackouts: Vec::new(),
         name: FlowName::new(name),
         description: description(&declared.doc),
         owner: None,

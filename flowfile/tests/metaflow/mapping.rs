@@ -176,6 +176,7 @@ fn flows_to_wait_for_are_those_of_the_own_project_and_branch() {
         .map(|it| match &it.source {
             EventSource::Flow { flow, .. } => flow.to_string(),
             EventSource::Event { kind } => kind.clone(),
+            other => panic!("{other:?} in a Metaflow file"),
         })
         .collect();
     assert_eq!(flows, ["p.user.alice.A", "q.test.b.c.B"]);

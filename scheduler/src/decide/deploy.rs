@@ -6,7 +6,7 @@ use crate::id::{FlowName, Version};
 use crate::input::{Answer, Rejected};
 use crate::reason::Limit;
 use crate::row::{FlowRow, FlowVersionRow, Paused};
-use crate::spec::{EventSource, FlowSpec};
+use crate::spec::{DATASET_WRITTEN, EventSource, FlowSpec, OBJECT_CREATED};
 use crate::state::{FlowState, Scheduler, Subject};
 use petgraph::graphmap::DiGraphMap;
 use std::collections::BTreeMap;
@@ -253,6 +253,9 @@ fn subscriptions(flow: &Flow) -> Vec<(Subject, FlowName, u16, u16)> {
             let subject = match &it.source {
                 EventSource::Flow { flow, .. } => Subject::Flow(flow.clone()),
                 EventSource::Event { kind } => Subject::Kind(kind.clone()),
+                EventSource::Object { .. } => Subject::Kind(OBJECT_CREATED.to_owned()),
+                EventSource::Dataset { .. } => Subject::Kind(DATASET_WRITTEN.to_owned()),
+                EventSource::After { .. } => continue,
             };
             all.push((subject, flow.name().clone(), trigger as u16, leaf as u16));
         }
@@ -268,5 +271,8 @@ fn upstreams(spec: &FlowSpec) -> impl Iterator<Item = FlowName> {
         .filter_map(|leaf| match &leaf.source {
             EventSource::Flow { flow, .. } => Some(flow.clone()),
             EventSource::Event { kind } => super::events::ended_flow(kind),
+            EventSource::Object { .. }
+            | EventSource::Dataset { .. }
+            | EventSource::After { .. } => None,
         })
 }

@@ -109,7 +109,11 @@ impl Draft {
             Input::Resume(request) => self.resume(*request)?,
             Input::Rerun(request) => self.rerun(*request)?,
             Input::Pause { flow, by, reason } => self.pause(&flow, by, reason)?,
-            Input::Unpause { flow, by } => self.unpause(&flow, &by)?,
+            Input::Unpause { flow, by, .. } => self.unpause(&flow, &by)?,
+            Input::Replay(_)
+            | Input::Refuse(_)
+            | Input::Backfill(_)
+            | Input::ChangeBackfill { .. } => Answer::Done,
             Input::Tick => Answer::Done,
         };
         // What the input ended is over before anything that is due finds it still there.

@@ -74,6 +74,7 @@ impl Draft {
             time: event.time.unwrap_or(self.now),
             data: Arc::new(event.data),
             received_at: self.now,
+            replay_of: None,
         });
         self.changes.events.push(event.clone());
         // An event is used up by a trigger that it completes; the trigger's other leaves only note it.
@@ -186,7 +187,6 @@ impl Draft {
             join_key,
             leaf,
             event: event.clone(),
-            since,
             expires_at: expiry(&flow, trigger, since),
         });
         self.put_match(MatchRow {
@@ -290,13 +290,19 @@ impl Draft {
             if new.spec().triggers.contains(trigger) {
                 continue;
             }
-            let first = (new.name().clone(), trigger.name.clone(), String::new(), 0);
+            let first = (
+                new.name().clone(),
+                trigger.name.clone(),
+                String::new(),
+                0,
+                0,
+            );
             let keys: Vec<String> = self
                 .s
                 .half_matches
                 .range(first..)
-                .take_while(|((flow, name, _, _), _)| flow == new.name() && *name == trigger.name)
-                .map(|((_, _, key, _), _)| key.clone())
+                .take_while(|((flow, name, ..), _)| flow == new.name() && *name == trigger.name)
+                .map(|((_, _, key, ..), _)| key.clone())
                 .collect();
             for key in keys {
                 self.drop_set(new.name(), &trigger.name, &key, &Reason::ScheduleChanged);
@@ -351,7 +357,7 @@ impl Draft {
         join_key: &str,
     ) -> Option<Timestamp> {
         self.set_rows(flow, trigger, join_key)
-            .map(|row| row.since)
+            .map(|row| row.event.received_at)
             .min()
     }
 
@@ -361,8 +367,14 @@ impl Draft {
         trigger: &TriggerName,
         join_key: &str,
     ) -> impl Iterator<Item = &Arc<HalfMatchRow>> {
-        let first = (flow.clone(), trigger.clone(), join_key.to_owned(), 0);
-        let last = (flow.clone(), trigger.clone(), join_key.to_owned(), u16::MAX);
+        let first = (flow.clone(), trigger.clone(), join_key.to_owned(), 0, 0);
+        let last = (
+            flow.clone(),
+            trigger.clone(),
+            join_key.to_owned(),
+            u16::MAX,
+            u64::MAX,
+        );
         self.s.half_matches.range(first..=last).map(|(_, row)| row)
     }
 
@@ -373,7 +385,18 @@ impl Draft {
             row.trigger.clone(),
             row.join_key.clone(),
             row.leaf,
+            row.event.seq,
         );
+        let older: Vec<_> = self
+            .set_rows(&key.0, &key.1, &key.2)
+            .filter(|it| it.leaf == key.3)
+            .map(|it| it.event.seq)
+            .collect();
+        for event in older {
+            let key = (key.0.clone(), key.1.clone(), key.2.clone(), key.3, event);
+            self.s.half_matches.remove(&key);
+            self.changes.half_matches_deleted.push(key);
+        }
         self.changes.half_matches_deleted.retain(|it| *it != key);
         self.changes.half_matches.retain(|it| {
             (&it.flow, &it.trigger, &it.join_key, it.leaf) != (&key.0, &key.1, &key.2, key.3)
@@ -387,12 +410,18 @@ impl Draft {
 
     fn clear_set(&mut self, flow: &FlowName, trigger: &TriggerName, join_key: &str) {
         self.unset_timer(flow, trigger, join_key);
-        let leaves: Vec<u16> = self
+        let leaves: Vec<(u16, u64)> = self
             .set_rows(flow, trigger, join_key)
-            .map(|row| row.leaf)
+            .map(|row| (row.leaf, row.event.seq))
             .collect();
-        for leaf in leaves {
-            let key = (flow.clone(), trigger.clone(), join_key.to_owned(), leaf);
+        for (leaf, event) in leaves {
+            let key = (
+                flow.clone(),
+                trigger.clone(),
+                join_key.to_owned(),
+                leaf,
+                event,
+            );
             self.s.half_matches.remove(&key);
             self.changes.half_matches.retain(|it| {
                 (&it.flow, &it.trigger, &it.join_key, it.leaf) != (&key.0, &key.1, &key.2, key.3)
@@ -567,6 +596,11 @@ pub(crate) fn missing(expr: &TriggerExpr, filled: &BTreeMap<u16, Arc<EventRow>>)
                 vec![match &leaf.source {
                     EventSource::Flow { flow, .. } => format!("flow {flow}"),
                     EventSource::Event { kind } => format!("event {kind}"),
+                    EventSource::Object { bucket, key } => format!("s3://{bucket}/{}", key.0),
+                    EventSource::Dataset { namespace, name } => {
+                        format!("data set {namespace}/{name}")
+                    }
+                    EventSource::After { time } => format!("{time}"),
                 }]
             }
             TriggerExpr::AllOf(parts) => parts

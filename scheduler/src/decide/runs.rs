@@ -236,6 +236,8 @@ impl Draft {
                 deadline: None,
                 origin: origin.map(|(run, _)| run),
                 origin_created_at: origin.map(|(_, created_at)| created_at),
+                parent: None,
+                backfill: None,
             }),
             flow,
             active: 0,

@@ -327,7 +327,12 @@ fn a_set_that_fires_and_begins_anew_in_one_commit_is_written_once() {
     w.batch(inputs.map(|(kind, id)| Input::Event(event(kind, id, json!({})))));
     let written = w.changes.half_matches.iter().map(|it| it.leaf);
     assert_eq!(written.collect::<Vec<_>>(), [0]);
-    assert_eq!(w.changes.half_matches_deleted, []);
+    let gone = w.changes.half_matches_deleted.iter().map(|it| it.4);
+    assert_eq!(
+        gone.collect::<Vec<_>>(),
+        [1],
+        "the one that was on the disk"
+    );
     w.restart();
     w.event("b", "3", json!({}));
     assert_eq!(w.core.runs_of("f").count(), 2);

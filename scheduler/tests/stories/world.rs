@@ -264,8 +264,12 @@ impl World {
 
     pub(crate) fn unpause(&mut self, flow: &str) {
         let (flow, by) = (flow.into(), "ada".into());
-        self.decide(Input::Unpause { flow, by })
-            .expect("the flow is there");
+        self.decide(Input::Unpause {
+            flow,
+            by,
+            catch_up: Default::default(),
+        })
+        .expect("the flow is there");
     }
 
     pub(crate) fn event(&mut self, kind: &str, id: &str, data: Value) {
@@ -324,6 +328,9 @@ impl World {
                 .filter(|it| it.state == OccurrenceState::Expected)
                 .cloned()
                 .collect(),
+            backfills: Vec::new(),
+            backfill_items: Vec::new(),
+            last_backfill: 0,
             half_matches: self
                 .core
                 .flows()
@@ -408,6 +415,7 @@ impl World {
                 .collect(),
             run: row,
             version,
+            children: Vec::new(),
         }
     }
 

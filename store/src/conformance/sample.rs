@@ -52,6 +52,7 @@ pub(super) fn version(flow: &str, version: &str) -> FlowVersionRow {
 
 pub(super) fn event(seq: u64) -> EventRow {
     EventRow {
+        replay_of: None,
         seq,
         source: "/orders".into(),
         id: format!("e{seq}"),
@@ -83,17 +84,17 @@ pub(super) fn half_match(event: &Arc<EventRow>, flow: &str, leaf: u16) -> HalfMa
         join_key: "2026-11-22".into(),
         leaf,
         event: Arc::clone(event),
-        since: NOW,
         expires_at: Some(after(600)),
     }
 }
 
-pub(super) fn half_match_key(row: &HalfMatchRow) -> (FlowName, TriggerName, String, u16) {
+pub(super) fn half_match_key(row: &HalfMatchRow) -> (FlowName, TriggerName, String, u16, u64) {
     (
         row.flow.clone(),
         row.trigger.clone(),
         row.join_key.clone(),
         row.leaf,
+        row.event.seq,
     )
 }
 
@@ -116,6 +117,8 @@ pub(super) fn occurrence(flow: &str, due_at: Timestamp) -> OccurrenceRow {
 
 pub(super) fn run(id: u64, flow: &str, state: RunState) -> RunRow {
     RunRow {
+        parent: None,
+        backfill: None,
         id: RunId(id),
         flow: flow.into(),
         version: Version::new("v1"),

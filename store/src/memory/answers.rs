@@ -119,6 +119,7 @@ impl Store for MemoryStore {
             tasks: state.tasks_of(run).cloned().collect(),
             scopes: state.scopes_of(run).cloned().collect(),
             version: version.clone(),
+            children: Vec::new(),
         }))
     }
 

@@ -23,7 +23,7 @@ pub(super) struct State {
     pub events: BTreeMap<u64, Arc<EventRow>>,
     pub occurrences: BTreeMap<(FlowName, String), OccurrenceRow>,
     pub matches: BTreeMap<(u64, FlowName, TriggerName, u16), MatchRow>,
-    pub half_matches: BTreeMap<(FlowName, TriggerName, String, u16), HalfMatchRow>,
+    pub half_matches: BTreeMap<(FlowName, TriggerName, String, u16, u64), HalfMatchRow>,
     pub runs: BTreeMap<RunId, Arc<RunRow>>,
     pub unfinished: BTreeSet<RunId>,
     pub tasks: BTreeMap<RunId, BTreeMap<TaskId, Arc<TaskRow>>>,
@@ -161,6 +161,7 @@ impl State {
                 it.trigger.clone(),
                 it.join_key.clone(),
                 it.leaf,
+                it.event.seq,
             );
             self.half_matches.insert(key, it.clone());
         }
@@ -226,6 +227,9 @@ impl State {
             last_run: self.runs.last_key_value().map_or(0, |(id, _)| id.0),
             last_event: self.events.last_key_value().map_or(0, |(seq, _)| *seq),
             last_journal: self.journal.last_key_value().map_or(0, |(seq, _)| *seq),
+            backfills: Vec::new(),
+            backfill_items: Vec::new(),
+            last_backfill: 0,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::problem::Outcome;
 use crate::state::App;
 use dalsegno_scheduler::row::{EventRow, MatchOutcome, MatchRow};
-use dalsegno_scheduler::spec::{EventSource, FlowEnd};
+use dalsegno_scheduler::spec::{DATASET_WRITTEN, EventSource, FlowEnd, OBJECT_CREATED};
 use dalsegno_scheduler::{Flow, RUN_ENDED};
 use dalsegno_store::EventFilter;
 use serde_json::{Value, json};
@@ -46,6 +46,14 @@ fn filters(flow: &Flow) -> Vec<EventFilter> {
             EventSource::Event { kind } => {
                 sources.insert((None, kind.clone()));
             }
+            EventSource::Object { bucket, .. } => {
+                let source = format!("s3://{bucket}");
+                sources.insert((Some(source), OBJECT_CREATED.to_owned()));
+            }
+            EventSource::Dataset { .. } => {
+                sources.insert((None, DATASET_WRITTEN.to_owned()));
+            }
+            EventSource::After { .. } => {}
             EventSource::Flow { flow, on } => {
                 let source = format!("dalsegno:flow/{flow}");
                 sources.insert((Some(source), RUN_ENDED.to_owned()));

@@ -181,6 +181,7 @@ fn card_look(flow: &Flow, card: &Card) -> Look {
                 Command::Shell(text) => text.trim().lines().next().unwrap_or("").to_owned(),
                 Command::Argv(words) => words.join(" "),
                 Command::Metaflow(own) => decorated(flow, step, own),
+                Command::Flow(own) => format!("flow {}", own.flow),
             };
             let each = match (card.each, command.as_str()) {
                 (true, "") => "once per item",
