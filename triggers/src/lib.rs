@@ -4,9 +4,16 @@
 
 mod argo_event;
 mod attributes;
+mod base16;
 mod base64;
 mod cloud_event;
+mod eventbridge;
+pub mod lineage;
+pub mod mapping;
+pub mod object;
 mod route;
+pub mod sqs;
+pub mod status;
 
 pub use argo_event::{SOURCE as METAFLOW_SOURCE, parse_argo};
 pub use cloud_event::{BadEvent, parse};

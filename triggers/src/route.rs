@@ -28,6 +28,7 @@ pub fn router(engine: EngineHandle) -> Router {
     Router::new()
         .route("/api/v1/events", post(accept))
         .route(METAFLOW_EVENTS, post(accept_argo))
+        .merge(crate::lineage::routes())
         .with_state(engine)
 }
 
@@ -44,8 +45,15 @@ async fn accept(State(engine): State<EngineHandle>, request: Request) -> Respons
 /// Answers once every event is durable.
 async fn taken(engine: &EngineHandle, request: Request) -> Result<Vec<Value>, Problem> {
     let (parts, body) = request.into_parts();
-    let body = whole(body, "send the batch in parts").await?;
-    let events = parse(&parts.headers, &body)?;
+    let body = read_body(body, BODY_BYTES_MAX, "send the batch in parts").await?;
+    ask_all(engine, &parse(&parts.headers, &body)?).await
+}
+
+/// Gives events to the engine; what it answers, in their order, once all are durable.
+pub(crate) async fn ask_all(
+    engine: &EngineHandle,
+    events: &[NewEvent],
+) -> Result<Vec<Value>, Problem> {
     let is_batch = events.len() > 1;
     let mut items = Vec::new();
     for part in events.chunks(AT_ONCE) {
@@ -75,21 +83,19 @@ async fn taken_argo(engine: &EngineHandle, request: Request) -> Result<Value, Pr
         );
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    let body = whole(body, "send a reference to large data").await?;
+    let body = read_body(body, BODY_BYTES_MAX, "send a reference to large data").await?;
     let event = parse_argo(&body)?;
     ask(engine, &event)
         .await
         .map_err(|error| told(error, false))
 }
 
-async fn whole(body: Body, cure: &str) -> Result<Bytes, Problem> {
+pub(crate) async fn read_body(body: Body, limit: usize, cure: &str) -> Result<Bytes, Problem> {
     let too_large = |_| {
-        let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes; {cure}");
-        Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", BODY_BYTES_MAX)
+        let detail = format!("the body is larger than {limit} bytes; {cure}");
+        Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", limit)
     };
-    axum::body::to_bytes(body, BODY_BYTES_MAX)
-        .await
-        .map_err(too_large)
+    axum::body::to_bytes(body, limit).await.map_err(too_large)
 }
 
 async fn ask(engine: &EngineHandle, event: &NewEvent) -> Result<Value, AskError> {
@@ -117,7 +123,7 @@ fn told(error: AskError, is_batch: bool) -> Problem {
     problem
 }
 
-fn respond(problem: &Problem) -> Response {
+pub(crate) fn respond(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(problem).unwrap_or_default();
     let kind = HeaderValue::from_static("application/problem+json");
