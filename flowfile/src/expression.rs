@@ -13,8 +13,8 @@ pub(crate) enum Where {
     ParamDefault,
     ScheduleParam,
     /// `where` and `join` of a trigger.
-    EventFilter,
-    TriggerParam,
+    EventFilter(Captures),
+    TriggerParam(Captures),
     FlowEnv,
     /// A step or block, by its place in the outline.
     Step(usize),
@@ -22,13 +22,23 @@ pub(crate) enum Where {
     Inside(usize),
 }
 
+/// What `event.match` holds: an entry for each wildcard of an object's pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Captures {
+    /// These events have none.
+    Missing,
+    Of(usize),
+    /// The source of the events could not be read.
+    Unknown,
+}
+
 impl Where {
     const fn names(self) -> &'static [&'static str] {
         match self {
             Self::ParamDefault => &["interval", "run", "event", "events"],
             Self::ScheduleParam => &["interval"],
-            Self::EventFilter => &["event"],
-            Self::TriggerParam => &["event", "events", "interval", "run"],
+            Self::EventFilter(_) => &["event"],
+            Self::TriggerParam(_) => &["event", "events", "interval", "run"],
             Self::FlowEnv => &["params", "event", "events", "interval", "run"],
             Self::Step(_) | Self::Inside(_) => &ROOT_NAMES,
         }
@@ -38,8 +48,8 @@ impl Where {
         match self {
             Self::ParamDefault => "in the default of a parameter",
             Self::ScheduleParam => "in the parameters of a schedule",
-            Self::EventFilter => "in a condition on an event",
-            Self::TriggerParam => "in the parameters of a trigger",
+            Self::EventFilter(_) => "in a condition on an event",
+            Self::TriggerParam(_) => "in the parameters of a trigger",
             Self::FlowEnv => "in the environment of all steps",
             Self::Step(_) | Self::Inside(_) => "here",
         }
@@ -298,8 +308,54 @@ impl Checker<'_> {
                     self.step(item, second, rest, path.tested);
                 }
             }
+            "event" if second.name == "match" => self.captures(second, path.tested),
             _ => {}
         }
+    }
+
+    /// A capture that the pattern cannot give is told now, not when the first object comes.
+    fn captures(&self, used: &Part, tested: bool) {
+        let (Where::EventFilter(captures) | Where::TriggerParam(captures)) = self.it.place else {
+            return;
+        };
+        let (message, help) = match captures {
+            Captures::Unknown => return,
+            Captures::Missing if tested => return,
+            Captures::Missing => (
+                "these events have no `match`".to_owned(),
+                "only events of `s3` have one, with an entry for each wildcard of the pattern"
+                    .to_owned(),
+            ),
+            Captures::Of(count) => match index_after(self.it.expr.source(), used.at.end) {
+                Some(index) if index >= count => {
+                    let (count, help) = match count {
+                        0 => (
+                            "no wildcard".to_owned(),
+                            "put `*` into the pattern where the value stands".to_owned(),
+                        ),
+                        1 => (
+                            "one wildcard".to_owned(),
+                            "write `event.match[0]`: they are counted from 0".to_owned(),
+                        ),
+                        count => (
+                            format!("{count} wildcards"),
+                            format!(
+                                "they are counted from 0, so the last one is `event.match[{}]`",
+                                count - 1
+                            ),
+                        ),
+                    };
+                    (
+                        format!("there is no `event.match[{index}]`: the pattern has {count}"),
+                        help,
+                    )
+                }
+                _ => return,
+            },
+        };
+        let at = self.at(Some(used.at.clone()));
+        self.cx
+            .push(self.cx.at(&at, "flow.unknown_capture", message).help(help));
     }
 
     fn step(&self, user: usize, name: &Part, rest: &[Part], tested: bool) {
@@ -388,6 +444,15 @@ struct PathUse {
 struct Part {
     name: String,
     at: Range<usize>,
+}
+
+/// The number in brackets that follows a name: `[0]`.
+fn index_after(source: &str, end: usize) -> Option<usize> {
+    // The name itself may stand in brackets.
+    let rest = source.get(end..)?.trim_start();
+    let rest = rest.strip_prefix(']').unwrap_or(rest).trim_start();
+    let (digits, _) = rest.strip_prefix('[')?.split_once(']')?;
+    digits.trim().parse().ok()
 }
 
 /// The chains of names in an expression that is known to parse. Methods and functions are left out.

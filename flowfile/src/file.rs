@@ -247,7 +247,7 @@ fn required_params(
             .map(|(_, it)| &it.whole);
         let triggers = spec.triggers.iter().zip(trigger_places);
         let trigger = triggers
-            .filter(|(it, _)| !triggers::gives(&it.on, &param.name))
+            .filter(|(it, _)| !triggers::gives(it, &param.name))
             .map(|(_, it)| it);
         if let Some(at) = schedule.chain(trigger).next() {
             let message = format!(

@@ -187,20 +187,25 @@ fn schedule(cx: &Cx<'_>, place: &SchedulePlace, error: &ScheduleError) -> Diagno
             cx.at(&place.when, "flow.schedule", message).help(*cure)
         }
         ScheduleError::TimeZone { name, suggestion } => {
-            let help = match suggestion {
-                Some(zone) => format!("did you mean `{zone}`?"),
-                None => {
-                    "write a name of the IANA database, such as `Europe/Berlin` or `UTC`".into()
-                }
-            };
-            cx.at(
-                &place.timezone,
-                "flow.time_zone",
-                format!("unknown time zone `{name}`"),
-            )
-            .help(help)
+            time_zone(cx, &place.timezone, name, suggestion.as_deref())
         }
     }
+}
+
+/// A time zone that nobody knows, outside of a schedule.
+pub(crate) fn unknown_zone(cx: &Cx<'_>, at: &Range<usize>, error: &ScheduleError) {
+    if let ScheduleError::TimeZone { name, suggestion } = error {
+        cx.push(time_zone(cx, at, name, suggestion.as_deref()));
+    }
+}
+
+fn time_zone(cx: &Cx<'_>, at: &Range<usize>, name: &str, suggestion: Option<&str>) -> Diagnostic {
+    let help = match suggestion {
+        Some(zone) => format!("did you mean `{zone}`?"),
+        None => "write a name of the IANA database, such as `Europe/Berlin` or `UTC`".into(),
+    };
+    let message = format!("unknown time zone `{name}`");
+    cx.at(at, "flow.time_zone", message).help(help)
 }
 
 /// The place of a field of a cron text, if it stands there once as a word of its own.

@@ -180,7 +180,7 @@ enum CatchUp {
     All,
 }
 
-/// What starts a run: `flow`, `event`, `any_of` or `all_of`.
+/// What starts a run: `flow`, `event`, `s3`, `dataset`, `any_of` or `all_of`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Trigger {
@@ -207,23 +207,20 @@ struct Trigger {
     join_on: Option<String>,
     /// A half-matched set older than this expires. Default: never.
     within: Option<Duration>,
-    /// Not supported yet: the arrival of an object.
-    #[schemars(extend("deprecated" = true))]
-    s3: Option<String>,
-    /// Not supported yet: a data set that was written.
-    #[schemars(extend("deprecated" = true))]
+    /// The arrival of an object: `*` matches within a segment of the key, `**` across segments.
+    s3: Option<ObjectPattern>,
+    /// A data set was written, as OpenLineage tells.
     dataset: Option<Dataset>,
-    /// Not supported yet: a time of day.
-    #[schemars(extend("deprecated" = true))]
-    after: Option<String>,
-    /// `each` (default): every event starts a run. Others are not supported yet.
+    /// Not before this time of the day, in `timezone`; only beside events, in an `all_of`.
+    after: Option<TimeOfDay>,
+    /// Which events a run uses up: the oldest of `each` (default), the `latest`, or a `batch` of them.
     consume: Option<Consume>,
-    /// Not supported yet: waiting until events grow quiet.
-    #[schemars(extend("deprecated" = true))]
+    /// The run waits until its events grow quiet, and gets all of them.
     debounce: Option<Debounce>,
-    /// Not supported yet: what happens when events do not come in time.
-    #[schemars(extend("deprecated" = true))]
+    /// Once a day: what happens if the trigger has not started a run by then.
     on_deadline: Option<Deadline>,
+    /// IANA name of the zone of `after` and `on_deadline`. Default: UTC.
+    timezone: Option<String>,
 }
 
 /// A part of an `any_of` or `all_of`.
@@ -247,15 +244,12 @@ struct NestedTrigger {
     params: Option<BTreeMap<String, Anything>>,
     /// The key by which this event is joined with others: CEL over `event`.
     join: Option<Condition>,
-    /// Not supported yet: the arrival of an object.
-    #[schemars(extend("deprecated" = true))]
-    s3: Option<String>,
-    /// Not supported yet: a data set that was written.
-    #[schemars(extend("deprecated" = true))]
+    /// The arrival of an object: `*` matches within a segment of the key, `**` across segments.
+    s3: Option<ObjectPattern>,
+    /// A data set was written, as OpenLineage tells.
     dataset: Option<Dataset>,
-    /// Not supported yet: a time of day.
-    #[schemars(extend("deprecated" = true))]
-    after: Option<String>,
+    /// Not before this time of the day, in `timezone`; only beside events, in an `all_of`.
+    after: Option<TimeOfDay>,
 }
 
 #[derive(JsonSchema)]
@@ -271,7 +265,9 @@ enum FlowEnd {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Dataset {
+    /// As OpenLineage calls it, such as postgres://db:5432.
     namespace: String,
+    /// As OpenLineage calls it, such as shop.public.orders.
     name: String,
 }
 
@@ -298,21 +294,28 @@ struct ConsumeBatch {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Batch {
-    max: Option<u32>,
+    /// The run begins as soon as so many events wait, and takes at most so many.
+    #[schemars(range(min = 1, max = 10_000))]
+    max: u32,
+    /// The run begins at the latest so long after the first event that was enough.
     window: Option<Duration>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Debounce {
-    quiet: Option<Duration>,
+    /// Since the newest event.
+    quiet: Duration,
+    /// Since the first event that was enough. Default: for ever.
     max_wait: Option<Duration>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Deadline {
-    at: String,
+    /// A time of day in the trigger's `timezone`.
+    at: TimeOfDay,
+    /// `run` with what has come, `skip` it, or `alert` (default) and go on waiting.
     #[schemars(rename = "do")]
     what: Option<DeadlineAction>,
 }
@@ -525,7 +528,7 @@ struct OnOom {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Sla {
-    finish_by: Option<String>,
+    finish_by: Option<TimeOfDay>,
     start_by: Option<Duration>,
     max_duration: Option<Duration>,
     max_queue_wait: Option<Duration>,
@@ -567,6 +570,16 @@ hand_written! {
         "type": "string",
         "pattern": "^[0-9.]+ ?[kKMGT]?i?B?$"
     }
+    ObjectPattern: {
+        "description": "s3://BUCKET/KEY, where the key may hold `*`, `**` and `?`.",
+        "type": "string",
+        "pattern": "^s3://[a-z0-9][a-z0-9.-]+/."
+    }
+    TimeOfDay: {
+        "description": "A time of day in whole minutes: \"06:00\".",
+        "type": "string",
+        "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+    }
     Slots: { "type": "integer", "minimum": 1, "maximum": 1_000_000 }
     Retries: { "type": "integer", "minimum": 0, "maximum": 100 }
 }
@@ -606,11 +619,11 @@ mod tests {
         same("Backoff", &policy::BACKOFF_KEYS);
         same("Step", &steps::KEYS);
         same("Resources", &steps::RESOURCES_KEYS);
-        same("Dataset", &later::DATASET_KEYS);
-        same("ConsumeBatch", &later::CONSUME_KEYS);
-        same("Batch", &later::BATCH_KEYS);
-        same("Debounce", &later::DEBOUNCE_KEYS);
-        same("Deadline", &later::DEADLINE_KEYS);
+        same("Dataset", &triggers::leaf::DATASET_KEYS);
+        same("ConsumeBatch", &triggers::handling::CONSUME_KEYS);
+        same("Batch", &triggers::handling::BATCH_KEYS);
+        same("Debounce", &triggers::handling::DEBOUNCE_KEYS);
+        same("Deadline", &triggers::handling::DEADLINE_KEYS);
         same("OnOom", &later::OOM_KEYS);
         same("Sla", &later::SLA_KEYS);
         same("Alert", &later::ALERT_KEYS);

@@ -1,16 +1,18 @@
 //! `triggers`: the events that start a flow.
 
-use crate::expression::Where;
-use crate::later;
-use crate::names::{self, Kind};
-use crate::params::{self, Params};
+pub(crate) mod handling;
+pub(crate) mod leaf;
+mod object;
+
+use crate::expression::{Captures, Where};
+use crate::params::Params;
 use crate::reader::{Fields, Value};
 use crate::schedules::{check_name, numbered};
 use crate::yaml::{Data, Node};
+use dalsegno_scheduler::TriggerName;
 use dalsegno_scheduler::spec::{
-    Consume, EventSource, FlowEnd, JoinOn, TriggerExpr, TriggerLeaf, TriggerSpec,
+    DeadlineAction, EventSource, FlowEnd, JoinOn, TriggerExpr, TriggerLeaf, TriggerSpec,
 };
-use dalsegno_scheduler::{FlowName, TriggerName};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::ops::Range;
@@ -19,7 +21,7 @@ pub(crate) const LEAF_KEYS: [&str; 7] = [
     "flow", "event", "s3", "dataset", "after", "any_of", "all_of",
 ];
 /// All keys that an entry of `triggers` may have.
-pub(crate) const KEYS: [&str; 17] = [
+pub(crate) const KEYS: [&str; 18] = [
     "any_of",
     "all_of",
     "flow",
@@ -37,6 +39,7 @@ pub(crate) const KEYS: [&str; 17] = [
     "consume",
     "debounce",
     "on_deadline",
+    "timezone",
 ];
 /// Those of an entry within `any_of` or `all_of`.
 pub(crate) const NESTED_KEYS: [&str; 11] = [
@@ -79,25 +82,33 @@ pub(crate) fn read(
     triggers
 }
 
+const HELP: &str = "write `- flow: NAME`, `- event: TYPE` or `- s3: s3://BUCKET/KEY`";
+
 fn trigger(value: Value<'_>, params: &Params, own: &str) -> Option<TriggerSpec> {
-    let fields = value.fields(&KEYS, "write `- flow: NAME` or `- event: TYPE`")?;
+    let fields = value.fields(&KEYS, HELP)?;
     check_name(&fields);
-    later::trigger(&fields);
     let on = expr(&fields, params, own, 0);
+    let handling = handling::read(&fields, on.as_ref());
     let all_of = on.as_ref().is_some_and(has_all_of);
-    let only_for_all_of = |key: &'static str| {
-        let it = fields.get(key).filter(|_| on.is_some() && !all_of)?;
-        let message = format!("`{key}` has no meaning here: this trigger waits for one event only");
-        it.cx.push(it.bad(message).help(format!(
-            "remove it; `{key}` is about the events of an `all_of`"
-        )));
-        Some(())
+    let only_for_all_of = |key: &'static str, help: &str| {
+        if let Some(it) = fields.get(key).filter(|_| on.is_some() && !all_of) {
+            let message =
+                format!("`{key}` has no meaning here: this trigger waits for one event only");
+            it.cx.push(it.bad(message).help(help));
+        }
     };
-    only_for_all_of("join_on");
-    only_for_all_of("within");
+    if !handling.gathers() {
+        let help = "remove it; `join_on` is about the events of an `all_of`, or of a `batch` or `debounce`";
+        only_for_all_of("join_on", help);
+    }
+    let help = "remove it; `within` is about the events of an `all_of`";
+    only_for_all_of("within", help);
     let within = fields.get("within").and_then(|it| it.duration());
-    let join = join_on(&fields);
+    let join = join_on(&fields, on.as_ref());
     let mut on = on?;
+    if holds_without_event(&on) {
+        needs_event(value, &on);
+    }
     let join_on = match join {
         Some((how, expr)) => {
             if let (JoinOn::Expr, Some(expr)) = (how, expr) {
@@ -106,9 +117,12 @@ fn trigger(value: Value<'_>, params: &Params, own: &str) -> Option<TriggerSpec> 
             how
         }
         None if on.leaves().iter().any(|it| it.join.is_some()) => JoinOn::Expr,
+        // Events that gather for one run, though each would be enough: nothing says that they belong to one interval.
+        None if handling.gathers() && !all_of => JoinOn::None,
         None => JoinOn::Interval,
     };
-    if join_on == JoinOn::Expr && on.leaves().iter().any(|it| it.join.is_none()) {
+    let mut events = on.leaves().into_iter().filter(|it| !is_time(it));
+    if join_on == JoinOn::Expr && events.any(|it| it.join.is_none()) {
         let message = "some events of this trigger have a `join` and others have none";
         let help = "give each of them a `join`, or write one expression for all as `join_on`";
         value.cx.push(value.bad(message).help(help));
@@ -120,23 +134,14 @@ fn trigger(value: Value<'_>, params: &Params, own: &str) -> Option<TriggerSpec> 
                 .help("remove `join_on`, or remove `join`"),
         );
     }
-    // Runs carry a data interval; most events do not, and then the two can never meet.
-    let is_event = |it: &&TriggerLeaf| matches!(it.source, EventSource::Event { .. });
-    let (events, flows): (Vec<_>, Vec<_>) = on.leaves().into_iter().partition(is_event);
-    let unasked = fields.get("join_on").is_none() && join_on == JoinOn::Interval;
-    if unasked && all_of && !events.is_empty() && !flows.is_empty() {
-        let message = "flows and events are joined by data interval, and events rarely have one";
-        let mixed = value.cx.at(value.span(), "flow.join_of_events", message);
-        value.cx.push(mixed.warning().help(
-            "write `join_on: none` to take any of them together, or `join_on: interval` if the events' data \
-             holds `interval: {start, end}`",
-        ));
+    if join_on == JoinOn::Interval && all_of {
+        join_by_interval(value, &on, fields.get("join_on"));
     }
     Some(TriggerSpec {
-        timezone: None,
-        consume: Consume::Each,
-        debounce: None,
-        on_deadline: None,
+        timezone: handling.timezone,
+        consume: handling.consume,
+        debounce: handling.debounce,
+        on_deadline: handling.on_deadline,
         reset_at: None,
         name: TriggerName::new(short(&label(&on))),
         on,
@@ -145,17 +150,105 @@ fn trigger(value: Value<'_>, params: &Params, own: &str) -> Option<TriggerSpec> 
     })
 }
 
-fn join_on(fields: &Fields<'_>) -> Option<(JoinOn, Option<dalsegno_scheduler::expr::Expr>)> {
+/// Runs carry a data interval; objects never do, and other events rarely: then the two cannot meet.
+fn join_by_interval(value: Value<'_>, on: &TriggerExpr, asked: Option<Value<'_>>) {
+    let any = |is: fn(&EventSource) -> bool| on.leaves().iter().any(|it| is(&it.source));
+    let flows = any(|it| matches!(it, EventSource::Flow { .. }));
+    let objects = any(|it| matches!(it, EventSource::Object { .. }));
+    let events = any(|it| matches!(it, EventSource::Event { .. }));
+    let data_sets = any(|it| matches!(it, EventSource::Dataset { .. }));
+    let warn = |at: Value<'_>, message: &str, help: &str| {
+        let mixed = at.cx.at(at.span(), "flow.join_of_events", message);
+        at.cx.push(mixed.warning().help(help));
+    };
+    if objects && flows {
+        let message = "flows and objects are joined by data interval, and objects have none, so they never meet";
+        let help = "write `join_on: none` to take any of them together, or give each entry a `join`, such as \
+                    `join: event.match[0]` at the object";
+        return warn(asked.unwrap_or(value), message, help);
+    }
+    if asked.is_some() || !flows {
+        return;
+    }
+    if events {
+        let message = "flows and events are joined by data interval, and events rarely have one";
+        let help = "write `join_on: none` to take any of them together, or `join_on: interval` if the events' data \
+                    holds `interval: {start, end}`";
+        warn(value, message, help);
+    } else if data_sets {
+        let message = "flows and data sets are joined by data interval, and not every job tells that of its data set";
+        let help = "write `join_on: none` to take any of them together, or `join_on: interval` if the jobs send the \
+                    facet `nominalTime`";
+        warn(value, message, help);
+    }
+}
+
+fn is_time(leaf: &TriggerLeaf) -> bool {
+    matches!(leaf.source, EventSource::After { .. })
+}
+
+/// Whether the trigger could fire though nothing has happened, only because of the time.
+fn holds_without_event(on: &TriggerExpr) -> bool {
+    match on {
+        TriggerExpr::Leaf(leaf) => is_time(leaf),
+        TriggerExpr::AnyOf(parts) => parts.iter().any(holds_without_event),
+        TriggerExpr::AllOf(parts) => parts.iter().all(holds_without_event),
+    }
+}
+
+fn needs_event(value: Value<'_>, on: &TriggerExpr) {
+    let (message, help) = if on.leaves().into_iter().all(is_time) {
+        (
+            "this trigger waits for a time only, and for no event",
+            "write a `schedule` for runs by the clock, or add an event below `all_of:`",
+        )
+    } else {
+        (
+            "this trigger would hold every day without any event, because `after` alone is enough",
+            "write `all_of:` if the event is needed too; to run at that time without it, use \
+             `on_deadline: { at: …, do: run }`",
+        )
+    };
+    let nothing = value.cx.at(value.span(), "flow.time_only", message);
+    value.cx.push(nothing.help(help));
+}
+
+/// Whether one event can be too few.
+fn needs_several(on: &TriggerExpr) -> bool {
+    match on {
+        TriggerExpr::Leaf(_) => false,
+        TriggerExpr::AnyOf(parts) => parts.iter().any(needs_several),
+        TriggerExpr::AllOf(parts) => parts.len() > 1 || parts.iter().any(needs_several),
+    }
+}
+
+fn join_on(
+    fields: &Fields<'_>,
+    on: Option<&TriggerExpr>,
+) -> Option<(JoinOn, Option<dalsegno_scheduler::expr::Expr>)> {
     let value = fields.get("join_on")?;
     match value.node.text() {
         Some("interval") => Some((JoinOn::Interval, None)),
         Some("none") => Some((JoinOn::None, None)),
-        _ => Some((JoinOn::Expr, Some(value.expr(Where::EventFilter)?))),
+        _ => {
+            // It is asked of each event, so it may only use what all of them have.
+            let leaves = on.map_or_else(Vec::new, TriggerExpr::leaves);
+            let events = leaves
+                .into_iter()
+                .filter(|it| !is_time(it) && it.join.is_none());
+            let captures = events.map(|it| leaf::captures(&it.source));
+            let captures = captures.min().unwrap_or(Captures::Unknown);
+            Some((
+                JoinOn::Expr,
+                Some(value.expr(Where::EventFilter(captures))?),
+            ))
+        }
     }
 }
 
 fn fill_join(on: &mut TriggerExpr, expr: &dalsegno_scheduler::expr::Expr) {
     match on {
+        TriggerExpr::Leaf(leaf) if is_time(leaf) => {}
         TriggerExpr::Leaf(leaf) => {
             leaf.join.get_or_insert_with(|| expr.clone());
         }
@@ -181,7 +274,7 @@ fn expr(fields: &Fields<'_>, params: &Params, own: &str, depth: usize) -> Option
         .collect();
     match present.as_slice() {
         [] => {
-            fields.missing(value.span(), "flow", "write what it waits for: `flow: NAME`, `event: TYPE`, `any_of: […]` or `all_of: […]`");
+            fields.missing(value.span(), "flow", "write what it waits for: `flow: NAME`, `event: TYPE`, `s3: s3://BUCKET/KEY`, `dataset: {…}`, `any_of: […]` or `all_of: […]`");
             return None;
         }
         [_] => {}
@@ -205,7 +298,7 @@ fn expr(fields: &Fields<'_>, params: &Params, own: &str, depth: usize) -> Option
             return self::group(group, params, own, depth, all);
         }
     }
-    leaf(fields, params, own).map(TriggerExpr::Leaf)
+    leaf::read(fields, params, own).map(TriggerExpr::Leaf)
 }
 
 fn group(
@@ -236,7 +329,7 @@ fn group(
     let parts: Vec<Option<TriggerExpr>> = items
         .into_iter()
         .map(|item| {
-            let fields = item.fields(&NESTED_KEYS, "write `- flow: NAME` or `- event: TYPE`")?;
+            let fields = item.fields(&NESTED_KEYS, HELP)?;
             expr(&fields, params, own, depth + 1)
         })
         .collect();
@@ -245,77 +338,6 @@ fn group(
         TriggerExpr::AllOf(parts)
     } else {
         TriggerExpr::AnyOf(parts)
-    })
-}
-
-fn leaf(fields: &Fields<'_>, params: &Params, own: &str) -> Option<TriggerLeaf> {
-    let cx = fields.value.cx;
-    let filter = fields
-        .get("where")
-        .and_then(|it| it.expr(Where::EventFilter));
-    let join = fields
-        .get("join")
-        .and_then(|it| it.expr(Where::EventFilter));
-    let mapped = fields
-        .section("params")
-        .map(|it| params::given(it, params, Where::TriggerParam));
-    let on = fields.get("on");
-    if let (Some(on), None) = (on, fields.entry("flow")) {
-        cx.push(
-            on.bad("`on` has no meaning here")
-                .help("`on` chooses the ends of a `flow`; use `where` for events"),
-        );
-    }
-    let source = if let Some(flow) = fields.get("flow") {
-        let name = flow.text()?;
-        if !names::check(cx, Kind::Flow, name, flow.span()) {
-            return None;
-        }
-        let ends = [
-            ("succeeded", FlowEnd::Succeeded),
-            ("failed", FlowEnd::Failed),
-            ("finished", FlowEnd::Finished),
-        ];
-        let on = match on {
-            Some(on) => on.one_of(&ends)?,
-            None => FlowEnd::default(),
-        };
-        if name == own {
-            let message = "this flow would wait for itself";
-            let loops = cx.at(flow.span(), "flow.starts_itself", message);
-            cx.push(loops.help("name another flow, or give it a `schedule`"));
-        }
-        EventSource::Flow {
-            flow: FlowName::new(name),
-            on,
-        }
-    } else if let Some(event) = fields.get("event") {
-        let kind = event.text()?;
-        if kind.trim().is_empty()
-            || kind.len() > 256
-            || kind.chars().any(|it| it.is_whitespace() || it.is_control())
-        {
-            let message = "the type of an event has 1 to 256 characters and no spaces";
-            cx.push(
-                event
-                    .bad(message)
-                    .help("write the CloudEvents `type`, such as `orders.corrected`"),
-            );
-            return None;
-        }
-        EventSource::Event {
-            kind: kind.to_owned(),
-        }
-    } else {
-        later::leaf(fields);
-        return None;
-    };
-    Some(TriggerLeaf {
-        fields: Default::default(),
-        source,
-        filter,
-        params: mapped.unwrap_or_default(),
-        join,
     })
 }
 
@@ -364,11 +386,17 @@ fn short(name: &str) -> String {
 }
 
 /// Whether every way in which this trigger starts a run gives a parameter.
-pub(crate) fn gives(on: &TriggerExpr, param: &str) -> bool {
+pub(crate) fn gives(trigger: &TriggerSpec, param: &str) -> bool {
+    let runs_without =
+        |it: dalsegno_scheduler::spec::DeadlineSpec| it.action == DeadlineAction::Run;
+    !trigger.on_deadline.is_some_and(runs_without) && expr_gives(&trigger.on, param)
+}
+
+fn expr_gives(on: &TriggerExpr, param: &str) -> bool {
     match on {
         TriggerExpr::Leaf(leaf) => leaf.params.contains_key(param),
-        TriggerExpr::AnyOf(parts) => parts.iter().all(|it| gives(it, param)),
-        TriggerExpr::AllOf(parts) => parts.iter().any(|it| gives(it, param)),
+        TriggerExpr::AnyOf(parts) => parts.iter().all(|it| expr_gives(it, param)),
+        TriggerExpr::AllOf(parts) => parts.iter().any(|it| expr_gives(it, param)),
     }
 }
 

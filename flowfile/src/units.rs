@@ -1,7 +1,8 @@
-//! Lengths of time such as `1h30m` and sizes such as `30GiB`.
+//! Lengths of time such as `1h30m`, times of day such as `06:00`, and sizes such as `30GiB`.
 
 use crate::reader::Value;
 use dalsegno_scheduler::Span;
+use dalsegno_scheduler::spec::TimeOfDay;
 
 /// The longest time that may be written: ten years.
 const SPAN_MAX: Span = Span::from_mins(10 * 366 * 24 * 60);
@@ -46,6 +47,24 @@ impl Value<'_> {
         );
         self.cx.push(self.bad(message).help(DURATION_HELP));
         None
+    }
+
+    /// A time of day in whole minutes.
+    pub(crate) fn time_of_day(&self) -> Option<TimeOfDay> {
+        let time = self.node.text().and_then(|it| it.trim().parse().ok());
+        if time.is_none() {
+            let help = match self.node.text().map(str::trim) {
+                Some("24:00") => "the day ends where the next begins: write \"00:00\"".to_owned(),
+                Some(text)
+                    if text.len() == 4 && format!("0{text}").parse::<TimeOfDay>().is_ok() =>
+                {
+                    format!("write two digits for the hour: \"0{text}\"")
+                }
+                _ => "write hours and minutes in quotes, from \"00:00\" to \"23:59\"".to_owned(),
+            };
+            self.wrong("a time of day", &help);
+        }
+        time
     }
 
     /// A number of bytes greater than zero.

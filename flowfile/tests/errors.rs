@@ -182,6 +182,103 @@ fn triggers_are_checked() {
 }
 
 #[test]
+fn objects_are_checked() {
+    assert_shown!([
+        with_step!["triggers: { s3: s3://shop-data }"],
+        with_step!["triggers: { s3: s3://shop-data/ }"],
+        with_step!["triggers: { s3: s3://shop-data/orders/ }"],
+        with_step!["triggers: { s3: shop-data/orders/*.csv }"],
+        with_step!["triggers: { s3: arn:aws:s3:::shop-data/orders/*.csv }"],
+        with_step!["triggers: { s3: s3://shop-*/orders/*.csv }"],
+        with_step!["triggers: { s3: s3://Shop_Data/orders/*.csv }"],
+        with_step!["triggers: { s3: s3://ab/orders/*.csv }"],
+        with_step!["triggers: { s3: s3://shop-data/***/x }"],
+        with_step!["triggers: { s3: 's3://shop-data/dt%3D*/{a,b}.csv' }"],
+        with_step!["triggers: { s3: s3://shop-data//orders/*.csv }"],
+        with_step!["triggers: { s3: 's3://shop-data/${{ params.x }}/*' }"],
+        with_step!["triggers: { s3: [s3://shop-data/a, s3://shop-data/b] }"],
+    ]);
+}
+
+#[test]
+fn captures_are_there_for_each_wildcard_and_no_more() {
+    const DAY: &str = "params: { day: { type: string, default: x } }";
+    let with = |trigger: &str| {
+        format!("flow: shop\n{DAY}\ntriggers:\n{trigger}\nsteps:\n  only: {{ run: x }}\n")
+    };
+    let texts = [
+        "  s3: s3://shop-data/orders/dt=*/_SUCCESS\n  params: { day: '${{ event.match[1] }}' }",
+        "  s3: s3://shop-data/*/**/a-?.csv\n  where: event.match[3] == 'x'",
+        "  s3: s3://shop-data/orders/all.csv\n  where: event.match[0] == 'x'",
+        "  event: orders.ready\n  params: { day: '${{ event.match[0] }}' }",
+        "  all_of: [{ s3: s3://shop-data/* }, { s3: s3://shop-data/a/*/* }]\n  join_on: event.match[1]",
+        "  all_of: [{ s3: s3://shop-data/* }, { flow: load }]\n  join_on: event.match[0]",
+    ]
+    .map(with);
+    assert_shown!([0, 1, 2, 3, 4, 5].map(|it| texts[it].as_str()));
+    let good = with(
+        "  s3: s3://shop-data/*/**/a-?.csv\n  where: event.match[2] == 'x' && event['match'][0] != ''",
+    );
+    let file = parse("flow.yaml", &good).unwrap_or_else(|it| panic!("{}", it.render(false)));
+    assert!(file.warnings.is_empty());
+}
+
+#[test]
+fn data_sets_and_times_are_checked() {
+    assert_shown!([
+        with_step!["triggers: { dataset: warehouse.customers }"],
+        with_step!["triggers: { dataset: { namespace: warehouse } }"],
+        with_step!["triggers: { dataset: { namespace: '', name: customers, tabel: x } }"],
+        with_step!["triggers: { dataset: { namespace: warehouse, name: sales.* } }"],
+        with_step!["triggers: { after: '06:00' }"],
+        with_step!["triggers: { any_of: [{ flow: a }, { after: '06:00' }] }"],
+        with_step!["triggers: { all_of: [{ after: '06:00' }, { after: '07:00' }] }"],
+        with_step!["triggers: { all_of: [{ flow: a }, { after: '6:00' }] }"],
+        with_step!["triggers: { all_of: [{ flow: a }, { after: 6 }] }"],
+        with_step!["triggers: { all_of: [{ flow: a }, { after: '24:00' }] }"],
+        with_step![
+            "triggers: { all_of: [{ flow: a }, { after: '06:00', where: 'true' }], timezone: Europe/Berln }"
+        ],
+    ]);
+}
+
+#[test]
+fn what_is_done_with_events_is_checked() {
+    assert_shown!([
+        with_step!["triggers: { flow: a, consume: newest }"],
+        with_step!["triggers: { flow: a, consume: batch }"],
+        with_step!["triggers: { flow: a, consume: { batch: { max: 0 } } }"],
+        with_step!["triggers: { flow: a, consume: { batch: { max: 20000, window: 5 } } }"],
+        with_step!["triggers: { flow: a, consume: latest }"],
+        with_step!["triggers: { flow: a, debounce: 60s }"],
+        with_step!["triggers: { flow: a, debounce: { max_wait: 10m } }"],
+        with_step!["triggers: { flow: a, debounce: { quiet: 10m, max_wait: 60s } }"],
+        with_step![
+            "triggers: { flow: a, debounce: { quiet: 1m }, consume: { batch: { max: 5, window: 5m } } }"
+        ],
+        with_step!["triggers: { flow: a, on_deadline: { do: alert } }"],
+        with_step!["triggers: { flow: a, on_deadline: { at: 9am, do: wait } }"],
+        with_step!["triggers: { flow: a, timezone: Europe/Berlin }"],
+        with_step![
+            "params: { day: { type: date } }",
+            "triggers: { event: a, params: { day: '${{ event.data.day }}' }, on_deadline: { at: '09:00', do: run } }"
+        ],
+    ]);
+}
+
+#[test]
+fn what_can_rarely_meet_by_interval_is_told() {
+    assert_shown!([
+        with_step!["triggers: { all_of: [{ flow: a }, { event: b }] }"],
+        with_step!["triggers: { all_of: [{ flow: a }, { s3: s3://shop-data/* }] }"],
+        with_step![
+            "triggers: { join_on: interval, all_of: [{ flow: a }, { s3: s3://shop-data/* }] }"
+        ],
+        with_step!["triggers: { all_of: [{ flow: a }, { dataset: { namespace: n, name: d } }] }"],
+    ]);
+}
+
+#[test]
 fn expressions_are_checked_with_their_column() {
     assert_shown!([
         steps!["a: { run: x, when: 'params.n >' }"],

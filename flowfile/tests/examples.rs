@@ -99,7 +99,7 @@ fn without_these_parts_it_becomes_a_flow() {
     let TriggerExpr::AllOf(parts) = &spec.triggers[0].on else {
         panic!("{:?}", spec.triggers[0]);
     };
-    assert_eq!(parts.len(), 1);
+    assert_eq!(parts.len(), 4);
     assert!(
         matches!(&spec.triggers[1].on, TriggerExpr::Leaf(it) if matches!(&it.source, EventSource::Event { kind } if kind == "orders.corrected"))
     );

@@ -119,7 +119,7 @@ pub(super) fn trigger(
     }
     Some(TriggerSpec {
         timezone: None,
-        consume: Consume::Each,
+        consume: consume(&leaves),
         debounce: None,
         on_deadline: None,
         name: TriggerName::new("trigger"),
@@ -128,6 +128,14 @@ pub(super) fn trigger(
         within: None,
         reset_at: reset_at(decorator, found)?,
     })
+}
+
+/// Of several events Argo Events, and so Metaflow, keeps the newest of each.
+fn consume(leaves: &[TriggerLeaf]) -> Consume {
+    match leaves.len() {
+        1 => Consume::Each,
+        _ => Consume::Latest,
+    }
 }
 
 /// `None`: there is none, or it is wrong or not known (then that is reported).
@@ -252,7 +260,7 @@ pub(super) fn on_finish(
     }
     Some(TriggerSpec {
         timezone: None,
-        consume: Consume::Each,
+        consume: consume(&leaves),
         debounce: None,
         on_deadline: None,
         name: TriggerName::new("trigger_on_finish"),
