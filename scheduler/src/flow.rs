@@ -5,9 +5,10 @@
 //! the scope's first nodes (one token per item) and its last nodes lead to the close (which waits
 //! for all of them). See docs/adr/0003-scopes-and-tokens.md.
 
+use crate::blackout::{Blackout, BlackoutError};
 use crate::id::{FlowName, NESTING_MAX, StepName, TriggerName};
 use crate::metaflow::MetaflowFlow;
-use crate::schedule::{Gap, Schedule, ScheduleError};
+use crate::schedule::{Gap, Schedule, ScheduleError, When};
 use crate::spec::{
     Command, FlowSpec, HookOn, ScheduleSpec, ScopeIndex, ScopeSpec, StepSpec, TriggerSpec,
 };
@@ -69,6 +70,9 @@ pub struct Flow {
     schedules: Vec<Schedule>,
     /// Per trigger: when its half-matched sets are emptied.
     resets: Vec<Option<Schedule>>,
+    /// Per trigger: its deadlines.
+    deadlines: Vec<Option<Schedule>>,
+    blackouts: Vec<Blackout>,
     metaflow: Option<Arc<MetaflowFlow>>,
     /// Of a Metaflow flow, per step: when a walk along `self.next` from the start comes by, first branches first.
     walk: Vec<usize>,
@@ -107,6 +111,13 @@ pub enum FlowError {
         trigger: TriggerName,
         error: ScheduleError,
     },
+    #[error("trigger `{trigger}`: on_deadline: {error}")]
+    Deadline {
+        trigger: TriggerName,
+        error: ScheduleError,
+    },
+    #[error(transparent)]
+    Blackout(BlackoutError),
     #[error(
         "the hook `{0}` is no part of the graph: nothing comes before or after it, and it is in no foreach"
     )]
@@ -147,6 +158,14 @@ impl Flow {
     /// When half-matched sets of a trigger are emptied; by its place in [`FlowSpec::triggers`].
     pub fn reset(&self, trigger: usize) -> Option<&Schedule> {
         self.resets.get(trigger)?.as_ref()
+    }
+    /// The deadlines of a trigger, one a day; by its place in [`FlowSpec::triggers`].
+    pub fn deadline(&self, trigger: usize) -> Option<&Schedule> {
+        self.deadlines.get(trigger)?.as_ref()
+    }
+    /// When no schedule and no trigger starts a run.
+    pub fn blackouts(&self) -> &[Blackout] {
+        &self.blackouts
     }
     /// The nodes without predecessors in the root scope, hooks left out.
     pub fn roots(&self) -> &[NodeId] {
@@ -288,6 +307,8 @@ impl Builder {
         self.find_cycle();
         let schedules = self.schedules(&spec);
         let resets = self.resets(&spec);
+        let deadlines = self.deadlines(&spec);
+        let blackouts = self.blackouts(&spec);
         let hooks = self.hooks(&spec);
         for step in &spec.steps {
             if matches!(step.run, Command::Metaflow(_)) && spec.metaflow.is_none() {
@@ -330,6 +351,8 @@ impl Builder {
             walk: walk(&spec, &step_nodes),
             hooks,
             resets,
+            deadlines,
+            blackouts,
             spec,
             nodes,
             step_nodes,
@@ -508,7 +531,12 @@ impl Builder {
     fn schedules(&mut self, spec: &FlowSpec) -> Vec<Schedule> {
         let mut schedules = Vec::new();
         for (index, it) in spec.schedules.iter().enumerate() {
-            match Schedule::new(&it.when, &it.timezone, it.gap, it.overlap) {
+            let schedule = Schedule::new(&it.when, &it.timezone, it.gap, it.overlap);
+            let schedule = schedule.and_then(|schedule| match &it.calendar {
+                Some(calendar) => schedule.with_calendar(calendar),
+                None => Ok(schedule),
+            });
+            match schedule {
                 Ok(schedule) => schedules.push(schedule),
                 Err(error) => self.errors.push(FlowError::Schedule { index, error }),
             }
@@ -529,6 +557,34 @@ impl Builder {
             }
         };
         spec.triggers.iter().map(&mut compile).collect()
+    }
+
+    fn deadlines(&mut self, spec: &FlowSpec) -> Vec<Option<Schedule>> {
+        let mut compile = |it: &TriggerSpec| {
+            let at = it.on_deadline.as_ref()?.at;
+            let text = format!("{} {} * * *", at.minutes % 60, at.minutes / 60);
+            let zone = it.timezone.as_deref().unwrap_or("UTC");
+            match Schedule::new(&When::Cron { text }, zone, Gap::default(), None) {
+                Ok(schedule) => Some(schedule),
+                Err(error) => {
+                    let trigger = it.name.clone();
+                    self.errors.push(FlowError::Deadline { trigger, error });
+                    None
+                }
+            }
+        };
+        spec.triggers.iter().map(&mut compile).collect()
+    }
+
+    fn blackouts(&mut self, spec: &FlowSpec) -> Vec<Blackout> {
+        let mut blackouts = Vec::new();
+        for it in &spec.blackouts {
+            match Blackout::new(it) {
+                Ok(blackout) => blackouts.push(blackout),
+                Err(error) => self.errors.push(FlowError::Blackout(error)),
+            }
+        }
+        blackouts
     }
 
     fn hooks(&mut self, spec: &FlowSpec) -> Vec<(NodeId, HookOn)> {

@@ -4,6 +4,8 @@
 //! changed rows and commands come out. See [`Scheduler`].
 
 pub mod backfill;
+pub mod blackout;
+pub mod calendar;
 mod compare;
 mod context;
 mod decide;

@@ -160,6 +160,36 @@ pub enum Reason {
     },
     FlowRemoved,
     ScheduleChanged,
+    /// A closed day of the schedule's calendar.
+    Calendar {
+        calendar: String,
+        day: chrono::NaiveDate,
+        /// What the day is called.
+        note: String,
+    },
+    /// The schedule's calendar moved it to a moment at which another one is due already.
+    CoalescedByRoll {
+        into: String,
+    },
+    /// `until`: when it is over; with `do: defer` that is when it goes on.
+    Blackout {
+        name: String,
+        until: Option<Timestamp>,
+    },
+    /// The trigger had not started a run by its deadline.
+    Deadline {
+        waiting_for: Vec<String>,
+    },
+    /// A schedule has an `end`, and nothing comes before it any more.
+    ScheduleEnded {
+        end: Timestamp,
+    },
+    /// A schedule's days never come again.
+    NoFutureDate,
+    /// A schedule has a next date, but nothing is expected then. It is planned at the next start.
+    NotPlanned {
+        next: Timestamp,
+    },
     FilterFalse {
         expression: String,
     },
@@ -287,6 +317,39 @@ impl fmt::Display for Reason {
             Self::FlowInvalid { message } => write!(f, "the flow file is not valid: {message}"),
             Self::FlowRemoved => write!(f, "the flow file is gone"),
             Self::ScheduleChanged => write!(f, "the schedule was changed before it was due"),
+            Self::Calendar {
+                calendar,
+                day,
+                note,
+            } => write!(f, "{day} is a closed day of calendar {calendar} ({note})"),
+            Self::CoalescedByRoll { into } => {
+                write!(
+                    f,
+                    "the calendar moved it to the moment of {into}, which stands for it"
+                )
+            }
+            Self::Blackout {
+                name,
+                until: Some(until),
+            } => write!(f, "blackout {name}, until {}", until.ceil_to_second()),
+            Self::Blackout { name, until: None } => write!(f, "blackout {name}"),
+            Self::Deadline { waiting_for } if waiting_for.is_empty() => {
+                write!(f, "no run had started by the deadline")
+            }
+            Self::Deadline { waiting_for } => write!(
+                f,
+                "no run had started by the deadline, for {} had not come",
+                waiting_for.join(" and ")
+            ),
+            Self::ScheduleEnded { end } => {
+                write!(f, "the schedule ended at {}", end.floor_to_second())
+            }
+            Self::NoFutureDate => write!(f, "none of the schedule's days comes again"),
+            Self::NotPlanned { next } => write!(
+                f,
+                "nothing is expected at {}, where the schedule is due next; it is planned when the daemon starts anew",
+                next.ceil_to_second()
+            ),
             Self::FilterFalse { expression } => write!(f, "`where` was false: {expression}"),
             Self::FilterFailed { message } => {
                 write!(f, "`where` could not be evaluated: {message}")

@@ -6,6 +6,8 @@ use super::error::ScheduleError;
 use super::resolve::{Meaning, Pass, meaning_of, repeated_at, wall_at};
 use super::walls::Walls;
 use super::zone::parse_time_zone;
+use crate::calendar::ClosedDays;
+use crate::spec::Roll;
 use crate::time::{Span, Timestamp};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -65,16 +67,21 @@ pub enum Overlap {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    rule: Rule,
-    zone: Tz,
+    pub(super) rule: Rule,
+    pub(super) zone: Tz,
     description: String,
     daily_or_slower: bool,
+    /// Seconds since midnight, of cron texts with one wall-clock time a day.
+    pub(super) time_of_day: Option<i64>,
+    pub(super) calendar: Option<(ClosedDays, Roll)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Rule {
+pub(super) enum Rule {
     Cron {
         walls: Box<Walls>,
+        /// The hour is `*` or a step over the whole day: it counts elapsed time.
+        hours_roll: bool,
         gap: Gap,
         overlap: Overlap,
     },
@@ -108,6 +115,14 @@ impl Schedule {
         match when {
             When::Cron { text } => {
                 let cron = CronText::parse(text)?;
+                let once = |field: &std::collections::BTreeSet<u32>| match field.len() {
+                    1 => field.first().map(|it| i64::from(*it)),
+                    _ => None,
+                };
+                let time_of_day = once(&cron.hours)
+                    .zip(once(&cron.minutes))
+                    .zip(once(&cron.seconds))
+                    .map(|((hour, minute), second)| (hour * 60 + minute) * 60 + second);
                 let sentence = describe(&cron).unwrap_or_else(|| format!("cron {}", text.trim()));
                 let (usual_gap, usual_overlap) = match cron.hours_roll {
                     true => (Gap::Skip, Overlap::Both),
@@ -115,15 +130,16 @@ impl Schedule {
                 };
                 Ok(Self {
                     rule: Rule::Cron {
+                        hours_roll: cron.hours_roll,
                         walls: Box::new(cron.compile()),
                         gap: usual_gap,
                         overlap: overlap.unwrap_or(usual_overlap),
                     },
                     zone,
                     description: format!("{sentence} ({zone})"),
-                    daily_or_slower: [&cron.seconds, &cron.minutes, &cron.hours]
-                        .iter()
-                        .all(|field| field.len() == 1),
+                    daily_or_slower: time_of_day.is_some(),
+                    time_of_day,
+                    calendar: None,
                 })
             }
             When::Every { period } => {
@@ -133,6 +149,8 @@ impl Schedule {
                     zone,
                     description: format!("every {period}"),
                     daily_or_slower: *period >= DAY,
+                    time_of_day: None,
+                    calendar: None,
                 })
             }
         }
@@ -206,6 +224,7 @@ impl Schedule {
             walls,
             gap,
             overlap,
+            ..
         } = &self.rule
         else {
             return None;
@@ -246,6 +265,7 @@ impl Schedule {
             walls,
             gap,
             overlap,
+            ..
         } = &self.rule
         else {
             return None;

@@ -36,6 +36,15 @@ pub enum ScheduleError {
         cure: &'static str,
     },
 
+    #[error(transparent)]
+    Calendar(crate::calendar::CalendarError),
+
+    #[error(
+        "calendar `{calendar}`: roll needs a cron schedule with one time a day, so that it is clear what moves to \
+         which day; write one schedule for each time of day, or roll: skip"
+    )]
+    Roll { calendar: String },
+
     #[error(
         "unknown time zone \"{name}\", expected a name of the IANA database such as \
          \"Europe/Berlin\" or \"UTC\"{}",

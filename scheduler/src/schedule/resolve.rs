@@ -2,7 +2,9 @@
 //!
 //! Instants are seconds since the Unix epoch; wall times are what [`super::walls`] calls so.
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
+use crate::spec::TimeOfDay;
+use crate::time::Timestamp;
+use chrono::{DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use std::ops::Range;
 
@@ -86,8 +88,47 @@ pub(super) fn repeated_at(zone: Tz, at: i64) -> Option<Repeated> {
     })
 }
 
+/// The date that the wall clock of a zone shows.
+pub(crate) fn local_day(zone: Tz, at: Timestamp) -> Option<NaiveDate> {
+    let secs = at.0.div_euclid(1_000_000);
+    let utc = DateTime::from_timestamp(secs, 0)?.naive_utc();
+    let offset = zone.offset_from_utc_datetime(&utc).fix();
+    Some(utc.checked_add_offset(offset)?.date())
+}
+
+/// Where a local day begins.
+pub(crate) fn first_instant_of(zone: Tz, day: NaiveDate) -> Option<Timestamp> {
+    let (first, _) = instants_of(zone, day, TimeOfDay::default())?;
+    Some(first)
+}
+
+/// The first and the last instant at which the wall clock shows a time of a day: two where the clock goes back over
+/// it. Where it jumps over it, the first instant after that.
+pub(crate) fn instants_of(
+    zone: Tz,
+    day: NaiveDate,
+    time: TimeOfDay,
+) -> Option<(Timestamp, Timestamp)> {
+    let wall = wall_of(day) + i64::from(time.minutes) * 60;
+    let (first, last) = instants_at(zone, wall);
+    Some((Timestamp::from_secs(first), Timestamp::from_secs(last)))
+}
+
+/// The wall time of a day's midnight.
+pub(super) fn wall_of(day: NaiveDate) -> i64 {
+    day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp()
+}
+
+pub(super) fn instants_at(zone: Tz, wall: i64) -> (i64, i64) {
+    match meaning_of(zone, wall) {
+        Meaning::Once(at) => (at, at),
+        Meaning::Twice { first, second } => (first, second),
+        Meaning::Never { resumes, .. } => (resumes, resumes),
+    }
+}
+
 /// The first instant of the range at which `reached` holds, else its end; it holds from there on.
-fn first_instant(range: Range<i64>, reached: impl Fn(i64) -> bool) -> i64 {
+pub(super) fn first_instant(range: Range<i64>, reached: impl Fn(i64) -> bool) -> i64 {
     let (mut low, mut high) = (range.start, range.end);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -100,7 +141,7 @@ fn first_instant(range: Range<i64>, reached: impl Fn(i64) -> bool) -> i64 {
     low
 }
 
-fn offset_at(zone: Tz, at: i64) -> i64 {
+pub(super) fn offset_at(zone: Tz, at: i64) -> i64 {
     secs(&zone.offset_from_utc_datetime(&naive(at)))
 }
 
