@@ -53,6 +53,9 @@ impl Places<'_> {
                 let place = self.schedules.get(*index)?;
                 schedule(cx, place, error)
             }
+            FlowError::Deadline { .. } | FlowError::Blackout(_) => {
+                cx.at(&(0..0), "flow.schedule", error.to_string())
+            }
             // Of Metaflow's flows, which are not read from YAML.
             FlowError::Reset { .. } | FlowError::HookInGraph(_) | FlowError::NoMetaflow(_) => {
                 return None;
@@ -185,6 +188,9 @@ fn schedule(cx: &Cx<'_>, place: &SchedulePlace, error: &ScheduleError) -> Diagno
         } => {
             let message = format!("every {period} is not a usable period, expected {expected}");
             cx.at(&place.when, "flow.schedule", message).help(*cure)
+        }
+        ScheduleError::Calendar(_) | ScheduleError::Roll { .. } => {
+            cx.at(&place.when, "flow.schedule", error.to_string())
         }
         ScheduleError::TimeZone { name, suggestion } => {
             time_zone(cx, &place.timezone, name, suggestion.as_deref())

@@ -37,9 +37,15 @@ enum Window {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlackoutError {
     #[error("blackout `{name}`: {error}")]
-    TimeZone { name: String, error: ScheduleError },
+    TimeZone {
+        name: String,
+        error: Box<ScheduleError>,
+    },
     #[error("blackout `{name}`: {error}")]
-    Calendar { name: String, error: CalendarError },
+    Calendar {
+        name: String,
+        error: Box<CalendarError>,
+    },
     #[error("blackout `{name}` ends at {end}, which is not after its start at {start}")]
     Backwards {
         name: String,
@@ -65,7 +71,7 @@ impl Blackout {
         let name = spec.name.clone();
         let zone = parse_time_zone(&spec.timezone).map_err(|error| BlackoutError::TimeZone {
             name: name.clone(),
-            error,
+            error: Box::new(error),
         })?;
         let window = match &spec.window {
             BlackoutWindow::Daily { from, to, days } => {
@@ -92,7 +98,10 @@ impl Blackout {
             }
             BlackoutWindow::Calendar(calendar) => match ClosedDays::new(calendar) {
                 Ok(closed) => Window::Calendar(closed),
-                Err(error) => return Err(BlackoutError::Calendar { name, error }),
+                Err(error) => {
+                    let error = Box::new(error);
+                    return Err(BlackoutError::Calendar { name, error });
+                }
             },
         };
         Ok(Self {

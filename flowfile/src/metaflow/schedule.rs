@@ -198,7 +198,9 @@ fn refuse(decorator: &Decorator, error: &ScheduleError, found: &mut Found) {
                 format!("the cron text has {length} characters, and at most {max} are read");
             found.error(place, CODE, message, "write a shorter list of times");
         }
-        ScheduleError::Period { .. } => found.error(place, CODE, error.to_string(), ""),
+        ScheduleError::Period { .. } | ScheduleError::Calendar(_) | ScheduleError::Roll { .. } => {
+            found.error(place, CODE, error.to_string(), "")
+        }
         ScheduleError::TimeZone { name, suggestion } => {
             let help = match suggestion {
                 Some(zone) => format!("did you mean `{zone}`?"),

@@ -157,7 +157,7 @@ impl Recurrence {
         it.check()?;
         it.fill();
         if let Some(count) = count {
-            let last = it.from_start().nth(count as usize - 1);
+            let last = it.all_days().nth(count as usize - 1);
             it.until = Some(last.unwrap_or_else(last_day));
         }
         Ok(it)
@@ -231,7 +231,7 @@ impl Recurrence {
     }
 
     /// All its days up to the last one there is.
-    fn from_start(&self) -> impl Iterator<Item = NaiveDate> + '_ {
+    fn all_days(&self) -> impl Iterator<Item = NaiveDate> + '_ {
         let days = self.start.iter_days().take_while(|it| *it <= last_day());
         days.filter(|it| self.contains(*it))
     }
@@ -398,7 +398,7 @@ mod tests {
     fn first(rrule: &str, start: &str, count: usize) -> String {
         let rule = Recurrence::new(&rule(rrule, start)).expect("valid");
         let days: Vec<String> = rule
-            .from_start()
+            .all_days()
             .take(count)
             .map(|it| it.to_string())
             .collect();
