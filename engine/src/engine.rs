@@ -193,7 +193,7 @@ impl Engine {
         let lease = lead.into_lease();
         match end {
             Step::Stopped => {
-                if let Err(error) = self.shared.store.release_lease(&lease).await {
+                if let Err(error) = self.shared.store.release_lease(&lease, self.now()).await {
                     warn!("the lease could not be given back: {error}");
                 }
             }

@@ -15,8 +15,8 @@ pub(crate) trait Backend: Send + Sync {
     async fn migrate(&self) -> Result<(), Error>;
     /// Rows of statements that see the same moment.
     async fn read(&self, selects: Vec<Select>) -> Result<Vec<Vec<Self::Row>>, Error>;
-    /// Runs one statement on the lease, durably.
-    async fn write(&self, statement: Select) -> Result<Vec<Self::Row>, Error>;
+    /// Runs statements that no commit writes, in one durable transaction; gives the rows of the last.
+    async fn write(&self, statements: Vec<Select>) -> Result<Vec<Self::Row>, Error>;
     async fn commit(&self, lease: &Lease, changes: &Changes) -> Result<(), CommitError>;
 }
 

@@ -19,6 +19,9 @@ macro_rules! behaviours {
             the_same_holder_begins_a_new_term_after_a_crash
             a_lease_is_renewed_by_its_term_alone
             a_released_lease_is_free_and_its_term_cannot_commit
+            a_killed_instance_leaves_an_outage_from_its_last_renewal
+            a_clean_stop_leaves_an_outage_from_its_end
+            a_takeover_by_another_tells_who_fell_silent
         }
         $crate::behaviours! { @each $with, commits:
             every_row_comes_back_as_it_was_written

@@ -1,15 +1,16 @@
 //! Rows from columns, in the order of [`crate::table`].
 
 use crate::error::Error;
-use crate::page::TaskCount;
+use crate::page::{BackfillCount, OccurrenceCount, Outage, OutageReason, PastRun, TaskCount};
 use crate::path;
 use dalsegno_scheduler::row::{
-    AttemptRow, AttemptState, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval,
-    JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Paused, Retries, RunRow,
+    AttemptRow, AttemptState, BackfillItemRow, BackfillItemState, BackfillMode, BackfillRow,
+    BackfillState, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval, JournalEntry,
+    MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Paused, RefusedRow, Retries, RunRow,
     RunState, ScopeRow, ScopeState, TaskRow, TaskState,
 };
 use dalsegno_scheduler::{
-    AttemptId, FlowName, RunId, StepName, TaskId, Timestamp, TriggerName, Version,
+    AttemptId, FlowName, RunId, Span, StepName, TaskId, Timestamp, TriggerName, Version,
 };
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -177,7 +178,7 @@ fn event_from<R: Fields>(c: &mut Columns<'_, R>) -> Result<EventRow, Error> {
         time: c.at()?,
         data: Arc::new(c.json()?),
         received_at: c.at()?,
-        replay_of: None,
+        replay_of: c.maybe_int()?.map(|it| it as u64),
     })
 }
 
@@ -264,8 +265,12 @@ pub(crate) fn run<R: Fields>(row: &R) -> Result<Arc<RunRow>, Error> {
         deadline: c.maybe_at()?,
         origin: c.maybe_int()?.map(|it| RunId(it as u64)),
         origin_created_at: c.maybe_at()?,
-        parent: None,
-        backfill: None,
+        parent: {
+            // Named once more inside, for an index only.
+            c.maybe_int()?;
+            c.maybe_json()?
+        },
+        backfill: c.maybe_int()?.map(|it| it as u64),
     }))
 }
 
@@ -349,4 +354,104 @@ pub(crate) fn task_count<R: Fields>(row: &R) -> Result<TaskCount, Error> {
         state: c.word(TaskState::parse)?,
         tasks: c.number()?,
     })
+}
+
+pub(crate) fn refused<R: Fields>(row: &R) -> Result<RefusedRow, Error> {
+    let c = &mut Columns::new(row, "a refused delivery");
+    Ok(RefusedRow {
+        source: c.text()?,
+        id: c.text()?,
+        reason: c.text()?,
+        excerpt: c.text()?,
+        received_at: c.at()?,
+    })
+}
+
+pub(crate) fn backfill<R: Fields>(row: &R) -> Result<BackfillRow, Error> {
+    let c = &mut Columns::new(row, "a backfill");
+    Ok(BackfillRow {
+        id: c.number()?,
+        flow: FlowName::new(c.text()?),
+        from: c.at()?,
+        to: c.at()?,
+        mode: c.word(BackfillMode::parse)?,
+        downstream: c.flag()?,
+        state: c.word(BackfillState::parse)?,
+        parallel: c.number()?,
+        by: c.text()?,
+        reason: c.maybe_json()?,
+        created_at: c.at()?,
+        updated_at: c.at()?,
+        finished_at: c.maybe_at()?,
+    })
+}
+
+pub(crate) fn backfill_item<R: Fields>(row: &R) -> Result<BackfillItemRow, Error> {
+    let c = &mut Columns::new(row, "an item of a backfill");
+    Ok(BackfillItemRow {
+        backfill: c.number()?,
+        number: c.number()?,
+        flow: FlowName::new(c.text()?),
+        interval: Interval {
+            start: c.at()?,
+            end: c.at()?,
+        },
+        trigger: TriggerName::new(c.text()?),
+        after: c.json()?,
+        state: c.word(BackfillItemState::parse)?,
+        run: c.maybe_run()?,
+        reason: c.maybe_json()?,
+        updated_at: c.at()?,
+    })
+}
+
+pub(crate) fn backfill_count<R: Fields>(row: &R) -> Result<BackfillCount, Error> {
+    let c = &mut Columns::new(row, "a count of a backfill's items");
+    Ok(BackfillCount {
+        flow: FlowName::new(c.text()?),
+        state: c.word(BackfillItemState::parse)?,
+        items: c.number()?,
+    })
+}
+
+pub(crate) fn occurrence_count<R: Fields>(row: &R) -> Result<OccurrenceCount, Error> {
+    let c = &mut Columns::new(row, "a count of occurrences");
+    Ok(OccurrenceCount {
+        trigger: TriggerName::new(c.text()?),
+        state: c.word(OccurrenceState::parse)?,
+        occurrences: c.number()?,
+    })
+}
+
+pub(crate) fn past_run<R: Fields>(row: &R) -> Result<PastRun, Error> {
+    let c = &mut Columns::new(row, "a run of a flow");
+    Ok(PastRun {
+        flow: FlowName::new(c.text()?),
+        interval: Interval {
+            start: c.at()?,
+            end: c.at()?,
+        },
+        run: RunId(c.number()?),
+        state: c.word(RunState::parse)?,
+    })
+}
+
+pub(crate) fn duration<R: Fields>(row: &R) -> Result<(FlowName, Span), Error> {
+    let c = &mut Columns::new(row, "the time a run took");
+    Ok((FlowName::new(c.text()?), Span(c.int()?)))
+}
+
+pub(crate) fn outage<R: Fields>(row: &R) -> Result<Outage, Error> {
+    let c = &mut Columns::new(row, "an outage");
+    Ok(Outage {
+        term: c.int()?,
+        from: c.at()?,
+        to: c.at()?,
+        holder: c.text()?,
+        reason: c.word(OutageReason::parse)?,
+    })
+}
+
+pub(crate) fn position<R: Fields>(row: &R) -> Result<String, Error> {
+    Columns::new(row, "a position").text()
 }

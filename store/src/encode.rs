@@ -96,6 +96,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .at(it.time)
                     .json(&*it.data)
                     .at(it.received_at)
+                    .maybe_int(it.replay_of.map(|it| it as i64))
             });
         }
     });
@@ -189,6 +190,9 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .maybe_at(it.deadline)
                     .maybe_int(it.origin.map(|it| it.0 as i64))
                     .maybe_at(it.origin_created_at)
+                    .maybe_int(it.parent.as_ref().map(|it| it.attempt.run.0 as i64))
+                    .maybe_json(it.parent.as_ref())
+                    .maybe_int(it.backfill.map(|it| it as i64))
             });
         }
     });
@@ -243,6 +247,53 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .at(it.submitted_at)
                     .maybe_at(it.started_at)
                     .at(it.finished_at)
+            });
+        }
+    });
+    part(&table::REFUSED, Write::Upsert, &mut |rows| {
+        for it in newest(&changes.refused, |it| (&it.source, &it.id)) {
+            rows.row(|row| {
+                row.text(&it.source)
+                    .text(&it.id)
+                    .text(&it.reason)
+                    .text(&it.excerpt)
+                    .at(it.received_at)
+            });
+        }
+    });
+    part(&table::BACKFILL, Write::Upsert, &mut |rows| {
+        for it in newest(&changes.backfills, |it| it.id) {
+            rows.row(|row| {
+                row.int(it.id as i64)
+                    .text(it.flow.as_str())
+                    .at(it.from)
+                    .at(it.to)
+                    .text(it.mode.as_str())
+                    .flag(it.downstream)
+                    .text(it.state.as_str())
+                    .int(it.parallel.into())
+                    .text(&it.by)
+                    .maybe_json(it.reason.as_ref())
+                    .at(it.created_at)
+                    .at(it.updated_at)
+                    .maybe_at(it.finished_at)
+            });
+        }
+    });
+    part(&table::BACKFILL_ITEM, Write::Upsert, &mut |rows| {
+        for it in newest(&changes.backfill_items, |it| (it.backfill, it.number)) {
+            rows.row(|row| {
+                row.int(it.backfill as i64)
+                    .int(it.number.into())
+                    .text(it.flow.as_str())
+                    .at(it.interval.start)
+                    .at(it.interval.end)
+                    .text(it.trigger.as_str())
+                    .json(&it.after)
+                    .text(it.state.as_str())
+                    .maybe_int(it.run.map(|it| it.0 as i64))
+                    .maybe_json(it.reason.as_ref())
+                    .at(it.updated_at)
             });
         }
     });

@@ -5,6 +5,7 @@
 //! recovery reads ([`Store::load`]); the journal is what people read.
 
 mod backend;
+mod children;
 #[doc(hidden)]
 pub mod conformance;
 mod decode;
@@ -27,7 +28,9 @@ pub use lease::Lease;
 pub use memory::{Fault, MemoryStore};
 pub use migrations::SCHEMA_VERSION;
 pub use page::{
-    Cursor, EventFilter, JournalFilter, OccurrenceFilter, Page, RunFilter, TaskCount, TaskFilter,
+    BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
+    OccurrenceCount, OccurrenceFilter, Outage, OutageReason, Page, PastRun, RunFilter, TaskCount,
+    TaskFilter,
 };
 pub use postgres::PostgresStore;
 pub use sqlite::{Durability, SqliteStore};

@@ -29,7 +29,7 @@ migrations! {
     4 "0004_triggers",
     5 "0005_journal",
     6 "0006_metaflow",
-    7 "0007_waiting_events",
+    7 "0007_triggers",
 }
 
 /// The newest schema version this binary knows.

@@ -1,8 +1,12 @@
 //! Filters and pages of the lists that people read.
 
 use crate::error::Error;
-use dalsegno_scheduler::row::{RunState, TaskState};
-use dalsegno_scheduler::{FlowName, RunId, StepName, Timestamp, TriggerName};
+use dalsegno_scheduler::row::{
+    BackfillItemState, BackfillState, EventRow, Interval, MatchOutcome, MatchRow, OccurrenceRow,
+    OccurrenceState, RefusedRow, RunRow, RunState, TaskState,
+};
+use dalsegno_scheduler::{FlowName, RunId, Span, StepName, Timestamp, TriggerName};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A part of a list, and where the next part begins.
@@ -98,13 +102,42 @@ pub enum JournalFilter {
 pub struct EventFilter {
     pub source: Option<String>,
     pub kind: Option<String>,
+    pub subject: Option<String>,
+    /// How the subject begins.
+    pub subject_prefix: Option<String>,
+    /// Received in `[since, until)`.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Those that a trigger of this flow has seen.
+    pub flow: Option<FlowName>,
+    /// And of which this became there; says nothing without [`flow`](Self::flow).
+    pub outcome: Option<MatchOutcome>,
 }
 
-/// Which occurrences of a flow: due in `[from, to)`.
+/// Which occurrences of a flow: due in `[from, to)`. Everything left out matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OccurrenceFilter {
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
+    /// Empty: all states.
+    pub states: Vec<OccurrenceState>,
+    pub trigger: Option<TriggerName>,
+}
+
+/// Which matches of a flow. Everything left out matches all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MatchFilter {
+    pub trigger: Option<TriggerName>,
+    /// Empty: all outcomes.
+    pub outcomes: Vec<MatchOutcome>,
+}
+
+/// Which backfills. Everything left out matches all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackfillFilter {
+    pub flow: Option<FlowName>,
+    /// Empty: all states.
+    pub states: Vec<BackfillState>,
 }
 
 /// How many tasks of one step are in one state.
@@ -113,4 +146,160 @@ pub struct TaskCount {
     pub step: StepName,
     pub state: TaskState,
     pub tasks: u64,
+}
+
+/// How many occurrences of one trigger are in one state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OccurrenceCount {
+    pub trigger: TriggerName,
+    pub state: OccurrenceState,
+    pub occurrences: u64,
+}
+
+/// How many items of one flow in a backfill are in one state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackfillCount {
+    pub flow: FlowName,
+    pub state: BackfillItemState,
+    pub items: u64,
+}
+
+/// A run and the interval it is about: what backfills are planned from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastRun {
+    pub flow: FlowName,
+    pub interval: Interval,
+    pub run: RunId,
+    pub state: RunState,
+}
+
+impl From<&RunRow> for PastRun {
+    fn from(run: &RunRow) -> Self {
+        Self {
+            flow: run.flow.clone(),
+            interval: run.interval,
+            run: run.id,
+            state: run.state,
+        }
+    }
+}
+
+/// A time in which no instance decided: nothing was started, no event was taken.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Outage {
+    /// The term that ended it.
+    pub term: i64,
+    /// When it is certain that the term before still decided; or when that ended by a clean stop.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// Who had decided before.
+    pub holder: String,
+    pub reason: OutageReason,
+}
+
+/// How a term ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutageReason {
+    /// It gave the lease back: a clean stop.
+    Stopped,
+    /// It fell silent: a crash, a power cut, a lost connection.
+    Vanished,
+}
+
+impl OutageReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Vanished => "vanished",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Stopped, Self::Vanished]
+            .into_iter()
+            .find(|it| it.as_str() == text)
+    }
+}
+
+/// A gap between two terms that is shorter is not worth a row: one instance hands over to the next.
+pub(crate) const OUTAGE_MIN: Span = Span::from_secs(1);
+
+/// Of how many runs the typical duration is the middle one.
+pub(crate) const DURATIONS: usize = 20;
+
+/// The middle duration of each flow.
+pub(crate) fn middle(
+    durations: impl IntoIterator<Item = (FlowName, Span)>,
+) -> BTreeMap<FlowName, Span> {
+    let mut by_flow: BTreeMap<FlowName, Vec<Span>> = BTreeMap::new();
+    for (flow, span) in durations {
+        by_flow.entry(flow).or_default().push(span);
+    }
+    by_flow
+        .into_iter()
+        .map(|(flow, mut spans)| {
+            spans.sort_unstable();
+            let middle = spans[spans.len() / 2];
+            (flow, middle)
+        })
+        .collect()
+}
+
+/// The first text after all that begin with this prefix, in the order of bytes; `None` when there is none.
+pub(crate) fn after_prefix(prefix: &str) -> Option<String> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        // Beyond the surrogates, which are no characters.
+        let next = match last {
+            '\u{D7FF}' => Some('\u{E000}'),
+            last => char::from_u32(last as u32 + 1),
+        };
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
+pub(crate) fn event_cursor(it: &EventRow) -> String {
+    it.seq.to_string()
+}
+
+pub(crate) fn occurrence_cursor(it: &OccurrenceRow) -> String {
+    format!("{} {}", it.due_at.0, it.key)
+}
+
+pub(crate) fn match_cursor(it: &MatchRow) -> String {
+    format!("{} {} {}", it.event, it.leaf, it.trigger)
+}
+
+/// With the length of the source, for it may hold spaces.
+pub(crate) fn refused_cursor(it: &RefusedRow) -> String {
+    format!(
+        "{} {} {}{}",
+        it.received_at.0,
+        it.source.len(),
+        it.source,
+        it.id
+    )
+}
+
+impl Cursor {
+    /// Event, leaf and trigger.
+    pub(crate) fn event_match(&self) -> Result<(i64, i64, &str), Error> {
+        let (event, rest) = self.number_and_text()?;
+        let (leaf, trigger) = rest.split_once(' ').ok_or_else(|| self.bad())?;
+        Ok((event, leaf.parse().map_err(|_| self.bad())?, trigger))
+    }
+
+    /// When it was received, source and id.
+    pub(crate) fn refused(&self) -> Result<(i64, &str, &str), Error> {
+        let (at, rest) = self.number_and_text()?;
+        let (length, rest) = rest.split_once(' ').ok_or_else(|| self.bad())?;
+        let length = length.parse().map_err(|_| self.bad())?;
+        let (source, id) = rest.split_at_checked(length).ok_or_else(|| self.bad())?;
+        Ok((at, source, id))
+    }
 }

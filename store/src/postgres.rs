@@ -221,10 +221,19 @@ impl Backend for PostgresStore {
         result.map_err(error)
     }
 
-    async fn write(&self, statement: Select) -> Result<Vec<PgRow>, Error> {
+    async fn write(&self, statements: Vec<Select>) -> Result<Vec<PgRow>, Error> {
         let mut kept = self.writer.lock().await;
         let mut connection = self.connection(&mut kept).await?;
-        let rows = timeout(COMMIT_TIMEOUT, query(statement).fetch_all(&mut connection))
+        let written = async {
+            let mut tx = connection.begin().await?;
+            let mut rows = Vec::new();
+            for statement in statements {
+                rows = query(statement).fetch_all(&mut *tx).await?;
+            }
+            tx.commit().await?;
+            Ok(rows)
+        };
+        let rows = timeout(COMMIT_TIMEOUT, written)
             .await
             .map_err(|_| Error::Unreachable(format!("no answer in {COMMIT_TIMEOUT:?}")))?
             .map_err(error)?;

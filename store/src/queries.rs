@@ -1,12 +1,15 @@
 //! The interface over a database: what is read, in which order, page by page.
 
 use crate::backend::Backend;
+use crate::children::{DEPTH_MAX, to_resume};
 use crate::decode;
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
-    Cursor, EventFilter, JournalFilter, OccurrenceFilter, Page, RunFilter, TaskCount, TaskFilter,
-    page_limit,
+    BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter, MatchFilter,
+    OUTAGE_MIN, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, PastRun, RunFilter,
+    TaskCount, TaskFilter, after_prefix, event_cursor, match_cursor, middle, occurrence_cursor,
+    page_limit, refused_cursor,
 };
 use crate::path::sortable;
 use crate::select::{Arg, Select};
@@ -14,23 +17,38 @@ use crate::store::Store;
 use crate::table::{self, Table};
 use async_trait::async_trait;
 use dalsegno_scheduler::row::{
-    AttemptRow, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, JournalEntry,
-    MatchRow, OccurrenceRow, Recovered, RunRow, RunSnapshot, RunState, ScopeRow, TaskRow,
+    AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
+    FlowVersionRow, HalfMatchRow, JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, Recovered,
+    RefusedRow, RunRow, RunSnapshot, RunState, ScopeRow, TaskRow,
 };
 use dalsegno_scheduler::{FlowName, RunId, Span, TaskId, Timestamp, Version};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::Arc;
 
-/// Begins a term if the lease is free, expired or ours. Arguments: holder, expiry, now.
+/// Keeps others from the lease until the end of the transaction, so that what the next statement sees is what
+/// the one after it changes.
+pub(crate) const LOCK_LEASE: &str = "UPDATE lease SET term = term WHERE name = 'leader'";
+/// Records that nobody has decided for a while, if the lease can be taken. Arguments: now, now less the
+/// shortest gap worth telling, now.
+pub(crate) const RECORD_OUTAGE: &str = "\
+    INSERT INTO outage (id, from_at, to_at, holder, reason) \
+    SELECT term + 1, certain_at, ?, CASE WHEN holder = '' THEN former ELSE holder END, \
+    CASE WHEN holder = '' THEN 'stopped' ELSE 'vanished' END \
+    FROM lease WHERE name = 'leader' AND certain_at > 0 AND certain_at <= ? AND expires_at <= ? \
+    AND (holder <> '' OR former IS NOT NULL)";
+/// Begins a term if the lease is free, expired or ours. Arguments: holder, expiry, now, now.
 pub(crate) const TAKE_LEASE: &str = "\
-    INSERT INTO lease (name, holder, term, expires_at) VALUES ('leader', ?, 1, ?) \
+    INSERT INTO lease (name, holder, term, expires_at, certain_at) VALUES ('leader', ?, 1, ?, ?) \
     ON CONFLICT (name) DO UPDATE \
-    SET holder = excluded.holder, term = lease.term + 1, expires_at = excluded.expires_at \
+    SET holder = excluded.holder, term = lease.term + 1, expires_at = excluded.expires_at, certain_at = excluded.certain_at \
     WHERE lease.expires_at <= ? OR lease.holder = excluded.holder \
     RETURNING term";
 pub(crate) const RENEW_LEASE: &str = "\
-    UPDATE lease SET expires_at = ? WHERE name = 'leader' AND holder = ? AND term = ? RETURNING term";
+    UPDATE lease SET expires_at = ?, certain_at = ? WHERE name = 'leader' AND holder = ? AND term = ? RETURNING term";
 pub(crate) const RELEASE_LEASE: &str = "\
-    UPDATE lease SET holder = '', expires_at = 0 WHERE name = 'leader' AND holder = ? AND term = ? RETURNING term";
+    UPDATE lease SET former = holder, holder = '', expires_at = 0, certain_at = ? WHERE name = 'leader' AND holder = ? AND term = ? RETURNING term";
 pub(crate) const LEASE: &str = "\
     SELECT holder, term, expires_at FROM lease WHERE name = 'leader' AND holder <> ''";
 
@@ -38,10 +56,16 @@ pub(crate) const LEASE: &str = "\
 const UNFINISHED: &str = "state IN ('queued', 'running', 'cancelling')";
 const RUN_UNFINISHED: &str = "run.state IN ('queued', 'running', 'cancelling')";
 const UNSUCCESSFUL: &str = "state IN ('failed', 'cancelled', 'timed_out')";
+const BACKFILL_UNFINISHED: &str = "state IN ('running', 'paused', 'cancelling')";
+
+/// Arguments: name, value, now.
+pub(crate) const PUT_POSITION: &str = "\
+    INSERT INTO position (name, value, updated_at) VALUES (?, ?, ?) \
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at";
 
 const LAST_NUMBERS: &str = "\
     SELECT (SELECT COALESCE(MAX(id), 0) FROM run), (SELECT COALESCE(MAX(seq), 0) FROM event), \
-    (SELECT COALESCE(MAX(seq), 0) FROM journal)";
+    (SELECT COALESCE(MAX(seq), 0) FROM journal), (SELECT COALESCE(MAX(id), 0) FROM backfill)";
 
 #[async_trait]
 impl<B: Backend> Store for B {
@@ -67,10 +91,22 @@ impl<B: Backend> Store for B {
     ) -> Result<Option<Lease>, Error> {
         let expires_at = now + ttl;
         let rows = self
-            .write(Select::new(
-                TAKE_LEASE,
-                [holder.into(), expires_at.0.into(), now.0.into()],
-            ))
+            .write(vec![
+                Select::new(LOCK_LEASE, []),
+                Select::new(
+                    RECORD_OUTAGE,
+                    [now.0.into(), (now - OUTAGE_MIN).0.into(), now.0.into()],
+                ),
+                Select::new(
+                    TAKE_LEASE,
+                    [
+                        holder.into(),
+                        expires_at.0.into(),
+                        now.0.into(),
+                        now.0.into(),
+                    ],
+                ),
+            ])
             .await?;
         let term = rows
             .first()
@@ -92,19 +128,24 @@ impl<B: Backend> Store for B {
         let expires_at = now + ttl;
         let args = [
             expires_at.0.into(),
+            now.0.into(),
             lease.holder.as_str().into(),
             lease.term.into(),
         ];
-        let rows = self.write(Select::new(RENEW_LEASE, args)).await?;
+        let rows = self.write(vec![Select::new(RENEW_LEASE, args)]).await?;
         Ok((!rows.is_empty()).then(|| Lease {
             expires_at,
             ..lease.clone()
         }))
     }
 
-    async fn release_lease(&self, lease: &Lease) -> Result<(), Error> {
-        let args = [lease.holder.as_str().into(), lease.term.into()];
-        self.write(Select::new(RELEASE_LEASE, args))
+    async fn release_lease(&self, lease: &Lease, now: Timestamp) -> Result<(), Error> {
+        let args = [
+            now.0.into(),
+            lease.holder.as_str().into(),
+            lease.term.into(),
+        ];
+        self.write(vec![Select::new(RELEASE_LEASE, args)])
             .await
             .map(|_| ())
     }
@@ -131,6 +172,8 @@ impl<B: Backend> Store for B {
             runs,
             tasks,
             scopes,
+            backfills,
+            backfill_items,
             last,
         ] = &answers[..]
         else {
@@ -149,9 +192,9 @@ impl<B: Backend> Store for B {
             last_run: last.int()? as u64,
             last_event: last.int()? as u64,
             last_journal: last.int()? as u64,
-            backfills: Vec::new(),
-            backfill_items: Vec::new(),
-            last_backfill: 0,
+            last_backfill: last.int()? as u64,
+            backfills: all(backfills, decode::backfill)?,
+            backfill_items: all(backfill_items, decode::backfill_item)?,
         })
     }
 
@@ -200,35 +243,45 @@ impl<B: Backend> Store for B {
     }
 
     async fn snapshot(&self, run: RunId) -> Result<Option<RunSnapshot>, Error> {
-        let mut version = Select::new(
-            &format!("SELECT {} FROM run", table::VERSION.qualified_list()),
-            [],
-        );
-        version.push(
-            "JOIN flow_version ON flow_version.flow = run.flow AND flow_version.version = run.version WHERE run.id = ?",
-            [id(run)],
-        );
-        let tasks = from(
-            &table::TASK,
-            "WHERE run = ? ORDER BY step, path, iteration",
-            [id(run)],
-        );
+        snapshot(self, run, 0).await
+    }
+
+    async fn children(&self, run: RunId) -> Result<Vec<Arc<RunRow>>, Error> {
+        list(self, children(run), decode::run).await
+    }
+
+    async fn runs_in(
+        &self,
+        flows: &[FlowName],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<PastRun>, Error> {
+        let flows: BTreeSet<&FlowName> = flows.iter().collect();
+        let selects = flows.into_iter().map(|it| runs_in(it, from, to));
+        let answers = self.read(selects.collect()).await?;
+        let mut runs: Vec<PastRun> = answers
+            .iter()
+            .flatten()
+            .map(decode::past_run)
+            .collect::<Result<_, _>>()?;
+        runs.sort_unstable_by_key(|it| Reverse(it.run));
+        Ok(runs)
+    }
+
+    async fn typical_durations(
+        &self,
+        flows: &[FlowName],
+    ) -> Result<BTreeMap<FlowName, Span>, Error> {
+        let flows: BTreeSet<&FlowName> = flows.iter().collect();
         let answers = self
-            .read(vec![run_by_id(run), version, tasks, scopes(run)])
+            .read(flows.into_iter().map(durations).collect())
             .await?;
-        let [run, version, tasks, scopes] = &answers[..] else {
-            unreachable!("one answer for each statement");
-        };
-        let (Some(run), Some(version)) = (run.first(), version.first()) else {
-            return Ok(None);
-        };
-        Ok(Some(RunSnapshot {
-            run: decode::run(run)?,
-            tasks: all(tasks, decode::task)?,
-            scopes: all(scopes, decode::scope)?,
-            version: decode::version(version)?,
-            children: Vec::new(),
-        }))
+        let durations: Vec<(FlowName, Span)> = answers
+            .iter()
+            .flatten()
+            .map(decode::duration)
+            .collect::<Result<_, _>>()?;
+        Ok(middle(durations))
     }
 
     async fn runs(
@@ -305,7 +358,18 @@ impl<B: Backend> Store for B {
     ) -> Result<Page<Arc<EventRow>>, Error> {
         let limit = page_limit(limit);
         let rows = list(self, events(filter, cursor, limit)?, decode::event).await?;
-        Ok(Page::cut(rows, limit, |it| it.seq.to_string()))
+        Ok(Page::cut(rows, limit, |it| event_cursor(it)))
+    }
+
+    async fn events_range(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Arc<EventRow>>, Error> {
+        let select = events_range(from, to, after_seq, page_limit(limit));
+        list(self, select, decode::event).await
     }
 
     async fn event(&self, seq: u64) -> Result<Option<Arc<EventRow>>, Error> {
@@ -326,6 +390,19 @@ impl<B: Backend> Store for B {
         list(self, select, decode::event_match).await
     }
 
+    async fn matches_of(
+        &self,
+        flow: &FlowName,
+        filter: &MatchFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<MatchRow>, Error> {
+        let limit = page_limit(limit);
+        let select = matches_of(flow, filter, cursor, limit)?;
+        let rows = list(self, select, decode::event_match).await?;
+        Ok(Page::cut(rows, limit, match_cursor))
+    }
+
     async fn half_matches(&self, flow: &FlowName) -> Result<Vec<HalfMatchRow>, Error> {
         list(self, half_matches(Some(flow)), decode::half_match).await
     }
@@ -344,9 +421,35 @@ impl<B: Backend> Store for B {
             decode::occurrence,
         )
         .await?;
-        Ok(Page::cut(rows, limit, |it| {
-            format!("{} {}", it.due_at.0, it.key)
-        }))
+        Ok(Page::cut(rows, limit, occurrence_cursor))
+    }
+
+    async fn occurrences_near(
+        &self,
+        flow: &FlowName,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OccurrenceRow>, Error> {
+        let answers = self
+            .read(occurrences_near(flow, at, page_limit(limit)))
+            .await?;
+        let [after, before] = &answers[..] else {
+            unreachable!("one answer for each statement");
+        };
+        let mut rows = all(after, decode::occurrence)?;
+        rows.reverse();
+        rows.extend(all(before, decode::occurrence)?);
+        Ok(rows)
+    }
+
+    async fn occurrence_counts(
+        &self,
+        flow: &FlowName,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<OccurrenceCount>, Error> {
+        let select = occurrence_counts(flow, since, until);
+        list(self, select, decode::occurrence_count).await
     }
 
     async fn occurrence(&self, flow: &FlowName, key: &str) -> Result<Option<OccurrenceRow>, Error> {
@@ -362,6 +465,103 @@ impl<B: Backend> Store for B {
     async fn claim(&self, key: &str) -> Result<Option<Claim>, Error> {
         one(self, claim(key), decode::claim).await
     }
+
+    async fn refused(
+        &self,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<RefusedRow>, Error> {
+        let limit = page_limit(limit);
+        let rows = list(self, refused(cursor, limit)?, decode::refused).await?;
+        Ok(Page::cut(rows, limit, refused_cursor))
+    }
+
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<BackfillRow>, Error> {
+        let limit = page_limit(limit);
+        let rows = list(self, backfills(filter, cursor, limit)?, decode::backfill).await?;
+        Ok(Page::cut(rows, limit, |it| it.id.to_string()))
+    }
+
+    async fn backfill(&self, id: u64) -> Result<Option<BackfillRow>, Error> {
+        let select = from(&table::BACKFILL, "WHERE id = ?", [(id as i64).into()]);
+        one(self, select, decode::backfill).await
+    }
+
+    async fn backfill_items(
+        &self,
+        id: u64,
+        state: Option<BackfillItemState>,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<BackfillItemRow>, Error> {
+        let limit = page_limit(limit);
+        let select = backfill_items(id, state, cursor, limit)?;
+        let rows = list(self, select, decode::backfill_item).await?;
+        Ok(Page::cut(rows, limit, |it| it.number.to_string()))
+    }
+
+    async fn backfill_counts(&self, id: u64) -> Result<Vec<BackfillCount>, Error> {
+        list(self, backfill_counts(id), decode::backfill_count).await
+    }
+
+    async fn outages(&self, since: Timestamp) -> Result<Vec<Outage>, Error> {
+        list(self, outages(since), decode::outage).await
+    }
+
+    async fn position(&self, name: &str) -> Result<Option<String>, Error> {
+        one(self, position(name), decode::position).await
+    }
+
+    async fn put_position(&self, name: &str, value: &str, now: Timestamp) -> Result<(), Error> {
+        let args = [name.into(), value.into(), now.0.into()];
+        self.write(vec![Select::new(PUT_POSITION, args)])
+            .await
+            .map(|_| ())
+    }
+}
+
+/// A run with all that hangs on it. Its sub-flows are `depth` deep already.
+fn snapshot<B: Backend>(
+    store: &B,
+    run: RunId,
+    depth: u32,
+) -> Pin<Box<dyn Future<Output = Result<Option<RunSnapshot>, Error>> + Send + '_>> {
+    Box::pin(async move {
+        let answers = store
+            .read(vec![
+                run_by_id(run),
+                version_of(run),
+                tasks_of(run),
+                scopes(run),
+                children(run),
+            ])
+            .await?;
+        let [run, version, tasks, scopes, children] = &answers[..] else {
+            unreachable!("one answer for each statement");
+        };
+        let (Some(run), Some(version)) = (run.first(), version.first()) else {
+            return Ok(None);
+        };
+        let mut snapshot = RunSnapshot {
+            run: decode::run(run)?,
+            tasks: all(tasks, decode::task)?,
+            scopes: all(scopes, decode::scope)?,
+            version: decode::version(version)?,
+            children: Vec::new(),
+        };
+        if depth < DEPTH_MAX {
+            for child in to_resume(&all(children, decode::run)?) {
+                let child = self::snapshot(store, child, depth + 1).await?;
+                snapshot.children.extend(child);
+            }
+        }
+        Ok(Some(snapshot))
+    })
 }
 
 async fn list<B: Backend, T>(
@@ -432,6 +632,19 @@ pub(crate) fn load() -> Vec<Select> {
         from(&table::RUN, &format!("WHERE {UNFINISHED} ORDER BY id"), []),
         of_unfinished(&table::TASK, "run.id, task.step, task.path, task.iteration"),
         of_unfinished(&table::SCOPE, "run.id, scope.scope, scope.path"),
+        from(
+            &table::BACKFILL,
+            &format!("WHERE {BACKFILL_UNFINISHED} ORDER BY id"),
+            [],
+        ),
+        Select::new(
+            &format!(
+                "SELECT {} FROM backfill JOIN backfill_item ON backfill_item.backfill = backfill.id \
+                 WHERE backfill.{BACKFILL_UNFINISHED} ORDER BY backfill.id, backfill_item.number",
+                table::BACKFILL_ITEM.qualified_list()
+            ),
+            [],
+        ),
         Select::new(LAST_NUMBERS, []),
     ]
 }
@@ -442,6 +655,45 @@ pub(crate) fn claim(key: &str) -> Select {
 
 fn run_by_id(run: RunId) -> Select {
     from(&table::RUN, "WHERE id = ?", [id(run)])
+}
+
+pub(crate) fn version_of(run: RunId) -> Select {
+    let columns = table::VERSION.qualified_list();
+    Select::new(
+        &format!(
+            "SELECT {columns} FROM run JOIN flow_version ON flow_version.flow = run.flow \
+             AND flow_version.version = run.version WHERE run.id = ?"
+        ),
+        [id(run)],
+    )
+}
+
+fn tasks_of(run: RunId) -> Select {
+    from(
+        &table::TASK,
+        "WHERE run = ? ORDER BY step, path, iteration",
+        [id(run)],
+    )
+}
+
+pub(crate) fn children(run: RunId) -> Select {
+    from(&table::RUN, "WHERE parent_run = ? ORDER BY id", [id(run)])
+}
+
+pub(crate) fn runs_in(flow: &FlowName, from: Timestamp, to: Timestamp) -> Select {
+    Select::new(
+        "SELECT flow, interval_start, interval_end, id, state FROM run \
+         WHERE flow = ? AND interval_start >= ? AND interval_start < ?",
+        [flow.as_str().into(), from.0.into(), to.0.into()],
+    )
+}
+
+pub(crate) fn durations(flow: &FlowName) -> Select {
+    Select::new(
+        "SELECT flow, finished_at - started_at FROM run WHERE flow = ? AND state = 'succeeded' \
+         AND started_at IS NOT NULL AND finished_at IS NOT NULL ORDER BY id DESC LIMIT ?",
+        [flow.as_str().into(), Arg::Int(DURATIONS as i64)],
+    )
 }
 
 fn scopes(run: RunId) -> Select {
@@ -601,8 +853,184 @@ pub(crate) fn events(
     if let Some(kind) = &filter.kind {
         select.push("AND type = ?", [kind.as_str().into()]);
     }
+    if let Some(subject) = &filter.subject {
+        select.push("AND subject = ?", [subject.as_str().into()]);
+    }
+    if let Some(prefix) = &filter.subject_prefix {
+        select.push("AND subject >= ?", [prefix.as_str().into()]);
+        if let Some(end) = after_prefix(prefix) {
+            select.push("AND subject < ?", [end.as_str().into()]);
+        }
+    }
+    if let Some(since) = filter.since {
+        select.push("AND received_at >= ?", [since.0.into()]);
+    }
+    if let Some(until) = filter.until {
+        select.push("AND received_at < ?", [until.0.into()]);
+    }
+    if let Some(flow) = &filter.flow {
+        let flow = flow.as_str().into();
+        match filter.outcome {
+            None => select.push(
+                "AND seq IN (SELECT event FROM event_match WHERE event_match.flow = ?)",
+                [flow],
+            ),
+            Some(outcome) => select.push(
+                "AND seq IN (SELECT event FROM event_match WHERE event_match.flow = ? AND outcome = ?)",
+                [flow, outcome.as_str().into()],
+            ),
+        }
+    }
     select.push("ORDER BY seq DESC LIMIT ?", [one_more(limit)]);
     Ok(select)
+}
+
+pub(crate) fn events_range(from: Timestamp, to: Timestamp, after_seq: u64, limit: usize) -> Select {
+    self::from(
+        &table::EVENT,
+        "WHERE (received_at, seq) > (?, ?) AND received_at < ? ORDER BY received_at, seq LIMIT ?",
+        [
+            from.0.into(),
+            Arg::Int(after_seq as i64),
+            to.0.into(),
+            Arg::Int(limit as i64),
+        ],
+    )
+}
+
+/// The newest of each outcome, and of those the newest: each part is found by index.
+pub(crate) fn matches_of(
+    flow: &FlowName,
+    filter: &MatchFilter,
+    cursor: Option<&Cursor>,
+    limit: usize,
+) -> Result<Select, Error> {
+    let after = cursor.map(Cursor::event_match).transpose()?;
+    let outcomes = match &filter.outcomes[..] {
+        [] => MatchOutcome::ALL,
+        some => some,
+    };
+    let columns = table::MATCH.list();
+    let order = "ORDER BY event DESC, leaf DESC, trigger DESC LIMIT ?";
+    let mut select = Select::new(&format!("SELECT {columns} FROM ("), []);
+    for (place, outcome) in outcomes.iter().enumerate() {
+        if place > 0 {
+            select.push("UNION ALL", []);
+        }
+        select.push(
+            &format!(
+                "SELECT * FROM (SELECT {columns} FROM event_match WHERE flow = ? AND outcome = ?"
+            ),
+            [flow.as_str().into(), outcome.as_str().into()],
+        );
+        if let Some(trigger) = &filter.trigger {
+            select.push("AND trigger = ?", [trigger.as_str().into()]);
+        }
+        if let Some((event, leaf, trigger)) = after {
+            select.push(
+                "AND event <= ? AND (event, leaf, trigger) < (?, ?, ?)",
+                [event.into(), event.into(), leaf.into(), trigger.into()],
+            );
+        }
+        select.push(&format!("{order}) AS part{place}"), [one_more(limit)]);
+    }
+    select.push(&format!(") AS newest {order}"), [one_more(limit)]);
+    Ok(select)
+}
+
+pub(crate) fn refused(cursor: Option<&Cursor>, limit: usize) -> Result<Select, Error> {
+    let mut select = from(&table::REFUSED, "", []);
+    if let Some(cursor) = cursor {
+        let (at, source, id) = cursor.refused()?;
+        select.push(
+            "WHERE (received_at, source, id) < (?, ?, ?)",
+            [at.into(), source.into(), id.into()],
+        );
+    }
+    select.push(
+        "ORDER BY received_at DESC, source DESC, id DESC LIMIT ?",
+        [one_more(limit)],
+    );
+    Ok(select)
+}
+
+pub(crate) fn backfills(
+    filter: &BackfillFilter,
+    cursor: Option<&Cursor>,
+    limit: usize,
+) -> Result<Select, Error> {
+    let before = cursor.map_or(Ok(i64::MAX), Cursor::number)?;
+    let mut select = from(&table::BACKFILL, "WHERE id < ?", [before.into()]);
+    if let Some(flow) = &filter.flow {
+        select.push("AND flow = ?", [flow.as_str().into()]);
+    }
+    one_of(
+        &mut select,
+        "state",
+        filter.states.iter().map(|it| it.as_str()),
+    );
+    select.push("ORDER BY id DESC LIMIT ?", [one_more(limit)]);
+    Ok(select)
+}
+
+pub(crate) fn backfill_items(
+    id: u64,
+    state: Option<BackfillItemState>,
+    cursor: Option<&Cursor>,
+    limit: usize,
+) -> Result<Select, Error> {
+    let after = cursor.map_or(Ok(-1), Cursor::number)?;
+    let mut select = from(
+        &table::BACKFILL_ITEM,
+        "WHERE backfill = ? AND number > ?",
+        [(id as i64).into(), after.into()],
+    );
+    if let Some(state) = state {
+        select.push("AND state = ?", [state.as_str().into()]);
+    }
+    select.push("ORDER BY number LIMIT ?", [one_more(limit)]);
+    Ok(select)
+}
+
+pub(crate) fn backfill_counts(id: u64) -> Select {
+    Select::new(
+        "SELECT flow, state, COUNT(*) FROM backfill_item WHERE backfill = ? GROUP BY flow, state ORDER BY flow, state",
+        [(id as i64).into()],
+    )
+}
+
+pub(crate) fn outages(since: Timestamp) -> Select {
+    Select::new(
+        "SELECT id, from_at, to_at, holder, reason FROM outage WHERE to_at >= ? ORDER BY to_at DESC, id DESC LIMIT ?",
+        [since.0.into(), Arg::Int(PAGE_MAX as i64)],
+    )
+}
+
+pub(crate) fn position(name: &str) -> Select {
+    Select::new("SELECT value FROM position WHERE name = ?", [name.into()])
+}
+
+/// Those due after the instant, soonest first; then those due until then, latest first.
+pub(crate) fn occurrences_near(flow: &FlowName, at: Timestamp, limit: usize) -> Vec<Select> {
+    let half = |rest: &str| {
+        from(
+            &table::OCCURRENCE,
+            &format!("WHERE flow = ? AND due_at {rest} LIMIT ?"),
+            [flow.as_str().into(), at.0.into(), Arg::Int(limit as i64)],
+        )
+    };
+    vec![
+        half("> ? ORDER BY due_at, key"),
+        half("<= ? ORDER BY due_at DESC, key DESC"),
+    ]
+}
+
+pub(crate) fn occurrence_counts(flow: &FlowName, since: Timestamp, until: Timestamp) -> Select {
+    Select::new(
+        "SELECT trigger, state, COUNT(*) FROM occurrence WHERE flow = ? AND due_at >= ? AND due_at < ? \
+         GROUP BY trigger, state ORDER BY trigger, state",
+        [flow.as_str().into(), since.0.into(), until.0.into()],
+    )
 }
 
 pub(crate) fn occurrences(
@@ -622,6 +1050,14 @@ pub(crate) fn occurrences(
     } else if let Some(to) = filter.to {
         select.push("AND due_at < ?", [to.0.into()]);
     }
+    if let Some(trigger) = &filter.trigger {
+        select.push("AND trigger = ?", [trigger.as_str().into()]);
+    }
+    one_of(
+        &mut select,
+        "state",
+        filter.states.iter().map(|it| it.as_str()),
+    );
     select.push("ORDER BY due_at DESC, key DESC LIMIT ?", [one_more(limit)]);
     Ok(select)
 }

@@ -263,12 +263,19 @@ impl Backend for SqliteStore {
         result.map_err(|error| self.error(error))
     }
 
-    async fn write(&self, statement: Select) -> Result<Vec<SqliteRow>, Error> {
+    async fn write(&self, statements: Vec<Select>) -> Result<Vec<SqliteRow>, Error> {
         let mut writer = self.writer().await;
-        query(statement)
-            .fetch_all(&mut writer.connection)
-            .await
-            .map_err(|error| self.error(error))
+        let result: Result<_, sqlx::Error> = async {
+            let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+            let mut rows = Vec::new();
+            for statement in statements {
+                rows = query(statement).fetch_all(&mut *tx).await?;
+            }
+            tx.commit().await?;
+            Ok(rows)
+        }
+        .await;
+        result.map_err(|error| self.error(error))
     }
 
     async fn commit(&self, lease: &Lease, changes: &Changes) -> Result<(), CommitError> {

@@ -3,14 +3,17 @@
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
-    Cursor, EventFilter, JournalFilter, OccurrenceFilter, Page, RunFilter, TaskCount, TaskFilter,
+    BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
+    OccurrenceCount, OccurrenceFilter, Outage, Page, PastRun, RunFilter, TaskCount, TaskFilter,
 };
 use async_trait::async_trait;
 use dalsegno_scheduler::row::{
-    AttemptRow, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, JournalEntry,
-    MatchRow, OccurrenceRow, Recovered, RunRow, RunSnapshot, ScopeRow, TaskRow,
+    AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
+    FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, Recovered, RefusedRow,
+    RunRow, RunSnapshot, ScopeRow, TaskRow,
 };
 use dalsegno_scheduler::{FlowName, RunId, Span, TaskId, Timestamp, Version};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Durable state.
@@ -33,7 +36,7 @@ pub trait Store: Send + Sync {
     async fn ping(&self) -> Result<(), Error>;
 
     /// Takes the lease if it is free, expired or held under the same name, and begins a new term.
-    /// `None` while another holds it.
+    /// `None` while another holds it. If nobody has decided for a while, that [`Outage`] is on record then.
     async fn take_lease(
         &self,
         holder: &str,
@@ -50,7 +53,7 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<Lease>, Error>;
 
     /// Ends the term, so that another may begin at once. Nothing happens if it has ended already.
-    async fn release_lease(&self, lease: &Lease) -> Result<(), Error>;
+    async fn release_lease(&self, lease: &Lease, now: Timestamp) -> Result<(), Error>;
 
     /// The lease as it stands, whoever holds it; `None` when nobody does.
     async fn lease(&self) -> Result<Option<Lease>, Error>;
@@ -75,7 +78,7 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<FlowVersionRow>, Error>;
 
     async fn run(&self, run: RunId) -> Result<Option<Arc<RunRow>>, Error>;
-    /// A run with everything that hangs on it, at one moment.
+    /// A run with everything that hangs on it, at one moment; each of its sub-flows at a moment of its own.
     async fn snapshot(&self, run: RunId) -> Result<Option<RunSnapshot>, Error>;
     /// Newest first.
     async fn runs(
@@ -84,6 +87,20 @@ pub trait Store: Send + Sync {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Arc<RunRow>>, Error>;
+    /// Runs that steps of this one started, oldest first.
+    async fn children(&self, run: RunId) -> Result<Vec<Arc<RunRow>>, Error>;
+    /// All runs of these flows whose interval begins in `[from, to)`, newest first.
+    async fn runs_in(
+        &self,
+        flows: &[FlowName],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<PastRun>, Error>;
+    /// How long a run takes: the middle of the newest 20 that succeeded. Flows without any are left out.
+    async fn typical_durations(
+        &self,
+        flows: &[FlowName],
+    ) -> Result<BTreeMap<FlowName, Span>, Error>;
     /// The newest runs of each flow, by flow, newest first.
     async fn recent_runs(&self, limit_per_flow: usize) -> Result<Vec<Arc<RunRow>>, Error>;
     /// By step name, index path and iteration.
@@ -117,9 +134,26 @@ pub trait Store: Send + Sync {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Arc<EventRow>>, Error>;
+    /// Events received in `[from, to)`, oldest first. The next part of the list: from the last one's
+    /// `received_at`, after its `seq`.
+    async fn events_range(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Arc<EventRow>>, Error>;
     async fn event(&self, seq: u64) -> Result<Option<Arc<EventRow>>, Error>;
     /// What became of an event, by flow, trigger and leaf.
     async fn matches(&self, event: u64) -> Result<Vec<MatchRow>, Error>;
+    /// What became of events at the triggers of a flow, newest event first.
+    async fn matches_of(
+        &self,
+        flow: &FlowName,
+        filter: &MatchFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<MatchRow>, Error>;
     /// Sets of a flow that are not complete, by trigger, join key and leaf.
     async fn half_matches(&self, flow: &FlowName) -> Result<Vec<HalfMatchRow>, Error>;
     /// Latest due first.
@@ -131,5 +165,54 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Page<OccurrenceRow>, Error>;
     async fn occurrence(&self, flow: &FlowName, key: &str) -> Result<Option<OccurrenceRow>, Error>;
+    /// The last that were due at this instant or before, at most `limit`, and as many that are due after it;
+    /// latest due first.
+    async fn occurrences_near(
+        &self,
+        flow: &FlowName,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OccurrenceRow>, Error>;
+    /// How many occurrences were due in `[since, until)`, by trigger and state.
+    async fn occurrence_counts(
+        &self,
+        flow: &FlowName,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<OccurrenceCount>, Error>;
     async fn claim(&self, key: &str) -> Result<Option<Claim>, Error>;
+    /// Deliveries that were no events, newest first.
+    async fn refused(
+        &self,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<RefusedRow>, Error>;
+
+    /// Newest first.
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<BackfillRow>, Error>;
+    async fn backfill(&self, id: u64) -> Result<Option<BackfillRow>, Error>;
+    /// By number; all, or those in one state.
+    async fn backfill_items(
+        &self,
+        id: u64,
+        state: Option<BackfillItemState>,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<BackfillItemRow>, Error>;
+    /// How many items a backfill has, by flow and state.
+    async fn backfill_counts(&self, id: u64) -> Result<Vec<BackfillCount>, Error>;
+
+    /// Times in which nobody decided, of which the end is at or after `since`; newest first, at most 10,000.
+    async fn outages(&self, since: Timestamp) -> Result<Vec<Outage>, Error>;
+
+    /// How far a sender or watcher has come, as it said itself.
+    async fn position(&self, name: &str) -> Result<Option<String>, Error>;
+    /// Remembers a position durably. It is no part of any commit and not fenced by the lease: it may lie behind
+    /// what was done, so whoever goes on from it does some things twice.
+    async fn put_position(&self, name: &str, value: &str, now: Timestamp) -> Result<(), Error>;
 }

@@ -74,6 +74,7 @@ pub(crate) const EVENT: Table = Table {
         ("time", Int),
         ("data", Text),
         ("received_at", Int),
+        ("replay_of", Int),
     ],
     key: 1,
     replaces: false,
@@ -152,6 +153,9 @@ pub(crate) const RUN: Table = Table {
         ("deadline", Int),
         ("origin", Int),
         ("origin_created_at", Int),
+        ("parent_run", Int),
+        ("parent", Text),
+        ("backfill", Int),
     ],
     key: 1,
     replaces: true,
@@ -221,6 +225,59 @@ pub(crate) const ATTEMPT: Table = Table {
     replaces: true,
 };
 
+pub(crate) const REFUSED: Table = Table {
+    name: "refused",
+    columns: &[
+        ("source", Text),
+        ("id", Text),
+        ("reason", Text),
+        ("excerpt", Text),
+        ("received_at", Int),
+    ],
+    key: 2,
+    replaces: true,
+};
+
+pub(crate) const BACKFILL: Table = Table {
+    name: "backfill",
+    columns: &[
+        ("id", Int),
+        ("flow", Text),
+        ("from_at", Int),
+        ("to_at", Int),
+        ("mode", Text),
+        ("downstream", Flag),
+        ("state", Text),
+        ("parallel", Int),
+        ("by", Text),
+        ("reason", Text),
+        ("created_at", Int),
+        ("updated_at", Int),
+        ("finished_at", Int),
+    ],
+    key: 1,
+    replaces: true,
+};
+
+pub(crate) const BACKFILL_ITEM: Table = Table {
+    name: "backfill_item",
+    columns: &[
+        ("backfill", Int),
+        ("number", Int),
+        ("flow", Text),
+        ("interval_start", Int),
+        ("interval_end", Int),
+        ("trigger", Text),
+        ("after", Text),
+        ("state", Text),
+        ("run", Int),
+        ("reason", Text),
+        ("updated_at", Int),
+    ],
+    key: 2,
+    replaces: true,
+};
+
 pub(crate) const JOURNAL: Table = Table {
     name: "journal",
     columns: &[
@@ -248,6 +305,9 @@ pub(crate) const ALL: &[&Table] = &[
     &TASK,
     &SCOPE,
     &ATTEMPT,
+    &REFUSED,
+    &BACKFILL,
+    &BACKFILL_ITEM,
     &JOURNAL,
 ];
 

@@ -1,15 +1,16 @@
 //! All or nothing, once, and by the lease's holder only.
 
 use super::sample::{
-    NOW, after, attempt, claim, event, event_match, flow, half_match, half_match_key, journal,
-    lead, occurrence, run, runs, scope, task, task_id, tasks, version,
+    NOW, after, attempt, backfill, backfill_item, claim, event, event_match, flow, half_match,
+    half_match_key, journal, lead, occurrence, parent, refused, run, runs, scope, task, task_id,
+    tasks, version,
 };
 use crate::error::{CommitError, Error};
-use crate::page::{JournalFilter, RunFilter};
+use crate::page::{BackfillFilter, JournalFilter, RunFilter};
 use crate::store::Store;
 use dalsegno_scheduler::row::{
-    AttemptState, Changes, Interval, MatchOutcome, OccurrenceState, Paused, Retries, RunState,
-    ScopeState, TaskState,
+    AttemptState, BackfillItemState, BackfillMode, BackfillState, Changes, Interval, MatchOutcome,
+    OccurrenceState, Paused, Retries, RunState, ScopeState, TaskState,
 };
 use dalsegno_scheduler::{Path, Reason, RunId, Span};
 use serde_json::json;
@@ -23,7 +24,9 @@ fn full() -> Changes {
             reason: Some("a \"test\"\n".into()),
         })
     };
-    let event = Arc::new(crate::conformance::sample::event(7));
+    let mut event = crate::conformance::sample::event(7);
+    (event.subject, event.replay_of) = (Some("a/b.csv".into()), Some(3));
+    let event = Arc::new(event);
     let mut paused = flow("report");
     paused.paused = Some(Paused {
         by: "anna".into(),
@@ -58,6 +61,12 @@ fn full() -> Changes {
     cancelling.finished_at = Some(after(2));
     cancelling.deadline = Some(after(3));
     (cancelling.origin, cancelling.origin_created_at) = (Some(RunId(2)), Some(after(-9)));
+    (cancelling.parent, cancelling.backfill) = (Some(parent(2, "call[3]@2", 4)), Some(6));
+    let mut ordered = backfill(6, "report", BackfillState::Cancelling);
+    (ordered.mode, ordered.downstream, ordered.reason) = (BackfillMode::Failed, true, cancelled());
+    ordered.finished_at = Some(after(8));
+    let mut item = backfill_item(6, 70_000, BackfillItemState::Failed);
+    (item.after, item.run, item.reason) = (vec![0, 69_999], Some(RunId(5)), cancelled());
     let mut stopping = task(5, "fit[3.12]@2", TaskState::Stopping);
     stopping.attempt = 4;
     (stopping.attempts_before, stopping.attempts_before_that) = (3, 1);
@@ -99,6 +108,9 @@ fn full() -> Changes {
         tasks: vec![Arc::new(stopping)],
         scopes: vec![Arc::new(failed)],
         attempts: vec![lost],
+        refused: vec![refused("queue:arrivals", "m 1", 4)],
+        backfills: vec![ordered],
+        backfill_items: vec![item],
         journal: vec![journal(1, "report", Some(5)), journal(2, "report", None)],
         ..Changes::default()
     }
@@ -174,7 +186,16 @@ pub async fn every_row_comes_back_as_it_was_written(store: &dyn Store) {
             .expect("answers"),
         all.journal
     );
+    let refused = store.refused(None, 10).await.expect("answers");
+    assert_eq!(refused.items, all.refused);
+    let backfill = store.backfill(6).await.expect("answers");
+    assert_eq!(backfill.as_ref(), all.backfills.first());
+    let items = store.backfill_items(6, None, None, 10).await;
+    assert_eq!(items.expect("answers").items, all.backfill_items);
     let recovered = store.load().await.expect("loads");
+    assert_eq!(recovered.backfills, all.backfills);
+    assert_eq!(recovered.backfill_items, all.backfill_items);
+    assert_eq!(recovered.last_backfill, 6);
     assert_eq!(recovered.flows, all.flows);
     assert_eq!(recovered.half_matches, all.half_matches);
     assert_eq!(
@@ -492,7 +513,25 @@ pub async fn every_state_can_be_stored(store: &dyn Store) {
         row.outcome = *outcome;
         changes.matches.push(row);
     }
+    for (place, state) in BackfillState::ALL.iter().enumerate() {
+        changes
+            .backfills
+            .push(backfill(place as u64 + 1, "a", *state));
+    }
+    for (place, mode) in BackfillMode::ALL.iter().enumerate() {
+        changes.backfills[place].mode = *mode;
+    }
+    for (place, state) in BackfillItemState::ALL.iter().enumerate() {
+        changes
+            .backfill_items
+            .push(backfill_item(1, place as u32, *state));
+    }
     store.commit(&lease, &changes).await.expect("commits");
+    let backfills = store.backfills(&BackfillFilter::default(), None, 10).await;
+    let backfills = backfills.expect("answers").items;
+    assert!(backfills.iter().eq(changes.backfills.iter().rev()));
+    let items = store.backfill_items(1, None, None, 10).await;
+    assert_eq!(items.expect("answers").items, changes.backfill_items);
     assert_eq!(
         store.scopes(RunId(1)).await.expect("answers"),
         changes.scopes

@@ -99,7 +99,7 @@ fn first_difference(expected: &str, dump: &str) -> String {
 enum Work {
     Take { holder: &'static str, at: i64 },
     Renew { lease: Lease, at: i64 },
-    Release { lease: Lease },
+    Release { lease: Lease, at: i64 },
     Commit { lease: Lease, changes: Box<Changes> },
 }
 
@@ -131,8 +131,11 @@ async fn perform(store: &dyn Store, work: &Work) -> Outcome {
                 .expect("answers");
             outcome(if lease.is_some() { "renewed" } else { "ended" }, lease)
         }
-        Work::Release { lease } => {
-            store.release_lease(lease).await.expect("answers");
+        Work::Release { lease, at } => {
+            store
+                .release_lease(lease, after(*at))
+                .await
+                .expect("answers");
             outcome("released", None)
         }
         Work::Commit { lease, changes } => match store.commit(lease, changes).await {
@@ -218,7 +221,7 @@ async fn dump(store: &dyn Store, world: &World) -> Result<String, Error> {
     }
     let filter = EventFilter {
         kind: Some("order.paid".into()),
-        source: None,
+        ..EventFilter::default()
     };
     line("events", &store.events(&filter, None, 5).await?);
     for seq in 1..=world.last_event {
@@ -273,7 +276,10 @@ impl World {
                 lease,
                 at: self.now,
             },
-            4 => Work::Release { lease },
+            4 => Work::Release {
+                lease,
+                at: self.now,
+            },
             _ => Work::Commit {
                 lease,
                 changes: Box::new(self.changes()),

@@ -2,9 +2,10 @@
 
 use super::sample::{NOW, after, run, runs};
 use crate::error::CommitError;
+use crate::page::{Outage, OutageReason};
 use crate::store::Store;
-use dalsegno_scheduler::Span;
 use dalsegno_scheduler::row::{Changes, RunState};
+use dalsegno_scheduler::{Span, Timestamp};
 
 const TTL: Span = Span::from_secs(10);
 
@@ -112,7 +113,7 @@ pub async fn a_released_lease_is_free_and_its_term_cannot_commit(store: &dyn Sto
         .await
         .expect("answers")
         .expect("free");
-    store.release_lease(&old).await.expect("answers");
+    store.release_lease(&old, NOW).await.expect("answers");
     assert_eq!(store.lease().await.expect("answers"), None);
     let late = store.commit(&old, &Changes::default()).await;
     assert!(matches!(late, Err(CommitError::LostLease)), "{late:?}");
@@ -123,8 +124,97 @@ pub async fn a_released_lease_is_free_and_its_term_cannot_commit(store: &dyn Sto
         .expect("free");
     assert_eq!(new.term, old.term + 1);
     store
-        .release_lease(&old)
+        .release_lease(&old, after(1))
         .await
         .expect("an ended term is released in vain");
     assert_eq!(store.lease().await.expect("answers"), Some(new));
+}
+
+async fn take(store: &dyn Store, holder: &str, secs: i64) -> crate::Lease {
+    store
+        .take_lease(holder, after(secs), TTL)
+        .await
+        .expect("answers")
+        .expect("free")
+}
+
+/// Each outage as `holder reason from-to`, in seconds.
+async fn outages(store: &dyn Store, since: i64) -> Vec<String> {
+    let told = |it: Outage| {
+        let secs = |at: Timestamp| (at - NOW).as_micros() / 1_000_000;
+        let (from, to) = (secs(it.from), secs(it.to));
+        format!("{} {} {from}-{to}", it.holder, it.reason.as_str())
+    };
+    let rows = store.outages(after(since)).await.expect("answers");
+    rows.into_iter().map(told).collect()
+}
+
+pub async fn a_killed_instance_leaves_an_outage_from_its_last_renewal(store: &dyn Store) {
+    let lease = take(store, "anna", 0).await;
+    assert_eq!(outages(store, 0).await, [""; 0], "the first start is none");
+    store
+        .renew_lease(&lease, after(5), TTL)
+        .await
+        .expect("answers")
+        .expect("held");
+    take(store, "anna", 3_600).await;
+    assert_eq!(outages(store, 0).await, ["anna vanished 5-3600"]);
+    take(store, "anna", 3_605).await;
+    assert_eq!(
+        outages(store, 0).await.len(),
+        1,
+        "a term that has not expired is none"
+    );
+}
+
+pub async fn a_clean_stop_leaves_an_outage_from_its_end(store: &dyn Store) {
+    let lease = take(store, "anna", 0).await;
+    store
+        .release_lease(&lease, after(7))
+        .await
+        .expect("answers");
+    let lease = take(store, "anna", 60).await;
+    assert_eq!(outages(store, 0).await, ["anna stopped 7-60"]);
+    store
+        .release_lease(&lease, after(100))
+        .await
+        .expect("answers");
+    let handed_over = after(100) + Span::from_millis(300);
+    store
+        .take_lease("bert", handed_over, TTL)
+        .await
+        .expect("answers")
+        .expect("free");
+    assert_eq!(
+        outages(store, 0).await.len(),
+        1,
+        "a moment between two terms is none"
+    );
+}
+
+pub async fn a_takeover_by_another_tells_who_fell_silent(store: &dyn Store) {
+    take(store, "anna", 0).await;
+    let early = store.take_lease("bert", after(9), TTL).await;
+    assert_eq!(early.expect("answers"), None);
+    assert_eq!(
+        outages(store, 0).await,
+        [""; 0],
+        "who does not lead writes nothing"
+    );
+    let lease = take(store, "bert", 12).await;
+    store
+        .release_lease(&lease, after(20))
+        .await
+        .expect("answers");
+    let lease = take(store, "carl", 50).await;
+    assert_eq!(
+        outages(store, 0).await,
+        ["bert stopped 20-50", "anna vanished 0-12"]
+    );
+    assert_eq!(outages(store, 13).await, ["bert stopped 20-50"]);
+    let newest = &store.outages(NOW).await.expect("answers")[0];
+    assert_eq!(
+        (newest.term, newest.reason),
+        (lease.term, OutageReason::Stopped)
+    );
 }

@@ -319,6 +319,7 @@ pub async fn events_are_filtered_and_paged(store: &dyn Store) {
     let paid = EventFilter {
         kind: Some("order.paid".into()),
         source: Some("/orders".into()),
+        ..all.clone()
     };
     assert_eq!(
         numbers(&store.events(&paid, None, 10).await.expect("answers")),
@@ -374,6 +375,7 @@ pub async fn occurrences_come_latest_first(store: &dyn Store) {
     let middle = OccurrenceFilter {
         from: Some(after(7_200)),
         to: Some(after(14_400)),
+        ..all
     };
     assert_eq!(
         hours(

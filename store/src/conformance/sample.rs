@@ -3,9 +3,10 @@
 use crate::lease::Lease;
 use crate::store::Store;
 use dalsegno_scheduler::row::{
-    AttemptRow, AttemptState, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow,
-    Interval, JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Retries,
-    RunRow, RunState, ScopeRow, ScopeState, TaskRow, TaskState,
+    AttemptRow, AttemptState, BackfillItemRow, BackfillItemState, BackfillMode, BackfillRow,
+    BackfillState, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval,
+    JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, ParentTask, RefusedRow,
+    Retries, RunRow, RunState, ScopeRow, ScopeState, TaskRow, TaskState,
 };
 use dalsegno_scheduler::{
     AttemptId, FlowName, Path, RunId, Span, TaskId, Timestamp, TriggerName, Version,
@@ -196,6 +197,66 @@ pub(super) fn attempt(run: u64, task: &str, number: u32) -> AttemptRow {
         submitted_at: NOW,
         started_at: Some(after(1)),
         finished_at: after(2),
+    }
+}
+
+/// The task of a run as the one that started another.
+pub(super) fn parent(run: u64, task: &str, number: u32) -> ParentTask {
+    ParentTask {
+        attempt: attempt(run, task, number).id,
+        waits: true,
+        depth: 1,
+    }
+}
+
+pub(super) fn refused(source: &str, id: &str, secs: i64) -> RefusedRow {
+    RefusedRow {
+        source: source.into(),
+        id: id.into(),
+        reason: "line 1: not JSON".into(),
+        excerpt: "{\"".into(),
+        received_at: after(secs),
+    }
+}
+
+pub(super) fn backfill(id: u64, flow: &str, state: BackfillState) -> BackfillRow {
+    BackfillRow {
+        id,
+        flow: flow.into(),
+        from: after(-7_200),
+        to: NOW,
+        mode: BackfillMode::Missing,
+        downstream: false,
+        state,
+        parallel: 4,
+        by: "ada".into(),
+        reason: None,
+        created_at: NOW,
+        updated_at: NOW,
+        finished_at: None,
+    }
+}
+
+pub(super) fn backfill_item(
+    backfill: u64,
+    number: u32,
+    state: BackfillItemState,
+) -> BackfillItemRow {
+    let start = after(3_600 * i64::from(number) - 7_200);
+    BackfillItemRow {
+        backfill,
+        number,
+        flow: "report".into(),
+        interval: Interval {
+            start,
+            end: start + Span::from_secs(3_600),
+        },
+        trigger: "hourly".into(),
+        after: vec![],
+        state,
+        run: None,
+        reason: None,
+        updated_at: NOW,
     }
 }
 

@@ -1,10 +1,15 @@
 //! Every statement the stores can send, so that a test can have both databases check it.
 
-use crate::page::{EventFilter, JournalFilter, OccurrenceFilter, RunFilter, TaskFilter};
+use crate::page::{
+    BackfillFilter, EventFilter, JournalFilter, MatchFilter, OccurrenceFilter, RunFilter,
+    TaskFilter,
+};
 use crate::queries;
 use crate::select::Select;
 use crate::table::{self, Table, Write};
-use dalsegno_scheduler::row::{RunState, TaskState};
+use dalsegno_scheduler::row::{
+    BackfillItemState, BackfillState, MatchOutcome, OccurrenceState, RunState, TaskState,
+};
 use dalsegno_scheduler::{RunId, Timestamp};
 
 /// Statements as SQLite gets them.
@@ -40,9 +45,12 @@ fn read() -> Vec<Select> {
     let flow = Some("a".into());
     let runs = |filter: RunFilter| queries::runs(&filter, cursor, 10).expect("a good cursor");
     let mut all = vec![
-        Select::new(queries::TAKE_LEASE, texts(3)),
-        Select::new(queries::RENEW_LEASE, texts(3)),
-        Select::new(queries::RELEASE_LEASE, texts(2)),
+        Select::new(queries::LOCK_LEASE, []),
+        Select::new(queries::RECORD_OUTAGE, texts(3)),
+        Select::new(queries::TAKE_LEASE, texts(4)),
+        Select::new(queries::RENEW_LEASE, texts(4)),
+        Select::new(queries::RELEASE_LEASE, texts(3)),
+        Select::new(queries::PUT_POSITION, texts(3)),
         Select::new(queries::LEASE, []),
         queries::claim("x"),
         runs(RunFilter::default()),
@@ -74,11 +82,68 @@ fn read() -> Vec<Select> {
     let some = EventFilter {
         source: Some("s".into()),
         kind: Some("k".into()),
+        ..EventFilter::default()
     };
     all.push(queries::events(&some, cursor, 10).expect("a good cursor"));
+    let some = EventFilter {
+        source: Some("s".into()),
+        subject: Some("k".into()),
+        ..EventFilter::default()
+    };
+    all.push(queries::events(&some, cursor, 10).expect("a good cursor"));
+    let some = EventFilter {
+        source: Some("s".into()),
+        subject_prefix: Some("k".into()),
+        ..EventFilter::default()
+    };
+    all.push(queries::events(&some, cursor, 10).expect("a good cursor"));
+    let some = EventFilter {
+        since: Some(Timestamp(0)),
+        until: Some(Timestamp(1)),
+        ..EventFilter::default()
+    };
+    all.push(queries::events(&some, cursor, 10).expect("a good cursor"));
+    let mut some = EventFilter {
+        flow: flow.clone(),
+        ..EventFilter::default()
+    };
+    all.push(queries::events(&some, cursor, 10).expect("a good cursor"));
+    some.outcome = Some(MatchOutcome::Fired);
+    all.push(queries::events(&some, cursor, 10).expect("a good cursor"));
+    all.push(queries::events_range(Timestamp(0), Timestamp(1), 3, 10));
+    let (a, here) = (&"a".into(), Some(&"1 2 a".into()));
+    let mut some = MatchFilter::default();
+    all.push(queries::matches_of(a, &some, here, 10).expect("a good cursor"));
+    some.outcomes = vec![MatchOutcome::Fired];
+    some.trigger = Some("t".into());
+    all.push(queries::matches_of(a, &some, here, 10).expect("a good cursor"));
+    all.push(queries::children(RunId(1)));
+    all.push(queries::version_of(RunId(1)));
+    all.push(queries::runs_in(a, Timestamp(0), Timestamp(1)));
+    all.push(queries::durations(a));
+    all.extend(queries::occurrences_near(a, Timestamp(0), 10));
+    all.push(queries::occurrence_counts(a, Timestamp(0), Timestamp(1)));
+    all.push(queries::refused(Some(&"1 1 ab".into()), 10).expect("a good cursor"));
+    let some = BackfillFilter {
+        flow: flow.clone(),
+        states: vec![BackfillState::Running],
+    };
+    all.push(queries::backfills(&some, cursor, 10).expect("a good cursor"));
+    let failed = Some(BackfillItemState::Failed);
+    all.push(queries::backfill_items(1, failed, cursor, 10).expect("a good cursor"));
+    all.push(queries::backfill_counts(1));
+    all.push(queries::outages(Timestamp(0)));
+    all.push(queries::position("x"));
+    let some = OccurrenceFilter {
+        states: vec![OccurrenceState::Missed],
+        trigger: Some("t".into()),
+        ..OccurrenceFilter::default()
+    };
+    all.push(queries::occurrences(a, &some, due, 10).expect("a good cursor"));
     let some = OccurrenceFilter {
         from: Some(Timestamp(0)),
         to: Some(Timestamp(1)),
+        ..OccurrenceFilter::default()
     };
     all.push(queries::occurrences(&"a".into(), &some, due, 10).expect("a good cursor"));
     all.push(queries::occurrences(&"a".into(), &some, None, 10).expect("no cursor"));

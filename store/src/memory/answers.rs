@@ -5,18 +5,20 @@ use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::migrations::SCHEMA_VERSION;
 use crate::page::{
-    Cursor, EventFilter, JournalFilter, OccurrenceFilter, Page, RunFilter, TaskCount, TaskFilter,
-    page_limit,
+    BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter, MatchFilter,
+    OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, PastRun, RunFilter, TaskCount,
+    TaskFilter, event_cursor, match_cursor, middle, occurrence_cursor, page_limit, refused_cursor,
 };
 use crate::store::Store;
 use async_trait::async_trait;
 use dalsegno_scheduler::row::{
-    AttemptRow, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, JournalEntry,
-    MatchRow, OccurrenceRow, Recovered, RunRow, RunSnapshot, ScopeRow, TaskRow,
+    AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
+    FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, Recovered, RefusedRow,
+    RunRow, RunSnapshot, RunState, ScopeRow, TaskRow,
 };
 use dalsegno_scheduler::{FlowName, RunId, Span, TaskId, Timestamp, Version};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[async_trait]
@@ -51,8 +53,8 @@ impl Store for MemoryStore {
         Ok(self.renew_lease_sync(lease, now, ttl))
     }
 
-    async fn release_lease(&self, lease: &Lease) -> Result<(), Error> {
-        self.inner().state.release_lease(lease);
+    async fn release_lease(&self, lease: &Lease, now: Timestamp) -> Result<(), Error> {
+        self.inner().state.release_lease(lease, now);
         Ok(())
     }
 
@@ -107,20 +109,48 @@ impl Store for MemoryStore {
     }
 
     async fn snapshot(&self, run: RunId) -> Result<Option<RunSnapshot>, Error> {
+        Ok(self.inner().state.snapshot(run, 0))
+    }
+
+    async fn children(&self, run: RunId) -> Result<Vec<Arc<RunRow>>, Error> {
+        Ok(self.inner().state.children(run))
+    }
+
+    async fn runs_in(
+        &self,
+        flows: &[FlowName],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<PastRun>, Error> {
+        let begins = |it: &RunRow| from <= it.interval.start && it.interval.start < to;
+        let inner = self.inner();
+        let runs = inner.state.runs.values().rev();
+        Ok(runs
+            .filter(|it| flows.contains(&it.flow) && begins(it))
+            .map(|it| PastRun::from(&**it))
+            .collect())
+    }
+
+    async fn typical_durations(
+        &self,
+        flows: &[FlowName],
+    ) -> Result<BTreeMap<FlowName, Span>, Error> {
         let state = &self.inner().state;
-        let Some(row) = state.runs.get(&run) else {
-            return Ok(None);
-        };
-        let Some(version) = state.versions.get(&(row.flow.clone(), row.version.clone())) else {
-            return Ok(None);
-        };
-        Ok(Some(RunSnapshot {
-            run: Arc::clone(row),
-            tasks: state.tasks_of(run).cloned().collect(),
-            scopes: state.scopes_of(run).cloned().collect(),
-            version: version.clone(),
-            children: Vec::new(),
-        }))
+        let durations = flows
+            .iter()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .map(|flow| {
+                let succeeded = state
+                    .runs
+                    .values()
+                    .rev()
+                    .filter(move |it| it.flow == *flow && it.state == RunState::Succeeded);
+                succeeded
+                    .filter_map(|it| Some((it.flow.clone(), it.finished_at? - it.started_at?)))
+                    .take(DURATIONS)
+            });
+        Ok(middle(durations.flatten()))
     }
 
     async fn runs(
@@ -258,8 +288,40 @@ impl Store for MemoryStore {
                     .as_ref()
                     .is_none_or(|source| *source == it.source)
                 && filter.kind.as_ref().is_none_or(|kind| *kind == it.kind)
+                && (filter.subject.is_none() || filter.subject == it.subject)
+                && filter.subject_prefix.as_ref().is_none_or(|prefix| {
+                    let subject = it.subject.as_ref();
+                    subject.is_some_and(|subject| subject.starts_with(prefix.as_str()))
+                })
+                && filter.since.is_none_or(|since| it.received_at >= since)
+                && filter.until.is_none_or(|until| it.received_at < until)
+                && filter.flow.as_ref().is_none_or(|flow| {
+                    inner.state.matches_of(it.seq).any(|it| {
+                        it.flow == *flow && filter.outcome.is_none_or(|want| it.outcome == want)
+                    })
+                })
         });
-        Ok(page(rows, limit, |it| it.seq.to_string()))
+        Ok(page(rows, limit, |it| event_cursor(it)))
+    }
+
+    async fn events_range(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Arc<EventRow>>, Error> {
+        let inner = self.inner();
+        let mut rows: Vec<_> = inner
+            .state
+            .events
+            .values()
+            .filter(|it| (it.received_at, it.seq) > (from, after_seq) && it.received_at < to)
+            .cloned()
+            .collect();
+        rows.sort_by_key(|it| (it.received_at, it.seq));
+        rows.truncate(page_limit(limit));
+        Ok(rows)
     }
 
     async fn event(&self, seq: u64) -> Result<Option<Arc<EventRow>>, Error> {
@@ -267,14 +329,36 @@ impl Store for MemoryStore {
     }
 
     async fn matches(&self, event: u64) -> Result<Vec<MatchRow>, Error> {
-        Ok(self
-            .inner()
+        Ok(self.inner().state.matches_of(event).cloned().collect())
+    }
+
+    async fn matches_of(
+        &self,
+        flow: &FlowName,
+        filter: &MatchFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<MatchRow>, Error> {
+        let before = cursor.map(Cursor::event_match).transpose()?;
+        let inner = self.inner();
+        let mut rows: Vec<_> = inner
             .state
             .matches
             .values()
-            .filter(|it| it.event == event)
-            .cloned()
-            .collect())
+            .filter(|it| {
+                it.flow == *flow
+                    && filter
+                        .trigger
+                        .as_ref()
+                        .is_none_or(|want| it.trigger == *want)
+                    && (filter.outcomes.is_empty() || filter.outcomes.contains(&it.outcome))
+                    && before.is_none_or(|before| {
+                        (it.event as i64, i64::from(it.leaf), it.trigger.as_str()) < before
+                    })
+            })
+            .collect();
+        rows.sort_by_key(|it| Reverse((it.event, it.leaf, &it.trigger)));
+        Ok(page(rows.into_iter(), limit, match_cursor))
     }
 
     async fn half_matches(&self, flow: &FlowName) -> Result<Vec<HalfMatchRow>, Error> {
@@ -306,12 +390,59 @@ impl Store for MemoryStore {
                     && filter.from.is_none_or(|from| it.due_at >= from)
                     && (before.is_some() || filter.to.is_none_or(|to| it.due_at < to))
                     && before.is_none_or(|before| (it.due_at.0, it.key.as_str()) < before)
+                    && (filter.states.is_empty() || filter.states.contains(&it.state))
+                    && filter
+                        .trigger
+                        .as_ref()
+                        .is_none_or(|want| it.trigger == *want)
             })
             .collect();
         rows.sort_by_key(|it| Reverse((it.due_at, &it.key)));
-        Ok(page(rows.into_iter(), limit, |it| {
-            format!("{} {}", it.due_at.0, it.key)
-        }))
+        Ok(page(rows.into_iter(), limit, occurrence_cursor))
+    }
+
+    async fn occurrences_near(
+        &self,
+        flow: &FlowName,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OccurrenceRow>, Error> {
+        let inner = self.inner();
+        let mut rows: Vec<_> = inner
+            .state
+            .occurrences
+            .values()
+            .filter(|it| it.flow == *flow)
+            .collect();
+        rows.sort_by_key(|it| Reverse((it.due_at, &it.key)));
+        let middle = rows.partition_point(|it| it.due_at > at);
+        let limit = page_limit(limit);
+        let near = middle.saturating_sub(limit)..(middle + limit).min(rows.len());
+        Ok(rows[near].iter().map(|it| (*it).clone()).collect())
+    }
+
+    async fn occurrence_counts(
+        &self,
+        flow: &FlowName,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<OccurrenceCount>, Error> {
+        let inner = self.inner();
+        let mut counts = BTreeMap::new();
+        for it in inner.state.occurrences.values() {
+            if it.flow == *flow && since <= it.due_at && it.due_at < until {
+                let count = OccurrenceCount {
+                    trigger: it.trigger.clone(),
+                    state: it.state,
+                    occurrences: 0,
+                };
+                counts
+                    .entry((it.trigger.clone(), it.state.as_str()))
+                    .or_insert(count)
+                    .occurrences += 1;
+            }
+        }
+        Ok(counts.into_values().collect())
     }
 
     async fn occurrence(&self, flow: &FlowName, key: &str) -> Result<Option<OccurrenceRow>, Error> {
@@ -325,6 +456,106 @@ impl Store for MemoryStore {
 
     async fn claim(&self, key: &str) -> Result<Option<Claim>, Error> {
         Ok(self.inner().state.claims.get(key).cloned())
+    }
+
+    async fn refused(
+        &self,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<RefusedRow>, Error> {
+        let before = cursor.map(Cursor::refused).transpose()?;
+        let inner = self.inner();
+        let mut rows: Vec<_> = inner
+            .state
+            .refused
+            .values()
+            .filter(|it| {
+                before.is_none_or(|before| {
+                    (it.received_at.0, it.source.as_str(), it.id.as_str()) < before
+                })
+            })
+            .collect();
+        rows.sort_by_key(|it| Reverse((it.received_at, &it.source, &it.id)));
+        Ok(page(rows.into_iter(), limit, refused_cursor))
+    }
+
+    async fn backfills(
+        &self,
+        filter: &BackfillFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<BackfillRow>, Error> {
+        let before = cursor.map(Cursor::number).transpose()?;
+        let inner = self.inner();
+        let rows = inner.state.backfills.values().rev().filter(|it| {
+            before.is_none_or(|before| (it.id as i64) < before)
+                && filter.flow.as_ref().is_none_or(|flow| *flow == it.flow)
+                && (filter.states.is_empty() || filter.states.contains(&it.state))
+        });
+        Ok(page(rows, limit, |it| it.id.to_string()))
+    }
+
+    async fn backfill(&self, id: u64) -> Result<Option<BackfillRow>, Error> {
+        Ok(self.inner().state.backfills.get(&id).cloned())
+    }
+
+    async fn backfill_items(
+        &self,
+        id: u64,
+        state: Option<BackfillItemState>,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<BackfillItemRow>, Error> {
+        let after = cursor.map(Cursor::number).transpose()?;
+        let inner = self.inner();
+        let rows = inner.state.items_of(id).filter(|it| {
+            after.is_none_or(|after| i64::from(it.number) > after)
+                && state.is_none_or(|state| it.state == state)
+        });
+        Ok(page(rows, limit, |it| it.number.to_string()))
+    }
+
+    async fn backfill_counts(&self, id: u64) -> Result<Vec<BackfillCount>, Error> {
+        let inner = self.inner();
+        let mut counts = BTreeMap::new();
+        for it in inner.state.items_of(id) {
+            let count = BackfillCount {
+                flow: it.flow.clone(),
+                state: it.state,
+                items: 0,
+            };
+            counts
+                .entry((it.flow.clone(), it.state.as_str()))
+                .or_insert(count)
+                .items += 1;
+        }
+        Ok(counts.into_values().collect())
+    }
+
+    async fn outages(&self, since: Timestamp) -> Result<Vec<Outage>, Error> {
+        let inner = self.inner();
+        let mut rows: Vec<Outage> = inner
+            .state
+            .outages
+            .iter()
+            .filter(|it| it.to >= since)
+            .cloned()
+            .collect();
+        rows.sort_by_key(|it| Reverse((it.to, it.term)));
+        rows.truncate(PAGE_MAX);
+        Ok(rows)
+    }
+
+    async fn position(&self, name: &str) -> Result<Option<String>, Error> {
+        Ok(self.inner().state.positions.get(name).cloned())
+    }
+
+    async fn put_position(&self, name: &str, value: &str, _now: Timestamp) -> Result<(), Error> {
+        self.inner()
+            .state
+            .positions
+            .insert(name.to_owned(), value.to_owned());
+        Ok(())
     }
 }
 

@@ -1,10 +1,13 @@
 //! The maps, and how a commit changes them.
 
+use crate::children::{DEPTH_MAX, to_resume};
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
+use crate::page::{OUTAGE_MIN, Outage, OutageReason};
 use dalsegno_scheduler::row::{
-    AttemptRow, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, JournalEntry,
-    MatchRow, OccurrenceRow, OccurrenceState, Recovered, RunRow, ScopeRow, TaskRow,
+    AttemptRow, BackfillItemRow, BackfillRow, BackfillState, Changes, Claim, EventRow, FlowRow,
+    FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, OccurrenceState,
+    Recovered, RefusedRow, RunRow, RunSnapshot, ScopeRow, TaskRow,
 };
 use dalsegno_scheduler::{
     AttemptId, FlowName, Path, RunId, Span, StepName, TaskId, Timestamp, TriggerName, Version,
@@ -17,6 +20,11 @@ pub(super) struct State {
     /// The newest term; its holder is `None` when it was released or lost.
     term: i64,
     holder: Option<(String, Timestamp)>,
+    /// When the lease was last taken, renewed or given back, and by whom it was given back.
+    certain_at: Option<Timestamp>,
+    former: Option<String>,
+    pub outages: Vec<Outage>,
+    pub positions: BTreeMap<String, String>,
     pub claims: BTreeMap<String, Claim>,
     pub versions: BTreeMap<(FlowName, Version), FlowVersionRow>,
     pub flows: BTreeMap<FlowName, FlowRow>,
@@ -29,6 +37,9 @@ pub(super) struct State {
     pub tasks: BTreeMap<RunId, BTreeMap<TaskId, Arc<TaskRow>>>,
     pub scopes: BTreeMap<RunId, BTreeMap<(StepName, Path), Arc<ScopeRow>>>,
     pub attempts: BTreeMap<AttemptId, AttemptRow>,
+    pub refused: BTreeMap<(String, String), RefusedRow>,
+    pub backfills: BTreeMap<u64, BackfillRow>,
+    pub backfill_items: BTreeMap<(u64, u32), BackfillItemRow>,
     pub journal: BTreeMap<u64, JournalEntry>,
 }
 
@@ -50,8 +61,31 @@ impl State {
             return None;
         }
         self.term += 1;
+        self.record_outage(now);
         self.holder = Some((holder.to_owned(), now + ttl));
+        self.certain_at = Some(now);
         self.lease()
+    }
+
+    fn record_outage(&mut self, now: Timestamp) {
+        let before = match &self.holder {
+            Some((holder, expires_at)) => {
+                (*expires_at <= now).then(|| (holder.clone(), OutageReason::Vanished))
+            }
+            None => self.former.clone().map(|it| (it, OutageReason::Stopped)),
+        };
+        let (Some(from), Some((holder, reason))) = (self.certain_at, before) else {
+            return;
+        };
+        if from <= now - OUTAGE_MIN {
+            self.outages.push(Outage {
+                term: self.term,
+                from,
+                to: now,
+                holder,
+                reason,
+            });
+        }
     }
 
     pub(super) fn renew_lease(
@@ -64,12 +98,15 @@ impl State {
             return None;
         }
         self.holder = Some((lease.holder.clone(), now + ttl));
+        self.certain_at = Some(now);
         self.lease()
     }
 
-    pub(super) fn release_lease(&mut self, lease: &Lease) {
+    pub(super) fn release_lease(&mut self, lease: &Lease, now: Timestamp) {
         if self.is_held(lease) {
             self.holder = None;
+            self.former = Some(lease.holder.clone());
+            self.certain_at = Some(now);
         }
     }
 
@@ -191,6 +228,16 @@ impl State {
                 .iter()
                 .map(|it| (it.id.clone(), it.clone())),
         );
+        for it in &changes.refused {
+            let key = (it.source.clone(), it.id.clone());
+            self.refused.insert(key, it.clone());
+        }
+        self.backfills
+            .extend(changes.backfills.iter().map(|it| (it.id, it.clone())));
+        for it in &changes.backfill_items {
+            self.backfill_items
+                .insert((it.backfill, it.number), it.clone());
+        }
         self.journal
             .extend(changes.journal.iter().map(|it| (it.seq, it.clone())));
     }
@@ -207,6 +254,14 @@ impl State {
                 .values()
                 .filter_map(|it| Some((it.name.clone(), it.active_version.clone()?))),
         );
+        let over =
+            |it: &BackfillState| matches!(it, BackfillState::Cancelled | BackfillState::Finished);
+        let backfills: Vec<BackfillRow> = self
+            .backfills
+            .values()
+            .filter(|it| !over(&it.state))
+            .cloned()
+            .collect();
         Recovered {
             flows: self.flows.values().cloned().collect(),
             versions: versions
@@ -227,10 +282,54 @@ impl State {
             last_run: self.runs.last_key_value().map_or(0, |(id, _)| id.0),
             last_event: self.events.last_key_value().map_or(0, |(seq, _)| *seq),
             last_journal: self.journal.last_key_value().map_or(0, |(seq, _)| *seq),
-            backfills: Vec::new(),
-            backfill_items: Vec::new(),
-            last_backfill: 0,
+            backfill_items: backfills
+                .iter()
+                .flat_map(|it| self.items_of(it.id))
+                .cloned()
+                .collect(),
+            last_backfill: self.backfills.last_key_value().map_or(0, |(id, _)| *id),
+            backfills,
         }
+    }
+
+    /// A run with all that hangs on it. Its sub-flows are `depth` deep already.
+    pub(super) fn snapshot(&self, run: RunId, depth: u32) -> Option<RunSnapshot> {
+        let row = self.runs.get(&run)?;
+        let version = self
+            .versions
+            .get(&(row.flow.clone(), row.version.clone()))?;
+        let children = match depth {
+            DEPTH_MAX => Vec::new(),
+            _ => to_resume(&self.children(run)),
+        };
+        Some(RunSnapshot {
+            run: Arc::clone(row),
+            tasks: self.tasks_of(run).cloned().collect(),
+            scopes: self.scopes_of(run).cloned().collect(),
+            version: version.clone(),
+            children: children
+                .into_iter()
+                .filter_map(|it| self.snapshot(it, depth + 1))
+                .collect(),
+        })
+    }
+
+    pub(super) fn children(&self, run: RunId) -> Vec<Arc<RunRow>> {
+        let of_run = |it: &&Arc<RunRow>| it.parent.as_ref().is_some_and(|it| it.attempt.run == run);
+        self.runs.values().filter(of_run).cloned().collect()
+    }
+
+    pub(super) fn matches_of(&self, event: u64) -> impl Iterator<Item = &MatchRow> {
+        let first = (event, FlowName::new(""), TriggerName::new(""), 0);
+        let rows = self.matches.range(first..);
+        rows.map(|(_, row)| row)
+            .take_while(move |it| it.event == event)
+    }
+
+    pub(super) fn items_of(&self, backfill: u64) -> impl Iterator<Item = &BackfillItemRow> {
+        self.backfill_items
+            .range((backfill, 0)..=(backfill, u32::MAX))
+            .map(|(_, row)| row)
     }
 
     pub(super) fn tasks_of(&self, run: RunId) -> impl Iterator<Item = &Arc<TaskRow>> {

@@ -23,6 +23,7 @@ async fn list(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<V
     let filter = EventFilter {
         source: query.get("source").map(str::to_owned),
         kind: query.get("type").map(str::to_owned),
+        ..EventFilter::default()
     };
     let cursor = query.get("cursor").map(Cursor::from);
     let store = app.engine().store();

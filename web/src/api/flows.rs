@@ -150,6 +150,7 @@ async fn occurrences(
     let filter = OccurrenceFilter {
         from: query.time("from")?,
         to: query.time("to")?,
+        ..OccurrenceFilter::default()
     };
     let cursor = query.get("cursor").map(Cursor::from);
     let limit = query.limit()?;
@@ -192,8 +193,8 @@ async fn why(
             // What ought to have happened then: the last occurrence due at or before that moment.
             let to = dalsegno_scheduler::Timestamp(at.0.saturating_add(1));
             let filter = OccurrenceFilter {
-                from: None,
                 to: Some(to),
+                ..OccurrenceFilter::default()
             };
             let store = app.engine().store();
             let page = store.occurrences(&row.name, &filter, None, 1).await?;
@@ -346,6 +347,7 @@ async fn all_occurrences(State(app): State<Arc<App>>, query: Query) -> Outcome<a
     let filter = OccurrenceFilter {
         from: query.time("from")?,
         to: query.time("to")?,
+        ..OccurrenceFilter::default()
     };
     let names: Vec<FlowName> = app
         .engine()

@@ -66,6 +66,7 @@ fn filters(flow: &Flow) -> Vec<EventFilter> {
     let filter = |(source, kind)| EventFilter {
         source,
         kind: Some(kind),
+        ..EventFilter::default()
     };
     sources.into_iter().map(filter).collect()
 }

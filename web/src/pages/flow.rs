@@ -320,8 +320,8 @@ async fn occurrences(
     now: Timestamp,
 ) -> Outcome<(Vec<OccurrenceLine>, Option<String>)> {
     let filter = OccurrenceFilter {
-        from: None,
         to: Some(now),
+        ..OccurrenceFilter::default()
     };
     let cursor = query.get("ledger").map(Cursor::from);
     let store = app.engine().store();
