@@ -405,6 +405,9 @@ impl Checker<'_> {
                     let outputs: Vec<&str> = item.outputs.iter().map(String::as_str).collect();
                     let help = match crate::reader::closest(&output.name, &outputs) {
                         Some(it) => format!("did you mean `{it}`?"),
+                        None if item.sub_flow => {
+                            "a step that runs another flow has the outputs `run` and `state`".into()
+                        }
                         None => format!("add it to `outputs` of `{}`", item.name),
                     };
                     let at = self.at(Some(output.at.clone()));

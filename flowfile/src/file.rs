@@ -5,6 +5,7 @@ use crate::expression::{self, Where};
 use crate::graph::Places;
 use crate::metaflow::MetaflowFile;
 use crate::names::{self, Kind};
+use crate::neighbours::Mention;
 use crate::params::{self, Params};
 use crate::policy::{self, Defaults};
 use crate::reader::{Cx, Value};
@@ -54,6 +55,8 @@ pub struct FlowFile {
     pub metaflow: Option<MetaflowFile>,
     /// Where the flow's name stands, for findings about several files.
     pub(crate) name_at: Range<usize>,
+    /// Where it names other flows; empty for a Metaflow flow.
+    pub(crate) mentions: Vec<Mention>,
 }
 
 /// Reads the text of a flow file; `name` is what findings call it.
@@ -81,6 +84,7 @@ pub fn parse(name: &str, text: &str) -> Result<FlowFile, Diagnostics> {
     };
     let cx = Cx::new(&source, found);
     let read = read_root(&cx, &root);
+    let mentions = cx.mentions.take();
     let found = Diagnostics::from(cx.found());
     match read {
         Some((flow, name_at)) if !found.has_errors() => Ok(FlowFile {
@@ -90,6 +94,7 @@ pub fn parse(name: &str, text: &str) -> Result<FlowFile, Diagnostics> {
             warnings: found,
             metaflow: None,
             name_at,
+            mentions,
         }),
         _ => Err(found),
     }
@@ -161,7 +166,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Flow, Range<usize>)> {
         .section("defaults")
         .map_or_else(Defaults::default, policy::defaults);
     let steps = match fields.section("steps") {
-        Some(it) => steps::read(it, &defaults),
+        Some(it) => steps::read(it, &defaults, name_text.unwrap_or_default()),
         None => {
             let at = fields
                 .entry("steps")

@@ -3,6 +3,7 @@
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::file::{FILE_BYTES_MAX, FlowFile, parse, too_large};
 use crate::metaflow::{self, Options};
+use crate::neighbours;
 use crate::source::Source;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -65,7 +66,7 @@ fn is_python(path: &Path) -> bool {
 /// These are all files that end in `.yaml` or `.yml`, and those in `.py` that hold a Metaflow flow, in folders
 /// within it too. Virtual environments of Python are left out. Files and folders whose names begin with `.` or `_` are left out, and links to folders are
 /// not followed. Two files with a flow of the same name are both refused, because nobody can know which one is
-/// meant; so are Metaflow flows that start each other for ever.
+/// meant; so are flows that start each other for ever, and steps whose parameters do not fit the flow that they run.
 pub fn read_dir(path: &Path) -> Vec<(PathBuf, Result<FlowFile, Diagnostics>)> {
     read_dir_with(path, |_| Options::of_environment())
 }
@@ -87,6 +88,7 @@ pub fn read_dir_with(
     files.extend(metaflow::read_all(python, options));
     files.sort_by(|(one, _), (other, _)| one.cmp(other));
     refuse_same_names(&mut files);
+    neighbours::check_all(&mut files);
     files
 }
 

@@ -61,25 +61,6 @@ pub(crate) fn step(fields: &Fields<'_>) {
     );
 }
 
-/// A step that runs another flow.
-pub(crate) fn sub_flow(fields: &Fields<'_>) {
-    if let Some(flow) = fields.get("flow") {
-        flow.text();
-    }
-    if let Some(params) = fields.section("params") {
-        params.entries("write `name: value`, one for each parameter");
-    }
-    if let Some(wait) = fields.get("wait") {
-        wait.boolean();
-    }
-    refuse(
-        fields,
-        "flow",
-        "a step that runs another flow",
-        "let the other flow start by `triggers: [{ flow: … }]` when this one has succeeded",
-    );
-}
-
 /// `resources.cpu` and `resources.gpu`.
 pub(crate) fn resources(fields: &Fields<'_>) {
     for key in ["cpu", "gpu"] {

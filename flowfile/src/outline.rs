@@ -13,6 +13,8 @@ pub(crate) struct Item {
     pub(crate) parent: Option<usize>,
     pub(crate) block: bool,
     pub(crate) foreach: bool,
+    /// It runs another flow.
+    pub(crate) sub_flow: bool,
     pub(crate) outputs: Vec<String>,
     pub(crate) after: Vec<(String, Range<usize>)>,
 }

@@ -2,6 +2,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::expression::{Use, Where};
+use crate::neighbours::Mention;
 use crate::source::Source;
 use crate::yaml::{Data, Entry, Node};
 use std::cell::RefCell;
@@ -17,6 +18,8 @@ pub(crate) struct Cx<'a> {
     found: RefCell<Vec<Diagnostic>>,
     /// Expressions, checked once all names are known.
     pub(crate) uses: RefCell<Vec<Use>>,
+    /// Other flows that the file names.
+    pub(crate) mentions: RefCell<Vec<Mention>>,
 }
 
 impl<'a> Cx<'a> {
@@ -25,6 +28,7 @@ impl<'a> Cx<'a> {
             source,
             found: RefCell::new(found),
             uses: RefCell::default(),
+            mentions: RefCell::default(),
         }
     }
 

@@ -422,7 +422,7 @@ struct Backoff {
     jitter: Option<f64>,
 }
 
-/// A step (`run`), or a block of steps (`foreach` and `steps`).
+/// A step (`run`, or `flow` for another flow), or a block of steps (`foreach` and `steps`).
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Step {
@@ -462,14 +462,11 @@ struct Step {
     /// Not supported yet: more memory for the next attempt.
     #[schemars(extend("deprecated" = true))]
     on_oom: Option<OnOom>,
-    /// Not supported yet: run another flow.
-    #[schemars(extend("deprecated" = true))]
+    /// Another flow to run, under its own strategy and limits; instead of `run`.
     flow: Option<String>,
-    /// Not supported yet: parameters of the other flow.
-    #[schemars(extend("deprecated" = true))]
+    /// Parameters of the other flow's run; values may be expressions "${{ … }}".
     params: Option<BTreeMap<String, Anything>>,
-    /// Not supported yet: whether to wait for the other flow.
-    #[schemars(extend("deprecated" = true))]
+    /// Whether the step ends as the other flow's run ends (default), or as soon as that is made.
     wait: Option<bool>,
 }
 

@@ -6,6 +6,7 @@ use crate::names::{self, Kind};
 use crate::outline::{Item, Outline};
 use crate::policy::{self, Defaults};
 use crate::reader::{Cx, Fields, Value};
+use crate::sub_flow;
 use crate::yaml::{Data, Entry};
 use dalsegno_scheduler::StepName;
 use dalsegno_scheduler::expr::Template;
@@ -50,10 +51,12 @@ pub(crate) struct Steps {
     pub(crate) outline: Outline,
 }
 
-pub(crate) fn read(value: Value<'_>, defaults: &Defaults) -> Steps {
+/// `own` is the name of the flow.
+pub(crate) fn read(value: Value<'_>, defaults: &Defaults, own: &str) -> Steps {
     let mut reader = Reader {
         cx: value.cx,
         defaults,
+        own,
         found: Steps::default(),
     };
     reader.level(value, None, ScopeIndex::ROOT);
@@ -63,6 +66,7 @@ pub(crate) fn read(value: Value<'_>, defaults: &Defaults) -> Steps {
 struct Reader<'a, 'd> {
     cx: &'a Cx<'a>,
     defaults: &'d Defaults,
+    own: &'d str,
     found: Steps,
 }
 
@@ -101,7 +105,11 @@ impl<'a> Reader<'a, '_> {
             parent,
             block: fields.is_some_and(|it| it.entry("steps").is_some()),
             foreach: fields.is_some_and(|it| it.entry("foreach").is_some()),
-            outputs: get("outputs").map_or_else(Vec::new, outputs),
+            sub_flow: get("flow").is_some(),
+            outputs: match get("flow") {
+                Some(_) => sub_flow::OUTPUTS.map(str::to_owned).to_vec(),
+                None => get("outputs").map_or_else(Vec::new, outputs),
+            },
             after: get("after").map_or_else(Vec::new, |it| after(it, &entry.key)),
         };
         let (block, after) = (
@@ -224,13 +232,10 @@ impl<'a> Reader<'a, '_> {
             }
         }
         match (fields.get("run"), fields.entry("flow")) {
-            (Some(run), Some(_)) => {
-                later::sub_flow(&fields);
-                self.cx.push(
-                    run.bad("a step has either `run` or `flow`")
-                        .help("make two steps of it"),
-                );
-            }
+            (Some(run), Some(_)) => self.cx.push(
+                run.bad("a step has either `run` or `flow`")
+                    .help("make two steps of it"),
+            ),
             (Some(run), None) => {
                 for key in ["params", "wait"] {
                     if let Some(it) = fields.entry(key) {
@@ -247,18 +252,25 @@ impl<'a> Reader<'a, '_> {
                     step.run = command;
                 }
             }
-            (None, Some(_)) => later::sub_flow(&fields),
+            (None, Some(_)) => {
+                if let Some(run) = sub_flow::read(&fields, self.own, Where::Inside(number)) {
+                    step.run = run;
+                }
+            }
             (None, None) => fields.missing(
                 &entry.key_span,
                 "run",
-                "write its command: `run: python train.py`",
+                "write its command, `run: python train.py`, or the flow that it runs, `flow: NAME`",
             ),
         }
         step.env = fields
             .section("env")
             .map_or_else(BTreeMap::new, |it| env(it, Where::Inside(number)));
-        step.outputs
-            .clone_from(&self.found.outline.items[number].outputs);
+        // Those of a flow that it runs are not written by anybody.
+        if fields.entry("flow").is_none() {
+            step.outputs
+                .clone_from(&self.found.outline.items[number].outputs);
+        }
         let retry = &self.defaults.retry;
         step.retry = fields
             .get("retry")

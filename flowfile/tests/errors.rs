@@ -279,6 +279,26 @@ fn what_can_rarely_meet_by_interval_is_told() {
 }
 
 #[test]
+fn steps_that_run_flows_are_checked() {
+    assert_shown!([
+        steps!["a: { flow: shop }"],
+        steps!["a: { flow: load all, wait: maybe }"],
+        steps!["a: { flow: load, run: x }"],
+        steps!["a: { run: x, wait: false, params: { n: 1 } }"],
+        steps![
+            "a: { flow: load, env: { A: 1 }, outputs: [n], resources: { memory: 1GiB }, grace: 5s }"
+        ],
+        steps!["a: { flow: load, params: [n] }"],
+        steps!["a: { flow: load, params: { n: 1, day: '${{ params.dya }}' } }"],
+        steps![
+            "a: { flow: load }",
+            "b: { run: x, after: a, when: steps.a.outputs.rows > 0 }"
+        ],
+        steps!["a: { foreach: [1], flow: load, steps: { b: { run: x } } }"],
+    ]);
+}
+
+#[test]
 fn expressions_are_checked_with_their_column() {
     assert_shown!([
         steps!["a: { run: x, when: 'params.n >' }"],

@@ -60,10 +60,6 @@ fn without_these_parts_it_becomes_a_flow() {
             lines[at] = Some("    resources: { memory: 30GiB }");
             continue;
         }
-        if key == "flow" {
-            lines[at] = Some("    run: ./refresh.sh");
-            continue;
-        }
         lines[at] = None;
         for line in lines.iter_mut().skip(at + 1) {
             match line {
@@ -81,11 +77,7 @@ fn without_these_parts_it_becomes_a_flow() {
             }
         }
     }
-    let text: Vec<&str> = lines
-        .into_iter()
-        .flatten()
-        .filter(|it| !it.contains("params: { date: \"${{ params.date"))
-        .collect();
+    let text: Vec<&str> = lines.into_iter().flatten().collect();
     let text = text.join("\n");
     let file =
         parse("complete.yaml", &text).unwrap_or_else(|it| panic!("{text}\n{}", it.render(false)));
@@ -116,6 +108,10 @@ fn without_these_parts_it_becomes_a_flow() {
     );
     assert!(matches!(&extract.run, Command::Shell(it) if it.starts_with("python extract.py")));
     assert!(matches!(&spec.scopes[2].items, Items::Template(_)));
+    let refresh = file.flow.step("refresh").expect("there");
+    assert!(
+        matches!(&refresh.run, Command::Flow(it) if it.flow.as_str() == "dashboards" && it.wait && it.params.len() == 1)
+    );
 }
 
 #[test]

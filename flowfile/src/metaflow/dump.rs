@@ -145,6 +145,7 @@ pub fn with_dump(
             declared: Arc::new(declared),
         }),
         name_at: file.name_at.clone(),
+        mentions: Vec::new(),
     };
     Ok((merged, differences))
 }
@@ -182,6 +183,7 @@ pub fn flow_from_dump(
             declared: Arc::new(declared),
         }),
         name_at: 0..0,
+        mentions: Vec::new(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::object;
 use crate::expression::{Captures, Where};
 use crate::names::{self, Kind};
+use crate::neighbours::{How, Mention};
 use crate::params::{self, Params};
 use crate::reader::{Fields, Value};
 use dalsegno_scheduler::FlowName;
@@ -93,6 +94,11 @@ fn flow(flow: Value<'_>, on: Option<Value<'_>>, own: &str) -> Option<EventSource
         let loops = cx.at(flow.span(), "flow.starts_itself", message);
         cx.push(loops.help("name another flow, or give it a `schedule`"));
     }
+    cx.mentions.borrow_mut().push(Mention {
+        flow: name.to_owned(),
+        at: flow.span().clone(),
+        how: How::Waits,
+    });
     let flow = FlowName::new(name);
     Some(EventSource::Flow { flow, on })
 }
