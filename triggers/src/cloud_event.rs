@@ -97,7 +97,7 @@ fn batch(events: Value) -> Result<Vec<NewEvent>, BadEvent> {
 }
 
 /// One event as a JSON object.
-fn structured(event: Value) -> Result<NewEvent, BadEvent> {
+pub(crate) fn structured(event: Value) -> Result<NewEvent, BadEvent> {
     let Value::Object(map) = event else {
         return Err(BadEvent {
             index: None,

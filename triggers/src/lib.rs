@@ -3,7 +3,9 @@
 //! Schedules and the completion of other flows need no adapter: the core knows them.
 
 mod argo_event;
+mod asking;
 mod attributes;
+mod backoff;
 mod base16;
 mod base64;
 mod cloud_event;
