@@ -1,6 +1,7 @@
 //! Configuration: `dalsegno.toml`, then the environment, then the command line; the last word counts.
 
 mod metaflow;
+mod outside;
 
 #[cfg(test)]
 pub(crate) use metaflow::OfFlow;
@@ -9,6 +10,8 @@ pub(crate) use metaflow::{Metaflow, Probe, is_decorator, strategy};
 use crate::cli::UpArgs;
 use anyhow::{Context, bail};
 use dalsegno_scheduler::{Config as Core, PoolName, Span};
+use dalsegno_triggers::lineage::{Emission, EmissionSpec};
+use dalsegno_triggers::webhook::{WebhookSpec, Webhooks};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -46,6 +49,11 @@ pub(crate) struct File {
     pools: BTreeMap<String, u32>,
     #[serde(default)]
     metaflow: metaflow::Section,
+    /// Deliveries of other systems that become events.
+    #[serde(default)]
+    webhooks: Vec<WebhookSpec>,
+    /// Who is told of our runs.
+    openlineage: Option<EmissionSpec>,
     /// The folder of the file itself.
     #[serde(skip)]
     beside: PathBuf,
@@ -63,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) lease_ttl: Span,
     pub(crate) core: Core,
     pub(crate) metaflow: Metaflow,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) emission: Option<Emission>,
 }
 
 /// Reads the named file; without a name the default file, if there is one.
@@ -110,10 +120,11 @@ impl Settings {
                  listen on this machine only"
             );
         }
-        let metaflow = {
-            let here = std::env::current_dir().context("cannot tell the working directory")?;
-            metaflow::checked(file.metaflow, &here.join(&file.beside))?
-        };
+        let here = std::env::current_dir().context("cannot tell the working directory")?;
+        let beside = here.join(&file.beside);
+        let metaflow = metaflow::checked(file.metaflow, &beside)?;
+        let webhooks = outside::webhooks(file.webhooks, &beside)?;
+        let emission = outside::emission(file.openlineage, &beside)?;
         let port = args.port.or(file.port).unwrap_or(DEFAULT_PORT);
         let defaults = Core::default();
         let cores = std::thread::available_parallelism().map_or(2, |it| it.get() as u32);
@@ -156,6 +167,8 @@ impl Settings {
                 cold: metaflow.cold || args.cold,
                 ..metaflow
             },
+            webhooks,
+            emission,
             core: Core {
                 max_tasks,
                 pools: file

@@ -9,6 +9,8 @@ use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
 use dalsegno_executor::{Layout, LocalConfig, LocalExecutor, MetaflowConfig, Snapshots};
 use dalsegno_scheduler::{Span, Timestamp};
 use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
+use dalsegno_triggers::status::Sources;
+use dalsegno_triggers::{lineage, webhook};
 use dalsegno_web::WebState;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -96,6 +98,19 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         metaflow,
     );
     let (stopping_in, stopping) = watch::channel(false);
+    let sources = Sources::default();
+    let events_in = dalsegno_triggers::router(engine.clone())
+        .merge(lineage::router(engine.clone(), &sources))
+        .merge(webhook::router(
+            engine.clone(),
+            settings.webhooks.clone(),
+            &sources,
+        ));
+    let emission = settings.emission.clone();
+    let emission = emission.map(|it| lineage::emit(engine.clone(), it, &sources, stop.clone()));
+    let emission = emission
+        .transpose()
+        .context("cannot start telling of runs")?;
     let web = dalsegno_web::router(
         WebState {
             engine: engine.clone(),
@@ -107,7 +122,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             stopping: stopping.clone(),
         },
-        dalsegno_triggers::router(engine.clone()),
+        events_in,
     );
     let mut drain = stopping.clone();
     let server = tokio::spawn(
@@ -159,6 +174,10 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         && let Err(error) = engine_task.await
     {
         warn!("the engine did not end in order: {error}");
+    }
+    if let Some(emission) = emission {
+        // It writes down how far it has come; without that it tells some things twice.
+        let _ = tokio::time::timeout(DRAIN, emission).await;
     }
     if tokio::time::timeout(DRAIN, executor.leave()).await.is_err() {
         warn!("the keeper does not answer; running tasks go on, and the next start takes them up");

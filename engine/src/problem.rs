@@ -76,18 +76,22 @@ codes! {
         "Correct the body at the `line` and `column` given; send UTF-8.";
     BadRequest = "bad_request", 400, "The request is not understood",
         "`detail` names the part of the path, query, header or body that is wrong, and what was expected.";
-    BadEvent = "bad_event", 400, "The event is not a valid CloudEvent",
-        "`attribute` names what is missing or wrong. In a batch, `index` says which event; none of the batch was accepted.";
+    BadEvent = "bad_event", 400, "The event is not valid",
+        "`attribute` names what is missing or wrong: an attribute of a CloudEvent, a field of an OpenLineage event, a key of a webhook's mapping. In a batch, `index` says which event; none of the batch was accepted.";
     BadCursor = "bad_cursor", 400, "The cursor is not one of ours",
         "Use `next` of the page before exactly as it was given, or leave `cursor` out to start from the beginning.";
     Unauthorized = "unauthorized", 401, "A token is needed",
         "Send `Authorization: Bearer TOKEN`; in a browser open the page once with `?token=TOKEN`.";
+    BadSignature = "bad_signature", 401, "The delivery is not signed as it must be",
+        "Sign the body as it is sent with the secret that the webhook's configuration names; `detail` says what was wrong. Nothing of the body was read.";
     CrossSite = "cross_site", 403, "The request comes from another site",
         "Without a token only the daemon's own pages and programs on this machine may change anything. Configure a token to call the API from elsewhere.";
     ForbiddenHost = "forbidden_host", 403, "The Host header is not a name of this machine",
         "The daemon listens on loopback: use localhost, 127.0.0.1 or [::1]. To reach it by another name, configure a token and a listen address.";
     UnknownRoute = "unknown_route", 404, "There is nothing at this address",
         "The list of routes is at `/api/v1/openapi.json`.";
+    UnknownWebhook = "unknown_webhook", 404, "There is no such webhook",
+        "Webhooks are configured in dalsegno.toml, each in a section `[[webhooks]]` with a `name`; `GET /api/v1/sources` lists them.";
     UnknownFlow = "unknown_flow", 404, "There is no such flow",
         "`GET /api/v1/flows` lists all flows; `did_you_mean` names the closest one. A new file must be in the flows folder and pass `dalsegno check`.";
     UnknownRun = "unknown_run", 404, "There is no such run",
@@ -153,6 +157,7 @@ impl From<AskError> for Problem {
         let text = error.to_string();
         match error {
             AskError::Rejected(rejected) => rejected.into(),
+            AskError::UnknownEvent(_) => Self::new(Code::UnknownEvent, text),
             AskError::Busy => Self::new(Code::Busy, text),
             AskError::Stopped => Self::new(Code::NotReady, text),
             AskError::NotLeader => Self::new(Code::NotLeader, text),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// The longest attribute that is kept, in bytes. The specification asks for 64 KiB of *all* attributes to pass
 /// through; names that are looked up by databases are kept far shorter.
-pub(crate) const ATTRIBUTE_BYTES_MAX: usize = 2_048;
+const ATTRIBUTE_BYTES_MAX: usize = 2_048;
 
 /// What is wrong with an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,6 +16,7 @@ pub mod object;
 mod route;
 pub mod sqs;
 pub mod status;
+pub mod webhook;
 
 pub use argo_event::{SOURCE as METAFLOW_SOURCE, parse_argo};
 pub use cloud_event::{BadEvent, parse};

@@ -28,7 +28,6 @@ pub fn router(engine: EngineHandle) -> Router {
     Router::new()
         .route("/api/v1/events", post(accept))
         .route(METAFLOW_EVENTS, post(accept_argo))
-        .merge(crate::lineage::routes())
         .with_state(engine)
 }
 

@@ -34,10 +34,20 @@ fn is_open(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/login") || path.starts_with("/assets/")
 }
 
+/// A delivery to a webhook: `POST /api/v1/webhooks/NAME` and nothing else. Its signature, which no browser can make, is
+/// its authentication, and whoever sends it calls us by whatever name a proxy or tunnel in front of us has.
+fn is_delivery(method: &Method, path: &str) -> bool {
+    let name = path.strip_prefix("/api/v1/webhooks/");
+    method == Method::POST && name.is_some_and(|it| !it.is_empty() && !it.contains('/'))
+}
+
 /// Lets a request pass, or answers it.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let path = request.uri().path().to_owned();
+    if is_delivery(request.method(), &path) {
+        return next.run(request).await;
+    }
     if app.web.loopback
         && let Some(problem) = foreign_host(headers)
     {
@@ -267,6 +277,21 @@ mod tests {
             ("origin", "http://evil.example")
         ]));
         assert!(refused(&[("host", "localhost:7878"), ("origin", "null")]));
+    }
+
+    #[test]
+    fn deliveries_to_webhooks_are_let_through_and_nothing_beside_them() {
+        assert!(is_delivery(&Method::POST, "/api/v1/webhooks/github"));
+        for path in [
+            "/api/v1/webhooks",
+            "/api/v1/webhooks/",
+            "/api/v1/webhooks/a/b",
+            "/api/v1/webhooks/../flows",
+            "/x/api/v1/webhooks/a",
+        ] {
+            assert!(!is_delivery(&Method::POST, path), "{path}");
+        }
+        assert!(!is_delivery(&Method::GET, "/api/v1/webhooks/github"));
     }
 
     #[test]

@@ -51,12 +51,17 @@ pub fn router(state: WebState, others: Router) -> Router {
 const SWALLOWED_BYTES_MAX: u64 = 64 << 20;
 const SWALLOW_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Where other tools send what they cannot make smaller; their routes read no more than the limit either.
+const EVENTS_FROM_TOOLS: [&str; 2] = ["/api/v1/lineage", "/api/v1/webhooks/"];
+const TOOL_BYTES_MAX: usize = 8 << 20;
+
 /// Refuses a body that says it is too large before any handler looks at it.
 async fn refuse_oversize(request: Request, next: Next) -> Response {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     let limit = match request.uri().path() {
         api::metaflow::DEPLOYMENTS => api::metaflow::DEPLOYMENT_BYTES_MAX,
+        path if EVENTS_FROM_TOOLS.iter().any(|it| path.starts_with(it)) => TOOL_BYTES_MAX,
         _ => crate::input::BODY_BYTES_MAX,
     };
     match length {
@@ -187,7 +192,13 @@ mod tests {
             .iter()
             .map(|(method, path)| format!("{method} {path}"));
         // Events come in through a crate beside this one.
-        let events = ["POST /api/v1/events", "POST /api/v1/metaflow/events"];
+        let events = [
+            "POST /api/v1/events",
+            "POST /api/v1/metaflow/events",
+            "POST /api/v1/lineage",
+            "POST /api/v1/lineage/batch",
+            "POST /api/v1/webhooks/{name}",
+        ];
         let served: BTreeSet<String> = served.chain(events.map(str::to_owned)).collect();
         assert_eq!(written, served);
     }

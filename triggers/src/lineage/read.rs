@@ -1,10 +1,13 @@
 //! An OpenLineage event, versions 0 to 2 of the specification, and what it says of data sets that were written.
 
-use crate::attributes::{ATTRIBUTE_BYTES_MAX, BadEvent};
+use crate::attributes::BadEvent;
 use dalsegno_scheduler::spec::DATASET_WRITTEN;
-use dalsegno_scheduler::{NewEvent, Timestamp};
+use dalsegno_scheduler::{KEY_BYTES_MAX, NewEvent, Timestamp};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+
+/// How long the names of a job or data set may be together, in bytes: with a run's id they make an event's.
+const NAME_BYTES_MAX: usize = KEY_BYTES_MAX - 64;
 
 /// The most data sets that one run may have written.
 const OUTPUTS_MAX: usize = 10_000;
@@ -136,8 +139,8 @@ fn run(event: &Part<'_>, time: Timestamp) -> Result<Vec<NewEvent>, BadEvent> {
 /// `namespace` and `name` of a job or a data set.
 fn name<'a>(part: &Part<'a>) -> Result<(&'a str, &'a str), BadEvent> {
     let (namespace, name) = (part.text("namespace")?, part.text("name")?);
-    if namespace.len() + name.len() > ATTRIBUTE_BYTES_MAX {
-        let message = format!("and `namespace` are longer than {ATTRIBUTE_BYTES_MAX} bytes");
+    if namespace.len() + name.len() > NAME_BYTES_MAX {
+        let message = format!("and `namespace` are together longer than {NAME_BYTES_MAX} bytes");
         return Err(part.bad("name", message));
     }
     Ok((namespace, name))
@@ -200,7 +203,7 @@ fn facets(output: &Part<'_>) -> Result<Map<String, Value>, BadEvent> {
         ("lifecycleStateChange", "lifecycleStateChange"),
     ] {
         let text = of("facets", facet)?.and_then(|it| it.get(field)?.as_str());
-        let text = text.filter(|it| it.len() <= ATTRIBUTE_BYTES_MAX);
+        let text = text.filter(|it| it.len() <= NAME_BYTES_MAX);
         kept.extend(text.map(|it| (facet.to_owned(), json!(it))));
     }
     Ok(kept)
@@ -494,7 +497,7 @@ mod tests {
             ),
             (
                 with("/outputs/0/name", json!("n".repeat(5_000))),
-                "`outputs[0].name` and `namespace` are longer",
+                "`outputs[0].name` and `namespace` are together longer",
             ),
             (
                 with("/outputs/0/facets", json!(7)),

@@ -4,6 +4,7 @@ use super::read::{Told, read};
 use crate::attributes::BadEvent;
 use crate::cloud_event::{json, media_type};
 use crate::route::{ask_all, read_body, respond};
+use crate::status::{Condition, Source, SourceKind, SourceState, Sources};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -24,61 +25,93 @@ pub const LINEAGE_BATCH: &str = "/api/v1/lineage/batch";
 /// The largest body in bytes, also after it was unpacked. Spark's events carry the plans of its queries.
 pub const LINEAGE_BYTES_MAX: usize = 8 << 20;
 
-pub(crate) fn routes() -> Router<EngineHandle> {
+#[derive(Clone)]
+struct Shared {
+    engine: EngineHandle,
+    source: Source,
+}
+
+/// The routes through which lineage arrives; how they are doing is told to `sources`. The daemon puts them behind the
+/// same guard as all others.
+pub fn router(engine: EngineHandle, sources: &Sources) -> Router {
+    let source = sources.register(SourceKind::Lineage, "openlineage", LINEAGE, engine.now());
     Router::new()
         .route(LINEAGE, post(one))
         .route(LINEAGE_BATCH, post(many))
+        .with_state(Shared { engine, source })
 }
 
-async fn one(State(engine): State<EngineHandle>, request: Request) -> Response {
-    answer(taken(&engine, request, false).await)
+async fn one(State(shared): State<Shared>, request: Request) -> Response {
+    shared.answer(request, false).await
 }
 
-async fn many(State(engine): State<EngineHandle>, request: Request) -> Response {
-    answer(taken(&engine, request, true).await)
+async fn many(State(shared): State<Shared>, request: Request) -> Response {
+    shared.answer(request, true).await
 }
 
-fn answer(taken: Result<Value, Problem>) -> Response {
-    match taken {
-        // The specification names 200.
-        Ok(body) => (StatusCode::OK, axum::Json(body)).into_response(),
-        Err(problem) => respond(&problem),
-    }
-}
-
-/// Answers once all that the events tell is durable.
-async fn taken(engine: &EngineHandle, request: Request, is_batch: bool) -> Result<Value, Problem> {
-    let (parts, body) = request.into_parts();
-    let kind = media_type(&parts.headers);
-    if kind != "application/json" && !kind.is_empty() {
-        let detail = format!("content type `{kind}` is not taken here; send application/json");
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
-    }
-    let cure = "leave facets out that nobody reads";
-    let body = read_body(body, LINEAGE_BYTES_MAX, cure).await?;
-    let value = json(&unpacked(&parts.headers, body.into())?)?;
-    let (received, events) = match (value, is_batch) {
-        (Value::Array(items), true) => (items.len(), all(&items)?),
-        (_, true) => {
-            return Err(BadEvent {
-                index: None,
-                attribute: None,
-                message: format!("a batch is a JSON array of events; send one event to {LINEAGE}"),
+impl Shared {
+    async fn answer(&self, request: Request, is_batch: bool) -> Response {
+        let now = self.engine.now();
+        match self.taken(request, is_batch).await {
+            // The specification names 200.
+            Ok(body) => {
+                self.source.set(Condition::new(SourceState::Ok), now);
+                (StatusCode::OK, axum::Json(body)).into_response()
             }
-            .into());
+            Err(problem) => {
+                self.source.count(|it| match problem.status {
+                    500.. => it.errors += 1,
+                    _ => it.refused += 1,
+                });
+                respond(&problem)
+            }
         }
-        (value, false) => (1, events(&value)?),
-    };
-    let items = ask_all(engine, &events).await?;
-    Ok(json!({ "status": "success", "received": received, "items": items }))
+    }
+
+    /// Answers once all that the events tell is durable.
+    async fn taken(&self, request: Request, is_batch: bool) -> Result<Value, Problem> {
+        let (parts, body) = request.into_parts();
+        let kind = media_type(&parts.headers);
+        if kind != "application/json" && !kind.is_empty() {
+            let detail = format!("content type `{kind}` is not taken here; send application/json");
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
+        let cure = "leave facets out that nobody reads";
+        let body = read_body(body, LINEAGE_BYTES_MAX, cure).await?;
+        let value = json(&unpacked(&parts.headers, body.into())?)?;
+        let (received, events) = match (value, is_batch) {
+            (Value::Array(items), true) => (items.len(), all(&items)?),
+            (_, true) => {
+                return Err(BadEvent {
+                    index: None,
+                    attribute: None,
+                    message: format!(
+                        "a batch is a JSON array of events; send one event to {LINEAGE}"
+                    ),
+                }
+                .into());
+            }
+            (value, false) => (1, vec![events(&value)?]),
+        };
+        let nothing = events.iter().filter(|it| it.is_empty()).count() as u64;
+        self.source.count(|it| {
+            it.deliveries += received as u64;
+            it.passed_over += nothing;
+        });
+        let items = ask_all(&self.engine, &events.concat()).await?;
+        let now = self.engine.now();
+        for item in &items {
+            self.source.accepted(item["duplicate"] == true, now);
+        }
+        Ok(json!({ "status": "success", "received": received, "items": items }))
+    }
 }
 
-fn all(items: &[Value]) -> Result<Vec<NewEvent>, BadEvent> {
-    let mut all = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        all.extend(events(item).map_err(|error| error.at(index))?);
-    }
-    Ok(all)
+fn all(items: &[Value]) -> Result<Vec<Vec<NewEvent>>, BadEvent> {
+    let numbered = items.iter().enumerate();
+    numbered
+        .map(|(index, it)| events(it).map_err(|error| error.at(index)))
+        .collect()
 }
 
 fn events(event: &Value) -> Result<Vec<NewEvent>, BadEvent> {
