@@ -21,6 +21,9 @@ pub enum Topic {
     Flow(FlowName),
     Run(RunId, FlowName),
     Events,
+    /// A delivery that was no event.
+    Refused,
+    Backfill(u64),
 }
 
 /// Why a request was not carried out.
@@ -28,6 +31,8 @@ pub enum Topic {
 pub enum AskError {
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    #[error("there is no event {0}")]
+    UnknownEvent(u64),
     #[error("the engine has too much to do; try again")]
     Busy,
     #[error("the engine has stopped")]
@@ -52,6 +57,11 @@ pub struct Counters {
     pub runs_started: AtomicU64,
     pub runs_finished: AtomicU64,
     pub tasks_finished: AtomicU64,
+    /// Events accepted, those of Dalsegno's own included.
+    pub events: AtomicU64,
+    /// Deliveries that were no events.
+    pub refused: AtomicU64,
+    pub backfills: AtomicU64,
     pub attempts_submitted: AtomicU64,
     /// Microseconds spent in commits, in all.
     pub commit_us: AtomicU64,
@@ -92,6 +102,12 @@ pub(crate) enum Ask {
         from: Option<StepName>,
         params: Map<String, Value>,
         with: ResumeWith,
+        key: Option<String>,
+        by: String,
+    },
+    Replay {
+        seq: u64,
+        flow: Option<FlowName>,
         key: Option<String>,
         by: String,
     },
@@ -166,6 +182,21 @@ impl EngineHandle {
             by,
         })
         .await
+    }
+
+    /// Lets an event be seen once more, as a new event with the same content; by one flow, or by all. Reads it from
+    /// the store first.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::ask`], and when there is no such event.
+    pub async fn replay(
+        &self,
+        seq: u64,
+        flow: Option<FlowName>,
+        key: Option<String>,
+        by: String,
+    ) -> Result<Answer, AskError> {
+        self.send(Ask::Replay { seq, flow, key, by }).await
     }
 
     async fn send(&self, ask: Ask) -> Result<Answer, AskError> {

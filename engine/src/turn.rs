@@ -5,10 +5,10 @@
 
 use crate::engine::Engine;
 use crate::handle::{Ask, AskError, Request, Role, Topic};
-use dalsegno_scheduler::row::{Changes, Claim, RunSnapshot};
+use dalsegno_scheduler::row::{BackfillRow, Changes, Claim, EventRow, RunSnapshot};
 use dalsegno_scheduler::{
-    Answer, AttemptId, Command, Input, Outcome, Reason, Rejected, Report, RerunRequest,
-    ResumeRequest, RunId, Scheduler, Timestamp,
+    Answer, AttemptId, Command, Input, Outcome, Reason, Rejected, ReplayRequest, Report,
+    RerunRequest, ResumeRequest, RunId, Scheduler, Timestamp,
 };
 use dalsegno_store::{CommitError, Lease};
 use std::collections::{BTreeSet, VecDeque};
@@ -261,7 +261,7 @@ impl<'a> Lead<'a> {
         batch
     }
 
-    /// A resume and a rerun need the run's rows, which are not in memory.
+    /// A resume and a rerun need the run's rows, a replay the event: they are not in memory.
     async fn read(&mut self, request: Request) -> Option<Item> {
         let input = match request.ask {
             Ask::Input(input) => Ok(input),
@@ -295,6 +295,14 @@ impl<'a> Lead<'a> {
                     by,
                 }))
             }),
+            Ask::Replay { seq, flow, key, by } => self.event(seq).await.map(|event| {
+                Input::Replay(ReplayRequest {
+                    event,
+                    flow,
+                    key,
+                    by,
+                })
+            }),
         };
         match input {
             Ok(input) => Some(Item::Request(input, request.answer)),
@@ -313,6 +321,15 @@ impl<'a> Lead<'a> {
         match self.engine.shared.store.snapshot(run).await {
             Ok(Some(snapshot)) => Ok(snapshot),
             Ok(None) => Err(AskError::Rejected(Rejected::UnknownRun(run))),
+            Err(error) => Err(AskError::Store(error.to_string())),
+        }
+    }
+
+    /// An event as stored.
+    async fn event(&self, seq: u64) -> Result<Arc<EventRow>, AskError> {
+        match self.engine.shared.store.event(seq).await {
+            Ok(Some(event)) => Ok(event),
+            Ok(None) => Err(AskError::UnknownEvent(seq)),
             Err(error) => Err(AskError::Store(error.to_string())),
         }
     }
@@ -535,6 +552,12 @@ impl<'a> Lead<'a> {
                     reason,
                 })
             }
+            "backfill" => Ok(Answer::Backfill {
+                backfill: rest.parse().map_err(|_| odd())?,
+                duplicate: true,
+            }),
+            // On record already, which is all that was wanted.
+            "refused" => Ok(Answer::Done),
             _ => Err(odd()),
         }
     }
@@ -611,6 +634,13 @@ impl<'a> Lead<'a> {
             &counters.runs_started,
             changes.journal.iter().filter(created).count(),
         );
+        add(&counters.events, changes.events.len());
+        add(&counters.refused, changes.refused.len());
+        let ordered = |it: &&BackfillRow| it.created_at == it.updated_at;
+        add(
+            &counters.backfills,
+            changes.backfills.iter().filter(ordered).count(),
+        );
         add(
             &counters.tasks_finished,
             changes
@@ -661,5 +691,15 @@ fn topics(changes: &Changes) -> Arc<[Topic]> {
     if !changes.events.is_empty() {
         topics.insert(Topic::Events);
     }
+    if !changes.refused.is_empty() {
+        topics.insert(Topic::Refused);
+    }
+    topics.extend(changes.backfills.iter().map(|it| Topic::Backfill(it.id)));
+    topics.extend(
+        changes
+            .backfill_items
+            .iter()
+            .map(|it| Topic::Backfill(it.backfill)),
+    );
     topics.into_iter().collect()
 }

@@ -1,7 +1,7 @@
 //! Stories of the engine: the real loop on the memory store, with an executor that plays along.
 
 use dalsegno_engine::{AskError, EngineConfig, EngineHandle, Executor, Reporter, Role};
-use dalsegno_scheduler::row::RunState;
+use dalsegno_scheduler::row::{Changes, Claim, RefusedRow, RunState};
 use dalsegno_scheduler::spec::{
     Command, FlowSpec, OnFailure, Retry, RunPolicy, ScopeIndex, StepSpec, default_grace,
 };
@@ -321,5 +321,71 @@ async fn a_new_run_is_made_from_a_finished_one_and_once_for_a_key() {
         ),
         "{unknown:?}"
     );
+    stage.end().await;
+}
+
+fn an_event(id: &str) -> Input {
+    Input::Event(NewEvent {
+        source: "shop".into(),
+        id: id.into(),
+        kind: "order".into(),
+        subject: None,
+        time: None,
+        data: Value::Null,
+    })
+}
+
+#[tokio::test]
+async fn only_an_event_that_is_there_is_replayed() {
+    let stage = stage(Arc::default(), true).await;
+    stage.engine.ask(an_event("1")).await.expect("accepted");
+    let replay = |seq| {
+        stage
+            .engine
+            .replay(seq, None, Some("k".into()), "ada".into())
+    };
+    let unknown = replay(7).await;
+    assert!(
+        matches!(unknown, Err(AskError::UnknownEvent(7))),
+        "{unknown:?}"
+    );
+    let problem = dalsegno_engine::Problem::from(unknown.expect_err("unknown"));
+    assert_eq!(
+        (problem.status, problem.code.as_str()),
+        (404, "unknown_event")
+    );
+    replay(1).await.expect("replayed");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_second_use_of_a_key_is_answered_from_what_the_first_one_left() {
+    let store: Arc<MemoryStore> = Arc::default();
+    let delivery = || RefusedRow {
+        source: "queue:arrivals".into(),
+        id: "m1".into(),
+        reason: "not JSON".into(),
+        excerpt: "{".into(),
+        received_at: Timestamp(1),
+    };
+    let refuse = Input::Refuse(delivery());
+    let key = refuse.claim().expect("a key");
+    let lease = store
+        .take_lease_sync("before", Timestamp(0), Span::from_secs(1))
+        .expect("free");
+    let changes = Changes {
+        claims: vec![Claim {
+            key,
+            result: "refused:queue:arrivals m1".into(),
+        }],
+        refused: vec![delivery()],
+        ..Changes::default()
+    };
+    store.commit_sync(&lease, &changes).expect("commits");
+    let stage = stage(store, true).await;
+    let again = stage.engine.ask(refuse).await;
+    assert_eq!(again.expect("on record already"), Answer::Done);
+    let told = stage.store.refused(None, 10).await.expect("memory reads");
+    assert_eq!(told.items, [delivery()]);
     stage.end().await;
 }

@@ -35,6 +35,9 @@ pub(crate) async fn ask(
             Err(AskError::Rejected(rejected)) => {
                 break Err(Unanswered::Rejected(rejected.to_string()));
             }
+            Err(unknown @ AskError::UnknownEvent(_)) => {
+                break Err(Unanswered::Rejected(unknown.to_string()));
+            }
             Err(AskError::NotLeader | AskError::Stopped) => break Err(Unanswered::NotHere),
             Err(busy @ (AskError::Busy | AskError::Store(_))) => busy.to_string(),
         };

@@ -38,6 +38,8 @@ impl Filter {
                 Some(format!("run {run}"))
             }
             Topic::Events if all => Some("events".to_owned()),
+            Topic::Refused if all => Some("refused".to_owned()),
+            Topic::Backfill(id) if all => Some(format!("backfill {id}")),
             _ => None,
         });
         lines.collect()
