@@ -9,6 +9,7 @@ mod backoff;
 mod base16;
 mod base64;
 mod cloud_event;
+pub mod directory;
 mod eventbridge;
 pub mod lineage;
 pub mod mapping;
