@@ -7,6 +7,7 @@ pub mod pages;
 pub mod recovery;
 mod sample;
 pub mod statements;
+pub mod triggers;
 
 /// Makes one test of each behaviour. `$with` is an async function that takes a behaviour and runs it
 /// on a fresh store: `async fn with<F>(behaviour: impl FnOnce(Arc<dyn Store>) -> F) where F: Future`.
@@ -52,6 +53,17 @@ macro_rules! behaviours {
             occurrences_come_latest_first
             a_cursor_of_another_list_is_refused
             what_is_not_there_is_none
+        }
+        $crate::behaviours! { @each $with, triggers:
+            events_are_found_by_subject_time_and_what_became_of_them
+            a_range_of_events_is_read_oldest_first_part_by_part
+            matches_of_a_flow_come_newest_first_page_by_page
+            refused_deliveries_come_newest_first
+            occurrences_are_filtered_counted_and_found_near
+            a_snapshot_reaches_down_to_what_failed_below
+            backfills_are_filtered_and_their_items_counted
+            ten_thousand_runs_of_a_span_are_read_quickly
+            a_position_is_kept_until_the_next
         }
     };
     (@each $with:path, $module:ident: $($name:ident)*) => {

@@ -1,15 +1,19 @@
 //! The same random work on several stores: every answer and every dump must agree with the first's.
 
 use super::sample::{
-    after, attempt, claim, event, event_match, flow, half_match, half_match_key, journal,
-    occurrence, run, scope, task, version,
+    after, attempt, backfill, backfill_item, claim, event, event_match, flow, half_match,
+    half_match_key, journal, occurrence, parent, refused, run, scope, task, version,
 };
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
-use crate::page::{EventFilter, JournalFilter, OccurrenceFilter, RunFilter, TaskFilter};
+use crate::page::{
+    BackfillFilter, EventFilter, JournalFilter, MatchFilter, OccurrenceFilter, RunFilter,
+    TaskFilter,
+};
 use crate::store::Store;
 use dalsegno_scheduler::row::{
-    AttemptState, Changes, MatchOutcome, OccurrenceState, Paused, RunState, ScopeState, TaskState,
+    AttemptState, BackfillItemState, BackfillMode, BackfillState, Changes, MatchOutcome,
+    OccurrenceState, Paused, RunState, ScopeState, TaskState,
 };
 use dalsegno_scheduler::{Path, Reason, RunId, Span};
 use serde_json::{Value, json};
@@ -228,6 +232,50 @@ async fn dump(store: &dyn Store, world: &World) -> Result<String, Error> {
         line("event", &store.event(seq).await?);
         line("matches", &store.matches(seq).await?);
     }
+    line("outages", &store.outages(after(0)).await?);
+    let flows = FLOWS.map(Into::into);
+    let (early, late) = (after(-9_000_000_000), after(9_000_000_000));
+    line("runs in", &store.runs_in(&flows, early, late).await?);
+    line("durations", &store.typical_durations(&flows).await?);
+    line("range", &store.events_range(early, late, 0, 100).await?);
+    for prefix in ["", "a", "\u{e4}", "😀"] {
+        let filter = EventFilter {
+            subject_prefix: Some(prefix.into()),
+            ..EventFilter::default()
+        };
+        line("events", &store.events(&filter, None, 50).await?);
+    }
+    for flow in &flows {
+        let counts = store.occurrence_counts(flow, early, late).await?;
+        line("occurrence counts", &counts);
+        let near = store.occurrences_near(flow, after(36_000), 3).await?;
+        line("near", &near);
+        let mut cursor = None;
+        loop {
+            let all = MatchFilter::default();
+            let page = store.matches_of(flow, &all, cursor.as_ref(), 7).await?;
+            line("matches", &page);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+    }
+    let mut cursor = None;
+    loop {
+        let page = store.refused(cursor.as_ref(), 3).await?;
+        line("refused", &page);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let all = BackfillFilter::default();
+    line("backfills", &store.backfills(&all, None, 100).await?);
+    for id in 0..5 {
+        line("items", &store.backfill_items(id, None, None, 4).await?);
+        line("item counts", &store.backfill_counts(id).await?);
+    }
     line(
         "journal",
         &store.journal(&JournalFilter::All, 0, 10_000).await?,
@@ -333,7 +381,7 @@ impl World {
         let (random, name) = (&mut self.random, FLOWS[(self.now % 3) as usize]);
         let id = 1 + random.below(self.last_run + 2);
         let at = after(self.now);
-        match random.below(11) {
+        match random.below(14) {
             0 => {
                 let key = format!("key {}", random.below(KEYS));
                 changes.claims.push(claim(&key, &format!("run:{id}")));
@@ -399,7 +447,37 @@ impl World {
                 row.priority = random.below(9) as i32 - 4;
                 row.params = Arc::new([(random.text(), random.value(2))].into_iter().collect());
                 row.deadline = random.maybe(|_| at);
+                row.started_at = random.maybe(|_| after(0));
+                row.interval.start = after(3_600 * random.below(9) as i64);
+                row.backfill = random.maybe(|random| random.below(5));
+                // A run is younger than the one that started it.
+                if id > 1 {
+                    row.parent =
+                        random.maybe(|random| parent(1 + random.below(id - 1), &random.task(), 1));
+                }
                 changes.runs.push(Arc::new(row));
+            }
+            11 => {
+                let source = ["queue:a", "queue:a b", "webhook:hub"][random.below(3) as usize];
+                let mut row = refused(source, &random.text(), self.now);
+                row.excerpt = random.text();
+                changes.refused.push(row);
+            }
+            12 => {
+                let state = random.one_of(BackfillState::ALL);
+                let mut row = backfill(1 + random.below(4), name, state);
+                row.mode = random.one_of(BackfillMode::ALL);
+                (row.reason, row.downstream) = (random.reason(), random.below(2) == 0);
+                row.finished_at = random.maybe(|_| at);
+                changes.backfills.push(row);
+            }
+            13 => {
+                let state = random.one_of(BackfillItemState::ALL);
+                let number = random.below(12) as u32;
+                let mut row = backfill_item(1 + random.below(4), number, state);
+                (row.reason, row.run) = (random.reason(), random.maybe(|_| RunId(id)));
+                row.after = (0..number).collect();
+                changes.backfill_items.push(row);
             }
             8 | 9 => {
                 let name = random.task();
@@ -452,6 +530,10 @@ impl Random {
 
     fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
         (self.below(2) == 0).then(|| make(self))
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len() as u64) as usize]
     }
 
     fn flow(&mut self) -> &'static str {
