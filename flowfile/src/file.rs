@@ -1,5 +1,7 @@
 //! One flow file: text to a checked flow.
 
+use crate::blackouts;
+use crate::calendars::Calendars;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::expression::{self, Where};
 use crate::graph::Places;
@@ -13,17 +15,18 @@ use crate::source::Source;
 use crate::steps::{self, Steps};
 use crate::yaml::{self, Data, Node};
 use crate::{later, schedules, triggers};
-use dalsegno_scheduler::spec::{FlowSpec, RunPolicy};
+use dalsegno_scheduler::spec::{BlackoutWindow, Calendar, FlowSpec, RunPolicy};
 use dalsegno_scheduler::{Flow, FlowName, Version};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The largest flow file, in bytes: a flow of 10,000 steps fits.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-pub(crate) const KEYS: [&str; 14] = [
+pub(crate) const KEYS: [&str; 15] = [
     "flow",
     "description",
     "owner",
@@ -31,6 +34,7 @@ pub(crate) const KEYS: [&str; 14] = [
     "params",
     "schedule",
     "triggers",
+    "blackouts",
     "run",
     "executor",
     "env",
@@ -55,6 +59,8 @@ pub struct FlowFile {
     pub metaflow: Option<MetaflowFile>,
     /// Where the flow's name stands, for findings about several files.
     pub(crate) name_at: Range<usize>,
+    /// Where each schedule stands; empty for a Metaflow flow.
+    pub(crate) schedules_at: Vec<Range<usize>>,
     /// Where it names other flows; empty for a Metaflow flow.
     pub(crate) mentions: Vec<Mention>,
 }
@@ -67,9 +73,27 @@ pub struct FlowFile {
 /// # Ok::<(), dalsegno_flowfile::Diagnostics>(())
 /// ```
 ///
+/// Calendars are files of their own: a flow that names one is read by [`parse_in`].
+///
 /// # Errors
 /// When anything in it is wrong or not supported yet: all findings, warnings included.
 pub fn parse(name: &str, text: &str) -> Result<FlowFile, Diagnostics> {
+    parse_with(name, text, &Calendars::default())
+}
+
+/// As [`parse`], with the calendars that a file in this folder finds.
+///
+/// # Errors
+/// As [`parse`], and when a calendar is missing or wrong.
+pub fn parse_in(folder: &Path, name: &str, text: &str) -> Result<FlowFile, Diagnostics> {
+    parse_with(name, text, &Calendars::of(folder, None))
+}
+
+pub(crate) fn parse_with(
+    name: &str,
+    text: &str,
+    calendars: &Calendars,
+) -> Result<FlowFile, Diagnostics> {
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(too_large(name, text.len() as u64).into());
     }
@@ -82,18 +106,19 @@ pub fn parse(name: &str, text: &str) -> Result<FlowFile, Diagnostics> {
             return Err(found.into());
         }
     };
-    let cx = Cx::new(&source, found);
+    let cx = Cx::new(&source, found, calendars);
     let read = read_root(&cx, &root);
     let mentions = cx.mentions.take();
     let found = Diagnostics::from(cx.found());
     match read {
-        Some((flow, name_at)) if !found.has_errors() => Ok(FlowFile {
-            flow: Arc::new(flow),
-            version: version(text),
+        Some((flow, places)) if !found.has_errors() => Ok(FlowFile {
+            version: version(text, flow.spec()),
+            flow,
             source: text.to_owned(),
             warnings: found,
             metaflow: None,
-            name_at,
+            name_at: places.name,
+            schedules_at: places.schedules,
             mentions,
         }),
         _ => Err(found),
@@ -107,8 +132,16 @@ pub(crate) fn too_large(name: &str, bytes: u64) -> Diagnostic {
     Diagnostic::of_file(name, "flow.too_large", message, help)
 }
 
-fn version(text: &str) -> Version {
-    let digest = Sha256::digest(text.as_bytes());
+/// Of the text, and of the calendars as they are now: another calendar is another flow.
+fn version(text: &str, spec: &FlowSpec) -> Version {
+    let mut digest = Sha256::new();
+    digest.update(text.as_bytes());
+    for calendar in calendars_of(spec) {
+        let calendar = serde_json::to_string(calendar).expect("a calendar is plain data");
+        digest.update([0]);
+        digest.update(calendar.as_bytes());
+    }
+    let digest = digest.finalize();
     let mut hex = String::with_capacity(16);
     for byte in &digest[..8] {
         write!(hex, "{byte:02x}").expect("a string takes all that is written to it");
@@ -116,8 +149,23 @@ fn version(text: &str) -> Version {
     Version::new(hex)
 }
 
+fn calendars_of(spec: &FlowSpec) -> impl Iterator<Item = &Calendar> {
+    let of_schedules = spec.schedules.iter().filter_map(|it| it.calendar.as_ref());
+    let of_blackouts = spec.blackouts.iter().filter_map(|it| match &it.window {
+        BlackoutWindow::Calendar(calendar) => Some(calendar),
+        _ => None,
+    });
+    of_schedules.map(|it| &it.calendar).chain(of_blackouts)
+}
+
+/// Places that later findings are about.
+struct Kept {
+    name: Range<usize>,
+    schedules: Vec<Range<usize>>,
+}
+
 /// Reads all parts, so that all errors are found; `None` if there is no flow in the file.
-fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Flow, Range<usize>)> {
+fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
     const HELP: &str = "begin with `flow: NAME`, and write its steps below `steps:`";
     let root = Value { cx, name: "", node };
     match node.data {
@@ -186,8 +234,12 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Flow, Range<usize>)> {
     } = steps;
     let (schedules, schedule_places): (Vec<_>, Vec<_>) = schedules.into_iter().unzip();
     let (triggers, trigger_places): (Vec<_>, Vec<_>) = triggers.into_iter().unzip();
+    let blackouts = fields
+        .section("blackouts")
+        .map_or_else(Vec::new, blackouts::read);
+    let (blackouts, blackout_places): (Vec<_>, Vec<_>) = blackouts.into_iter().unzip();
     let spec = FlowSpec {
-        blackouts: Vec::new(),
+        blackouts,
         metaflow: None,
         name: FlowName::new(name_text.unwrap_or_default()),
         description: text("description"),
@@ -213,9 +265,17 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Flow, Range<usize>)> {
             .entry("steps")
             .map_or_else(|| node.span.clone(), |it| it.key_span.clone()),
         schedules: &schedule_places,
+        blackouts: &blackout_places,
+        names_of_blackouts: spec.blackouts.iter().map(|it| it.name.clone()).collect(),
     };
     match Flow::new(spec) {
-        Ok(flow) => name.map(|it| (flow, it.span().clone())),
+        Ok(flow) => name.map(|it| {
+            let kept = Kept {
+                name: it.span().clone(),
+                schedules: schedule_places.iter().map(|it| it.whole.clone()).collect(),
+            };
+            (Arc::new(flow), kept)
+        }),
         Err(errors) => {
             errors.iter().for_each(|it| places.report(cx, it));
             None

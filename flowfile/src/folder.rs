@@ -1,7 +1,8 @@
 //! Flow files on disk.
 
+use crate::calendars::{self, Calendars};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::file::{FILE_BYTES_MAX, FlowFile, parse, too_large};
+use crate::file::{FILE_BYTES_MAX, FlowFile, parse_with, too_large};
 use crate::metaflow::{self, Options};
 use crate::neighbours;
 use crate::source::Source;
@@ -28,7 +29,11 @@ pub fn read(path: &Path) -> Result<FlowFile, Diagnostics> {
 pub fn read_with(path: &Path, options: &Options) -> Result<FlowFile, Diagnostics> {
     match is_python(path) {
         true => metaflow::read(path, options),
-        false => parse(&path.display().to_string(), &text(path)?),
+        false => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let calendars = Calendars::of(folder, None);
+            parse_with(&path.display().to_string(), &text(path)?, &calendars)
+        }
     }
 }
 
@@ -64,7 +69,7 @@ fn is_python(path: &Path) -> bool {
 /// Reads all flow files below a folder, in the order of their paths.
 ///
 /// These are all files that end in `.yaml` or `.yml`, and those in `.py` that hold a Metaflow flow, in folders
-/// within it too. Virtual environments of Python are left out. Files and folders whose names begin with `.` or `_` are left out, and links to folders are
+/// within it too. Virtual environments of Python and folders of calendars are left out. Files and folders whose names begin with `.` or `_` are left out, and links to folders are
 /// not followed. Two files with a flow of the same name are both refused, because nobody can know which one is
 /// meant; so are flows that start each other for ever, and steps whose parameters do not fit the flow that they run.
 pub fn read_dir(path: &Path) -> Vec<(PathBuf, Result<FlowFile, Diagnostics>)> {
@@ -82,7 +87,10 @@ pub fn read_dir_with(
     let (python, yaml): (Vec<PathBuf>, Vec<PathBuf>) =
         paths.into_iter().partition(|it| is_python(it));
     files.extend(yaml.into_iter().map(|it| {
-        let file = text(&it).and_then(|text| parse(&it.display().to_string(), &text));
+        let folder = it.parent().unwrap_or(path);
+        let calendars = Calendars::of(folder, Some(path));
+        let file =
+            text(&it).and_then(|text| parse_with(&it.display().to_string(), &text, &calendars));
         (it, file)
     }));
     files.extend(metaflow::read_all(python, options));
@@ -111,6 +119,9 @@ fn collect(
             let flow = path
                 .extension()
                 .is_some_and(|it| it == "yaml" || it == "yml" || it == "py");
+            if kind.is_dir() && name == calendars::FOLDER && !holds_flows(&path) {
+                continue;
+            }
             if kind.is_dir() && depth < DEPTH_MAX && !is_environment(&path) {
                 collect(&path, depth + 1, paths, failed);
             } else if flow && (kind.is_file() || (kind.is_symlink() && !path.is_dir())) {
@@ -123,6 +134,19 @@ fn collect(
         let name = folder.display().to_string();
         failed.push((folder.to_owned(), Err(unreadable(&name, &error).into())));
     }
+}
+
+/// A folder that is only named like one of calendars must not make its flows vanish.
+fn holds_flows(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_flow = |path: PathBuf| match bytes(&path) {
+        Ok(Content::Bytes(bytes)) => bytes
+            .split(|it| *it == b'\n')
+            .any(|it| it.starts_with(b"flow:")),
+        _ => false,
+    };
+    let yaml = |it: &PathBuf| it.extension().is_some_and(|it| it == "yaml" || it == "yml");
+    entries.map(|it| it.path()).filter(yaml).any(is_flow)
 }
 
 /// A virtual environment of Python: full of files that are nobody's flows.

@@ -4,6 +4,8 @@ use crate::diagnostic::Diagnostic;
 use crate::outline::Outline;
 use crate::reader::{Cx, did_you_mean};
 use crate::schedules::SchedulePlace;
+use dalsegno_scheduler::blackout::BlackoutError;
+use dalsegno_scheduler::calendar::CalendarError;
 use dalsegno_scheduler::schedule::ScheduleError;
 use dalsegno_scheduler::{FlowError, NESTING_MAX, NODES_MAX, StepName};
 use std::ops::Range;
@@ -13,6 +15,9 @@ pub(crate) struct Places<'a> {
     pub(crate) outline: &'a Outline,
     pub(crate) steps: Range<usize>,
     pub(crate) schedules: &'a [SchedulePlace],
+    pub(crate) blackouts: &'a [Range<usize>],
+    /// In the same order.
+    pub(crate) names_of_blackouts: Vec<String>,
 }
 
 impl Places<'_> {
@@ -53,14 +58,40 @@ impl Places<'_> {
                 let place = self.schedules.get(*index)?;
                 schedule(cx, place, error)
             }
-            FlowError::Deadline { .. } | FlowError::Blackout(_) => {
-                cx.at(&(0..0), "flow.schedule", error.to_string())
-            }
+            FlowError::Blackout(error) => self.blackout(cx, error),
+            // A zone that nobody knows was reported where it stands.
+            FlowError::Deadline { .. } => return None,
             // Of Metaflow's flows, which are not read from YAML.
             FlowError::Reset { .. } | FlowError::HookInGraph(_) | FlowError::NoMetaflow(_) => {
                 return None;
             }
         })
+    }
+
+    /// All but what is about calendars and time of day was found while reading.
+    fn blackout(&self, cx: &Cx<'_>, error: &BlackoutError) -> Diagnostic {
+        let (name, help) = match error {
+            BlackoutError::Always { name, .. } => (
+                name,
+                "name the `days` on which it begins, or pause the flow",
+            ),
+            BlackoutError::Calendar { name, .. } => (name, "take days out of the calendar"),
+            BlackoutError::TimeZone { name, .. } => (name, "write a name of the IANA database"),
+            BlackoutError::Backwards { name, .. } => (name, "swap `from` and `to`"),
+        };
+        let index = self.names_of_blackouts.iter().position(|it| it == name);
+        let at = index
+            .and_then(|it| self.blackouts.get(it))
+            .unwrap_or(&self.steps);
+        let message = match error {
+            BlackoutError::Always { name, at } => {
+                format!(
+                    "the blackout `{name}` is never over: it lasts from {at} to {at} on every day"
+                )
+            }
+            other => other.to_string(),
+        };
+        cx.at(at, "flow.blackout", message).help(help)
     }
 
     fn name(&self, name: &StepName) -> Range<usize> {
@@ -189,8 +220,23 @@ fn schedule(cx: &Cx<'_>, place: &SchedulePlace, error: &ScheduleError) -> Diagno
             let message = format!("every {period} is not a usable period, expected {expected}");
             cx.at(&place.when, "flow.schedule", message).help(*cure)
         }
-        ScheduleError::Calendar(_) | ScheduleError::Roll { .. } => {
-            cx.at(&place.when, "flow.schedule", error.to_string())
+        ScheduleError::Calendar(error) => {
+            let message = match error {
+                CalendarError::NeverOpen { calendar, from } => format!(
+                    "the calendar `{calendar}` has no open day in the year from {from} on, so nothing could run"
+                ),
+                other => other.to_string(),
+            };
+            cx.at(&place.calendar, "flow.calendar", message)
+                .help("take days out of the calendar")
+        }
+        ScheduleError::Roll { calendar } => {
+            let message = format!(
+                "it is not clear what moves to which day: `roll` needs a cron text with one time of day, and the calendar \
+                 `{calendar}` is used with another"
+            );
+            cx.at(&place.calendar, "flow.calendar", message)
+                .help("write one schedule for each time of day, or `roll: skip`")
         }
         ScheduleError::TimeZone { name, suggestion } => {
             time_zone(cx, &place.timezone, name, suggestion.as_deref())

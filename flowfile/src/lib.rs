@@ -3,12 +3,15 @@
 //! [`parse`] reads one text, [`read`] one file, [`read_dir`] a folder. The format is described in
 //! `docs/flow-files.md`, and for editors by [`json_schema`].
 
+mod blackouts;
+mod calendars;
 mod diagnostic;
 mod expression;
 mod file;
 mod folder;
 mod graph;
 mod later;
+mod lint;
 mod loops;
 pub mod metaflow;
 mod names;
@@ -28,6 +31,7 @@ mod units;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use file::{FILE_BYTES_MAX, FlowFile, parse};
+pub use file::{FILE_BYTES_MAX, FlowFile, parse, parse_in};
 pub use folder::{read, read_dir, read_dir_with, read_with};
+pub use lint::lint;
 pub use schema::json_schema;

@@ -1,5 +1,6 @@
 //! Reading the tree: each value knows its name and place, and says what is wrong with it.
 
+use crate::calendars::Calendars;
 use crate::diagnostic::Diagnostic;
 use crate::expression::{Use, Where};
 use crate::neighbours::Mention;
@@ -20,15 +21,21 @@ pub(crate) struct Cx<'a> {
     pub(crate) uses: RefCell<Vec<Use>>,
     /// Other flows that the file names.
     pub(crate) mentions: RefCell<Vec<Mention>>,
+    pub(crate) calendars: &'a Calendars,
 }
 
 impl<'a> Cx<'a> {
-    pub(crate) fn new(source: &'a Arc<Source>, found: Vec<Diagnostic>) -> Self {
+    pub(crate) fn new(
+        source: &'a Arc<Source>,
+        found: Vec<Diagnostic>,
+        calendars: &'a Calendars,
+    ) -> Self {
         Self {
             source,
             found: RefCell::new(found),
             uses: RefCell::default(),
             mentions: RefCell::default(),
+            calendars,
         }
     }
 

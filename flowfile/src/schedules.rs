@@ -1,11 +1,12 @@
 //! `schedule`: when a flow runs by the clock.
 
+use crate::calendars;
 use crate::expression::Where;
 use crate::params::{self, Params};
 use crate::reader::{Cx, Fields, Value};
 use chrono::{NaiveDate, TimeZone};
 use dalsegno_scheduler::schedule::{Gap, Overlap, When, parse_time_zone};
-use dalsegno_scheduler::spec::{Misfire, MisfireSpec, ScheduleSpec};
+use dalsegno_scheduler::spec::{CalendarSpec, Misfire, MisfireSpec, Roll, ScheduleSpec};
 use dalsegno_scheduler::{Timestamp, TriggerName};
 use std::ops::Range;
 
@@ -13,6 +14,7 @@ pub(crate) const KEYS: [&str; 11] = [
     "name", "cron", "every", "timezone", "dst", "jitter", "misfire", "params", "start", "end",
     "calendar",
 ];
+pub(crate) const CALENDAR_KEYS: [&str; 2] = ["name", "roll"];
 pub(crate) const DST_KEYS: [&str; 2] = ["gap", "overlap"];
 pub(crate) const MISFIRE_KEYS: [&str; 4] = ["down", "paused", "max", "window"];
 
@@ -27,6 +29,7 @@ pub(crate) struct SchedulePlace {
     pub(crate) whole: Range<usize>,
     pub(crate) when: Range<usize>,
     pub(crate) timezone: Range<usize>,
+    pub(crate) calendar: Range<usize>,
 }
 
 pub(crate) fn read(value: Value<'_>, params: &Params) -> Vec<(ScheduleSpec, SchedulePlace)> {
@@ -102,14 +105,7 @@ fn schedule(value: Value<'_>, params: &Params) -> Option<(ScheduleSpec, Schedule
     };
     let fields = value.fields(&KEYS, help)?;
     check_name(&fields);
-    if let Some(calendar) = fields.entry("calendar") {
-        let now = "remove the key; name free days in the cron text, or end early in the first step";
-        value.not_supported(
-            &calendar.key_span,
-            "`calendar`, days on which a schedule rests",
-            now,
-        );
-    }
+    let calendar = fields.get("calendar").and_then(calendar);
     let timezone = fields.get("timezone");
     let zone = timezone.map_or(Some("UTC"), |it| it.text());
     let (when, when_at, label) = when(&fields)?;
@@ -147,7 +143,7 @@ fn schedule(value: Value<'_>, params: &Params) -> Option<(ScheduleSpec, Schedule
         );
     }
     let spec = ScheduleSpec {
-        calendar: None,
+        calendar,
         name: TriggerName::new(match (&when, zone) {
             (When::Cron { .. }, zone) => format!("{label} {zone}"),
             (When::Every { .. }, _) => label,
@@ -171,6 +167,9 @@ fn schedule(value: Value<'_>, params: &Params) -> Option<(ScheduleSpec, Schedule
     let place = SchedulePlace {
         whole: value.span().clone(),
         timezone: timezone.map_or_else(|| when_at.clone(), |it| it.span().clone()),
+        calendar: fields
+            .get("calendar")
+            .map_or_else(|| when_at.clone(), |it| it.span().clone()),
         when: when_at,
     };
     Some((spec, place))
@@ -211,6 +210,30 @@ fn when(fields: &Fields<'_>) -> Option<(When, Range<usize>, String)> {
             Some((When::Every { period }, every.span().clone(), label))
         }
     }
+}
+
+/// The name of a calendar, or that with what becomes of its closed days.
+fn calendar(value: Value<'_>) -> Option<CalendarSpec> {
+    const HELP: &str = "write `calendar: NAME` or `calendar: { name: NAME, roll: next }`";
+    if value.node.text().is_some() {
+        let calendar = calendars::named(value)?;
+        let roll = Roll::default();
+        return Some(CalendarSpec { calendar, roll });
+    }
+    let fields = value.fields(&CALENDAR_KEYS, HELP)?;
+    let rolls = [
+        ("skip", Roll::Skip),
+        ("next", Roll::Next),
+        ("previous", Roll::Previous),
+    ];
+    let roll = fields
+        .get("roll")
+        .map_or(Some(Roll::default()), |it| it.one_of(&rolls));
+    let calendar = fields.required("name", HELP).and_then(calendars::named);
+    Some(CalendarSpec {
+        calendar: calendar?,
+        roll: roll?,
+    })
 }
 
 fn dst(value: Value<'_>) -> (Gap, Option<Overlap>) {
@@ -254,7 +277,7 @@ fn misfire(value: Value<'_>) -> MisfireSpec {
 }
 
 /// An instant in RFC 3339, or a date, which means its midnight in the schedule's zone.
-fn instant(fields: &Fields<'_>, key: &str, zone: &str) -> Option<Timestamp> {
+pub(crate) fn instant(fields: &Fields<'_>, key: &str, zone: &str) -> Option<Timestamp> {
     const HELP: &str =
         "write a date such as 2026-11-22, or an instant such as 2026-11-22T06:00:00+01:00";
     let value = fields.get(key)?;

@@ -42,6 +42,8 @@ struct FlowFile {
     schedule: Option<OneOrMany<Schedule>>,
     /// Which events start it: one trigger or a list; each starts runs of its own.
     triggers: Option<OneOrMany<Trigger>>,
+    /// Times in which no schedule and no trigger starts a run; people may.
+    blackouts: Option<OneOrMany<Blackout>>,
     /// How its runs relate to each other and to shared limits.
     run: Option<RunPolicy>,
     /// Where steps run. Only `local` works yet.
@@ -130,9 +132,72 @@ struct Schedule {
     start: Option<String>,
     /// No run at or after this date or instant.
     end: Option<String>,
-    /// Not supported yet: days on which it rests.
-    #[schemars(extend("deprecated" = true))]
+    /// Days on which it rests: the name of a file in the folder `calendars`.
+    calendar: Option<CalendarUse>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum CalendarUse {
+    Name(String),
+    Roll(CalendarRoll),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CalendarRoll {
+    /// The name of a file in the folder `calendars`, without its ending.
+    name: String,
+    /// What becomes of a run on a closed day: `skip` (default), or the `next` or `previous` open day.
+    roll: Option<Roll>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Roll {
+    Skip,
+    Next,
+    Previous,
+}
+
+/// A time in which no schedule and no trigger starts a run: `daily`, `from` and `to`, or `calendar`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Blackout {
+    /// Its name in the history. Default: what it says.
+    name: Option<String>,
+    /// Each day, or on some days of the week.
+    daily: Option<Daily>,
+    /// Once, from this date or instant.
+    from: Option<String>,
+    /// Until this date or instant.
+    to: Option<String>,
+    /// The closed days of a calendar, from midnight to midnight.
     calendar: Option<String>,
+    /// IANA name. Default: UTC.
+    timezone: Option<String>,
+    /// What becomes of runs that would start in it. Default: defer.
+    #[schemars(rename = "do")]
+    what: Option<BlackoutAction>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Daily {
+    from: TimeOfDay,
+    /// Over midnight when it is not later than `from`.
+    to: TimeOfDay,
+    /// The days on which it begins: MON, TUE … Default: every day.
+    days: Option<OneOrMany<String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum BlackoutAction {
+    /// They start when it is over.
+    Defer,
+    /// They do not start.
+    Skip,
 }
 
 #[derive(JsonSchema)]
@@ -583,7 +648,7 @@ hand_written! {
 
 #[cfg(test)]
 mod tests {
-    use crate::{file, later, params, policy, schedules, steps, triggers};
+    use crate::{blackouts, file, later, params, policy, schedules, steps, triggers};
     use std::collections::BTreeSet;
 
     #[test]
@@ -605,6 +670,9 @@ mod tests {
         same("", &file::KEYS);
         same("Param", &params::KEYS);
         same("Schedule", &schedules::KEYS);
+        same("CalendarRoll", &schedules::CALENDAR_KEYS);
+        same("Blackout", &blackouts::KEYS);
+        same("Daily", &blackouts::DAILY_KEYS);
         same("Dst", &schedules::DST_KEYS);
         same("Misfire", &schedules::MISFIRE_KEYS);
         same("Trigger", &triggers::KEYS);

@@ -1,12 +1,25 @@
 //! Real files: the example flows of the repository, the guide, and one file with every key.
 
-use dalsegno_flowfile::{Severity, json_schema, parse, read_dir};
+use dalsegno_flowfile::{Diagnostics, FlowFile, Severity, json_schema, parse, parse_in, read_dir};
 use dalsegno_scheduler::Span;
 use dalsegno_scheduler::spec::{Command, EventSource, Items, Strategy, TriggerExpr};
 use std::path::Path;
 
 fn repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Reads a text that names a calendar.
+fn complete(text: &str) -> Result<FlowFile, Diagnostics> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let calendars = folder.path().join("calendars");
+    std::fs::create_dir(&calendars).expect("a folder");
+    std::fs::write(
+        calendars.join("german_holidays.yaml"),
+        "dates: { 2026-12-24: x }",
+    )
+    .expect("a file");
+    parse_in(folder.path(), "complete.yaml", text)
 }
 
 #[test]
@@ -22,8 +35,7 @@ fn the_example_flows_are_accepted_without_a_word() {
 
 #[test]
 fn a_file_with_every_key_is_refused_only_for_what_is_not_supported_yet() {
-    let found =
-        parse("complete.yaml", include_str!("complete.yaml")).expect_err("not all is supported");
+    let found = complete(include_str!("complete.yaml")).expect_err("not all is supported");
     let lines: Vec<String> = found
         .iter()
         .map(|it| format!("{}: {}", it.line, it.message))
@@ -42,7 +54,7 @@ fn a_file_with_every_key_is_refused_only_for_what_is_not_supported_yet() {
 #[test]
 fn without_these_parts_it_becomes_a_flow() {
     let text = include_str!("complete.yaml");
-    let found = parse("complete.yaml", text).expect_err("not all is supported");
+    let found = complete(text).expect_err("not all is supported");
     // Each refused key goes away, with all that is indented below it.
     let mut lines: Vec<Option<&str>> = text.lines().map(Some).collect();
     for refused in found.iter().filter(|it| it.severity == Severity::Error) {
@@ -79,8 +91,7 @@ fn without_these_parts_it_becomes_a_flow() {
     }
     let text: Vec<&str> = lines.into_iter().flatten().collect();
     let text = text.join("\n");
-    let file =
-        parse("complete.yaml", &text).unwrap_or_else(|it| panic!("{text}\n{}", it.render(false)));
+    let file = complete(&text).unwrap_or_else(|it| panic!("{text}\n{}", it.render(false)));
     let spec = file.flow.spec();
     assert_eq!(spec.run.strategy, Strategy::Sequential);
     assert_eq!(spec.run.timeout, Some(Span::from_mins(240)));

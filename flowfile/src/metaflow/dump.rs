@@ -145,6 +145,7 @@ pub fn with_dump(
             declared: Arc::new(declared),
         }),
         name_at: file.name_at.clone(),
+        schedules_at: Vec::new(),
         mentions: Vec::new(),
     };
     Ok((merged, differences))
@@ -183,6 +184,7 @@ pub fn flow_from_dump(
             declared: Arc::new(declared),
         }),
         name_at: 0..0,
+        schedules_at: Vec::new(),
         mentions: Vec::new(),
     })
 }

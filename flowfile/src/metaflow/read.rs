@@ -153,6 +153,7 @@ fn flow(
         version: version([text].into_iter().chain(texts), options),
         source: text.to_owned(),
         name_at,
+        schedules_at: Vec::new(),
         mentions: Vec::new(),
         warnings: found.diagnostics.into(),
         metaflow: Some(MetaflowFile {
