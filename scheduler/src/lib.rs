@@ -16,6 +16,7 @@ mod id;
 mod input;
 pub mod metaflow;
 pub mod params;
+mod pattern;
 mod reason;
 mod recover;
 pub mod row;
@@ -32,6 +33,7 @@ pub use decide::{Decision, Draft, EVENT_BYTES_MAX, ITEMS_MAX, KEY_BYTES_MAX, RUN
 pub use flow::{Flow, FlowError, NODES_MAX, Node, NodeId, NodeKind};
 pub use id::*;
 pub use input::*;
+pub use pattern::{PATTERN_BYTES_MAX, PatternError, WILDCARDS_MAX};
 pub use reason::{Limit, Reason};
 pub use state::{Config, FlowState, Scheduler};
 pub use submission::Submission;
