@@ -2,7 +2,8 @@
 
 use crate::reason::{Limit, Reason};
 use crate::row::{RunRow, RunState, TaskRow, TaskState};
-use crate::state::{Candidate, Rank, Run, Scheduler};
+use crate::state::{Candidate, Rank, Run, Scheduler, SetKey, SetState, Timer};
+use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -50,7 +51,17 @@ impl Scheduler {
             self.half_matches.iter(),
             other.half_matches.iter(),
         );
-        let set = |it: &imbl::OrdSet<_>| it.iter().cloned().collect::<BTreeSet<_>>();
+        // That a set is held a recovered state finds out when it looks at it.
+        let due = |it: &SetState| (it.events, it.due);
+        differ(
+            &mut found,
+            "set",
+            self.sets.iter().map(|(key, it)| (key, due(it))),
+            other.sets.iter().map(|(key, it)| (key, due(it))),
+        );
+        let of_rows = |it: &&(_, Timer)| !matches!(it.1, Timer::Set(_) | Timer::BlackoutOver(_));
+        let set =
+            |it: &imbl::OrdSet<_>| it.iter().filter(of_rows).cloned().collect::<BTreeSet<_>>();
         differ(
             &mut found,
             "timer",
@@ -125,6 +136,7 @@ impl Scheduler {
             waiting.iter().map(|it| (it, ())),
         );
         differ(&mut found, "used", self.used.iter(), used.iter());
+        self.check_sets(&mut found);
         let parked = self
             .parked
             .iter()
@@ -156,6 +168,38 @@ impl Scheduler {
             found.push(format!("still to be placed: {:?}", self.ready));
         }
         found
+    }
+
+    /// Each set counts its events, has its timer unless it is held, and counts for its trigger if it is.
+    fn check_sets(&self, found: &mut Vec<String>) {
+        let mut events: BTreeMap<SetKey, u32> = BTreeMap::new();
+        for row in self.half_matches.values() {
+            *events.entry(crate::decide::set_key(row)).or_insert(0) += 1;
+        }
+        let counted = self.sets.iter().map(|(key, it)| (key, it.events));
+        let counts = events.iter().map(|(key, it)| (key, *it));
+        differ(found, "events of set", counted, counts);
+        let timers = self.timers.iter().filter_map(|(at, timer)| match timer {
+            Timer::Set(key) => Some((key.clone(), *at)),
+            _ => None,
+        });
+        let timers: BTreeMap<SetKey, Timestamp> = timers.collect();
+        let timed = |it: &SetState| it.due.filter(|_| !it.held);
+        let due = self
+            .sets
+            .iter()
+            .filter_map(|(key, it)| Some((key, timed(it)?)));
+        differ(
+            found,
+            "timer of set",
+            timers.iter().map(|(key, at)| (key, *at)),
+            due,
+        );
+        let mut held = BTreeMap::new();
+        for ((flow, trigger, _), it) in self.sets.iter().filter(|(_, it)| it.held) {
+            *held.entry((flow.clone(), trigger.clone())).or_insert(0) += it.events;
+        }
+        differ(found, "held", self.held.iter(), held.iter());
     }
 
     /// All who wait for slots, whether they were placed yet or not.

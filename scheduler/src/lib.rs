@@ -29,7 +29,10 @@ mod transition;
 mod view;
 mod why;
 
-pub use decide::{Decision, Draft, EVENT_BYTES_MAX, ITEMS_MAX, KEY_BYTES_MAX, RUN_ENDED, delay};
+pub use decide::{
+    Decision, Draft, EVENT_BYTES_MAX, HELD_MAX, HeldRun, ITEMS_MAX, KEY_BYTES_MAX, RUN_ENDED,
+    SET_EVENTS_MAX, WaitingLeaf, WaitingSet, delay,
+};
 pub use flow::{Flow, FlowError, NODES_MAX, Node, NodeId, NodeKind};
 pub use id::*;
 pub use input::*;

@@ -216,6 +216,19 @@ pub enum Reason {
     ReplacedByEvent {
         event: u64,
     },
+    /// A complete set waits for more events (debounce, batch).
+    Gathering {
+        until: Timestamp,
+    },
+    /// Runs of a backfill start nothing: the backfill itself says what follows.
+    OfBackfill {
+        backfill: u64,
+    },
+    /// More events waited than are kept; the oldest were refused.
+    TooManyWaiting {
+        kept: u32,
+    },
+    TriggerChanged,
     NoTrigger,
 }
 
@@ -376,6 +389,20 @@ impl fmt::Display for Reason {
                 f,
                 "event {event} took its place before the set was complete"
             ),
+            Self::Gathering { until } => write!(
+                f,
+                "the set is complete; more events are gathered until {}",
+                until.ceil_to_second()
+            ),
+            Self::OfBackfill { backfill } => write!(
+                f,
+                "the run belongs to backfill {backfill}, which itself says what follows"
+            ),
+            Self::TooManyWaiting { kept } => write!(
+                f,
+                "too many events waited; the oldest were refused and {kept} kept"
+            ),
+            Self::TriggerChanged => write!(f, "the trigger was changed while the event waited"),
             Self::NoTrigger => write!(f, "no flow has a trigger for this type and source"),
         }
     }

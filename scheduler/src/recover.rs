@@ -5,7 +5,7 @@ use crate::id::{AttemptId, FlowName, RunId, Version};
 use crate::input::Command;
 use crate::row::{FlowVersionRow, Recovered, RunState, ScopeState, TaskState};
 use crate::spec::FlowSpec;
-use crate::state::{Config, FlowState, Place, Run, Scheduler, TaskKey, place_in};
+use crate::state::{Config, FlowState, Place, Run, Scheduler, SetKey, TaskKey, place_in};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -57,17 +57,11 @@ impl Scheduler {
             s.index_occurrence(&Arc::new(row));
         }
         for row in rows.half_matches {
-            let key = (
-                row.flow.clone(),
-                row.trigger.clone(),
-                row.join_key.clone(),
-                row.leaf,
-                row.event.seq,
-            );
-            s.half_matches.insert(key.clone(), Arc::new(row));
-            if let Some(timer) = s.half_match_timer(&key.0, &key.1, &key.2) {
-                s.timers.insert(timer);
-            }
+            s.put_waiting(&crate::decide::set_key(&row), Arc::new(row));
+        }
+        let sets: Vec<SetKey> = s.sets.keys().cloned().collect();
+        for set in sets {
+            s.time_set(&set);
         }
         for row in rows.runs {
             let Some(flow) = version(&row.flow, &row.version) else {

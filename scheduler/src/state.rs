@@ -109,7 +109,10 @@ pub(crate) enum Timer {
     Task(TaskKey),
     RunDeadline(RunId),
     Occurrence(FlowName, String),
-    HalfMatch(FlowName, TriggerName, String),
+    /// Something is due in a set of waiting events: it fires, or some of them expire.
+    Set(SetKey),
+    /// A blackout of this flow ends. Not derived from rows: sets that are due bring it back.
+    BlackoutOver(FlowName),
 }
 
 /// What waits for slots. Runs come before tasks of equal rank.
@@ -136,7 +139,22 @@ impl Rank {
     }
 }
 
-pub(crate) type HalfKey = (FlowName, TriggerName, String, u16, u64);
+/// Names a set of waiting events: flow, trigger, join key.
+pub(crate) type SetKey = (FlowName, TriggerName, Arc<str>);
+
+/// Names an event in a set, with the leaf's number.
+pub(crate) type HalfKey = (FlowName, TriggerName, Arc<str>, u16, u64);
+
+/// What is known of a set without looking at its events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SetState {
+    pub(crate) events: u32,
+    /// When it fires or some of its events expire: follows from rows alone.
+    pub(crate) due: Option<Timestamp>,
+    /// It is due, but a pause or a blackout keeps it from firing, and so it has no timer. A recovered state finds that
+    /// out again.
+    pub(crate) held: bool,
+}
 
 /// The deterministic core. See the crate's documentation for how it is used.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +168,10 @@ pub struct Scheduler {
     /// Expected occurrences.
     pub(crate) occurrences: OrdMap<(FlowName, String), Arc<OccurrenceRow>>,
     pub(crate) half_matches: OrdMap<HalfKey, Arc<HalfMatchRow>>,
+    /// Sets of waiting events.
+    pub(crate) sets: OrdMap<SetKey, SetState>,
+    /// How many events wait in held sets of each trigger; absent means none.
+    pub(crate) held: OrdMap<(FlowName, TriggerName), u32>,
 
     // Indexes.
     pub(crate) timers: OrdSet<(Timestamp, Timer)>,
@@ -178,6 +200,10 @@ pub struct Scheduler {
 pub(crate) enum Subject {
     Flow(FlowName),
     Kind(String),
+    /// Objects below a folder of a bucket: the part of a pattern before its first wildcard, up to the last `/`.
+    Folder(String, String),
+    /// Namespace and name.
+    Dataset(String, String),
 }
 
 impl Scheduler {
@@ -493,29 +519,6 @@ impl Scheduler {
         }
         let share = crate::hash::fnv(&format!("{}/{}", row.flow, row.key)) % (jitter.0 as u64 + 1);
         row.due_at + Span(share as i64)
-    }
-
-    pub(crate) fn half_match_timer(
-        &self,
-        flow: &FlowName,
-        trigger: &TriggerName,
-        join_key: &str,
-    ) -> Option<(Timestamp, Timer)> {
-        let first = (flow.clone(), trigger.clone(), join_key.to_owned(), 0, 0);
-        let last = (
-            flow.clone(),
-            trigger.clone(),
-            join_key.to_owned(),
-            u16::MAX,
-            u64::MAX,
-        );
-        let at = self
-            .half_matches
-            .range(first..=last)
-            .filter_map(|(_, row)| row.expires_at)
-            .min()?;
-        let timer = Timer::HalfMatch(flow.clone(), trigger.clone(), join_key.to_owned());
-        Some((at, timer))
     }
 
     pub(crate) fn task_rank(&self, key: TaskKey, row: &TaskRow) -> Rank {

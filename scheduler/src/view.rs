@@ -86,7 +86,7 @@ impl Scheduler {
         let first = (
             name.clone(),
             crate::id::TriggerName::new(""),
-            String::new(),
+            Arc::from(""),
             0,
             0,
         );

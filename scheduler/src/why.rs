@@ -129,7 +129,7 @@ impl Scheduler {
             .collect();
         sets.dedup_by_key(|it| it.0.to_owned());
         if sets.is_empty() {
-            let missing = crate::decide::missing(&trigger.on, &Default::default());
+            let missing = crate::decide::missing(&trigger.on, &|_| false);
             let reason = Reason::WaitingFor { missing };
             return vec![Explanation {
                 text: format!("{reason}{}", self.upstream_notes(trigger)),
@@ -138,12 +138,12 @@ impl Scheduler {
         }
         sets.into_iter()
             .map(|(key, expires_at, since)| {
-                let filled = self
+                let filled: Vec<u16> = self
                     .half_matches(flow)
                     .filter(|row| row.trigger == trigger.name && row.join_key == key)
-                    .map(|row| (row.leaf, row.event.clone()))
+                    .map(|row| row.leaf)
                     .collect();
-                let missing = crate::decide::missing(&trigger.on, &filled);
+                let missing = crate::decide::missing(&trigger.on, &|it| filled.contains(&it));
                 let reason = Reason::WaitingFor { missing };
                 let about = if key.is_empty() {
                     trigger.name.to_string()

@@ -1,13 +1,14 @@
 //! Flows come, change, go, pause and go on.
 
 use super::Draft;
+use super::events::subscriptions;
 use crate::flow::Flow;
 use crate::id::{FlowName, Version};
-use crate::input::{Answer, Rejected};
-use crate::reason::Limit;
+use crate::input::{Answer, CatchUp, Rejected};
+use crate::reason::{Limit, Reason};
 use crate::row::{FlowRow, FlowVersionRow, Paused};
-use crate::spec::{DATASET_WRITTEN, EventSource, FlowSpec, OBJECT_CREATED};
-use crate::state::{FlowState, Scheduler, Subject};
+use crate::spec::{EventSource, FlowSpec};
+use crate::state::{FlowState, Scheduler};
 use petgraph::graphmap::DiGraphMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -126,7 +127,12 @@ impl Draft {
     }
 
     /// Goes on after a pause, and lifts the block that a failed run of a `strict_sequential` flow left.
-    pub(super) fn unpause(&mut self, name: &FlowName, _by: &str) -> Result<Answer, Rejected> {
+    pub(super) fn unpause(
+        &mut self,
+        name: &FlowName,
+        _by: &str,
+        catch_up: CatchUp,
+    ) -> Result<Answer, Rejected> {
         let state = self.known(name)?;
         if state.row.paused.is_some() || state.row.blocked_by.is_some() {
             self.change_flow(name, |row| {
@@ -134,6 +140,13 @@ impl Draft {
                 row.blocked_by = None;
             });
             self.release_held(name);
+            if let Some(paused) = &state.row.paused {
+                let why = Reason::FlowPaused {
+                    by: paused.by.clone(),
+                    reason: paused.reason.clone(),
+                };
+                self.release_sets(name, catch_up, &why);
+            }
             self.freed.insert(Limit::Flow(name.clone()));
         }
         Ok(Answer::Done)
@@ -243,24 +256,6 @@ impl Scheduler {
         }
         None
     }
-}
-
-/// What each leaf of each trigger of a flow listens to.
-fn subscriptions(flow: &Flow) -> Vec<(Subject, FlowName, u16, u16)> {
-    let mut all = Vec::new();
-    for (trigger, spec) in flow.spec().triggers.iter().enumerate() {
-        for (leaf, it) in spec.on.leaves().iter().enumerate() {
-            let subject = match &it.source {
-                EventSource::Flow { flow, .. } => Subject::Flow(flow.clone()),
-                EventSource::Event { kind } => Subject::Kind(kind.clone()),
-                EventSource::Object { .. } => Subject::Kind(OBJECT_CREATED.to_owned()),
-                EventSource::Dataset { .. } => Subject::Kind(DATASET_WRITTEN.to_owned()),
-                EventSource::After { .. } => continue,
-            };
-            all.push((subject, flow.name().clone(), trigger as u16, leaf as u16));
-        }
-    }
-    all
 }
 
 /// The flows whose completion a flow waits for, also where it listens to the event that Metaflow makes of it.

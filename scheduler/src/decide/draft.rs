@@ -6,9 +6,10 @@ use crate::id::{AttemptId, FlowName, RunId, TaskId};
 use crate::input::{Answer, Command, Input, Rejected};
 use crate::reason::{Limit, Reason};
 use crate::row::{
-    Changes, FlowRow, JournalEntry, OccurrenceRow, RunRow, ScopeRow, TaskRow, TaskState,
+    Changes, FlowRow, HalfMatchRow, JournalEntry, OccurrenceRow, RunRow, ScopeRow, TaskRow,
+    TaskState,
 };
-use crate::state::{FlowState, Place, Run, Scheduler, TaskKey, Timer, Token};
+use crate::state::{FlowState, HalfKey, Place, Run, Scheduler, TaskKey, Timer, Token};
 use crate::time::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,6 +24,8 @@ pub struct Draft {
     /// Tokens on their way to their nodes.
     pub(super) tokens: VecDeque<(Place, Token)>,
     pub(super) changes: Changes,
+    /// Events that began to wait (`None`: that wait no longer), as they are now.
+    pub(super) waiting: BTreeMap<HalfKey, Option<Arc<HalfMatchRow>>>,
     pub(super) commands: Vec<Command>,
     /// Timers fired so far.
     fired: usize,
@@ -72,6 +75,7 @@ impl Draft {
             freed: BTreeSet::new(),
             tokens: VecDeque::new(),
             changes: Changes::default(),
+            waiting: BTreeMap::new(),
             commands: Vec::new(),
             fired: 0,
             maybe_done: BTreeSet::new(),
@@ -109,11 +113,10 @@ impl Draft {
             Input::Resume(request) => self.resume(*request)?,
             Input::Rerun(request) => self.rerun(*request)?,
             Input::Pause { flow, by, reason } => self.pause(&flow, by, reason)?,
-            Input::Unpause { flow, by, .. } => self.unpause(&flow, &by)?,
-            Input::Replay(_)
-            | Input::Refuse(_)
-            | Input::Backfill(_)
-            | Input::ChangeBackfill { .. } => Answer::Done,
+            Input::Unpause { flow, by, catch_up } => self.unpause(&flow, &by, catch_up)?,
+            Input::Replay(request) => self.replay(request)?,
+            Input::Refuse(row) => self.refuse(row)?,
+            Input::Backfill(_) | Input::ChangeBackfill { .. } => Answer::Done,
             Input::Tick => Answer::Done,
         };
         // What the input ended is over before anything that is due finds it still there.
@@ -126,6 +129,18 @@ impl Draft {
     /// The rows and commands of all inputs so far.
     pub fn finish(self) -> Decision {
         let mut changes = self.changes;
+        for ((flow, trigger, join_key, leaf, event), row) in self.waiting {
+            match row {
+                Some(row) => changes.half_matches.push(Arc::unwrap_or_clone(row)),
+                None => changes.half_matches_deleted.push((
+                    flow,
+                    trigger,
+                    join_key.to_string(),
+                    leaf,
+                    event,
+                )),
+            }
+        }
         changes.flows.extend(self.latest.flows.into_values());
         changes.occurrences.extend(
             self.latest
@@ -173,9 +188,8 @@ impl Draft {
                 Timer::Task(key) => self.task_due(key),
                 Timer::RunDeadline(run) => self.run_timed_out(run),
                 Timer::Occurrence(flow, key) => self.occurrence_due(&flow, &key),
-                Timer::HalfMatch(flow, trigger, join_key) => {
-                    self.set_expired(&flow, &trigger, &join_key);
-                }
+                Timer::Set(set) => self.set_due(&set),
+                Timer::BlackoutOver(flow) => self.blackout_over(&flow),
             }
             self.move_tokens();
         }

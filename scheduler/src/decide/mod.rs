@@ -17,8 +17,10 @@ mod tokens;
 
 pub use attempts::delay;
 pub use draft::Draft;
-pub use events::{EVENT_BYTES_MAX, KEY_BYTES_MAX};
-pub(crate) use events::{event_json, missing};
+pub use events::{
+    EVENT_BYTES_MAX, HELD_MAX, HeldRun, KEY_BYTES_MAX, SET_EVENTS_MAX, WaitingLeaf, WaitingSet,
+};
+pub(crate) use events::{event_json, missing, set_key};
 pub use runs::RUN_ENDED;
 pub use tokens::ITEMS_MAX;
 pub(crate) use tokens::{add_token, goes_on, takes, tokens_after, tokens_of};

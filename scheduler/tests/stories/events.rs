@@ -108,7 +108,8 @@ fn all_of_waits_for_its_last_part() {
 #[test]
 fn a_newer_event_takes_the_place_of_one_that_still_waits() {
     let on = json!({"all_of": [kind("a"), kind("b")]});
-    let mut w = World::new().flow(&triggered("f", on, json!({"join_on": "none"})));
+    let latest = json!({"join_on": "none", "consume": "latest"});
+    let mut w = World::new().flow(&triggered("f", on, latest));
     for id in ["1", "2"] {
         w.event("a", id, json!({}));
     }
@@ -138,7 +139,7 @@ fn a_set_that_is_not_complete_in_time_expires() {
 }
 
 #[test]
-fn the_window_begins_with_the_first_event_of_the_set() {
+fn each_event_waits_from_its_own_arrival() {
     let on = json!({"all_of": [kind("a"), kind("b"), kind("c")]});
     let more = json!({"join_on": "none", "within": 60_000_000});
     let mut w = World::new().flow(&triggered("f", on, more));
@@ -147,7 +148,13 @@ fn the_window_begins_with_the_first_event_of_the_set() {
     w.event("b", "2", json!({}));
     assert_eq!(w.core.next_deadline(), Some(w.now + Span::from_secs(20)));
     w.until_due();
-    assert_eq!(w.core.half_matches("f").count(), 0);
+    assert_eq!(w.core.half_matches("f").count(), 1);
+    assert_eq!(w.core.next_deadline(), Some(w.now + Span::from_secs(40)));
+    w.until_due();
+    assert_snapshot!(w.matches(), @r"
+    1 f/t#0 expired: event c did not arrive within 1m
+    2 f/t#1 expired: event a and event c did not arrive within 1m
+    ");
 }
 
 #[test]
@@ -262,11 +269,14 @@ fn the_downstream_run_begins_in_the_commit_that_ends_the_upstream_run() {
 }
 
 #[test]
-fn a_paused_flow_refuses_events_and_says_so() {
+fn a_paused_flow_holds_events_and_refuses_them_when_it_goes_on() {
     let mut w = World::new().flow(&triggered("f", kind("a"), json!({})));
     w.pause("f");
     w.event("a", "1", json!({}));
+    assert_snapshot!(w.matches(), @"1 f/t#0 waiting: the flow was paused by ada: maintenance");
+    w.unpause("f");
     assert_snapshot!(w.matches(), @"1 f/t#0 refused: the flow was paused by ada: maintenance");
+    assert_eq!(w.last_run(), 0);
 }
 
 #[test]
@@ -299,7 +309,7 @@ fn a_set_outlives_an_edit_of_its_flow_but_not_of_its_trigger() {
     .expect("valid");
     assert_eq!(w.core.half_matches("f").count(), 0);
     assert_eq!(w.core.next_deadline(), None);
-    assert_snapshot!(w.matches(), @"1 f/t#0 expired: the schedule was changed before it was due");
+    assert_snapshot!(w.matches(), @"1 f/t#0 expired: the trigger was changed while the event waited");
 }
 
 #[test]

@@ -1,0 +1,179 @@
+//! What was held by a pause or a blackout goes on, or is refused.
+
+use super::super::Draft;
+use super::fire::{Hold, Taken};
+use super::leaf::interval_of;
+use super::standing::{Next, Standing};
+use crate::flow::Flow;
+use crate::id::FlowName;
+use crate::input::CatchUp;
+use crate::reason::Reason;
+use crate::row::{HalfMatchRow, Interval, MatchOutcome};
+use crate::state::{Scheduler, SetKey};
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The most events that a trigger holds during a pause or a blackout; then the oldest are refused.
+pub const HELD_MAX: u32 = 10_000;
+
+/// How many are left when the oldest are refused, so that this is not done for each event.
+const HELD_LEFT: u32 = HELD_MAX / 10 * 9;
+
+/// A complete set that was held, with the events of one run.
+pub(crate) struct Firing {
+    set: SetKey,
+    trigger: usize,
+    taken: Taken,
+    /// The number of its newest event.
+    pub(crate) newest: u64,
+    pub(crate) complete_at: Timestamp,
+}
+
+impl Draft {
+    /// A flow goes on after a pause: `None` and `Declared` refuse what its triggers held, with this reason, `Latest`
+    /// fires the newest complete set of each trigger, `All` fires all in order of their newest events. In a blackout
+    /// that defers, what would fire is held on.
+    pub(in crate::decide) fn release_sets(
+        &mut self,
+        name: &FlowName,
+        catch_up: CatchUp,
+        why: &Reason,
+    ) {
+        let fires = matches!(catch_up, CatchUp::Latest | CatchUp::All);
+        let hold = self.hold_now(name);
+        if fires && let Some(Hold::Wait(_, until)) = &hold {
+            // A restart may have forgotten that they are held; their timers tell.
+            if let Some(until) = *until {
+                let timer = crate::state::Timer::BlackoutOver(name.clone());
+                self.s.timers.insert((until, timer));
+            }
+            return;
+        }
+        let Some(flow) = self.s.flows.get(name).and_then(|it| it.flow.clone()) else {
+            return;
+        };
+        let firings = self.take_held(&flow);
+        let mut newest = BTreeMap::new();
+        for it in &firings {
+            newest.insert(it.trigger, it.newest);
+        }
+        for it in firings {
+            let chosen = catch_up == CatchUp::All || newest[&it.trigger] == it.newest;
+            match &hold {
+                _ if !fires || !chosen => {
+                    self.refuse_set(&it.set, &it.taken, why.clone());
+                }
+                Some(Hold::Skip(reason)) => {
+                    self.refuse_set(&it.set, &it.taken, reason.clone());
+                }
+                _ => {
+                    self.start_set(&flow, it.trigger, &it.set, it.taken);
+                }
+            }
+        }
+    }
+
+    /// A blackout is over: what it held fires.
+    pub(in crate::decide) fn blackout_over(&mut self, name: &FlowName) {
+        // The reason is for those that are refused, and none is.
+        self.release_sets(name, CatchUp::All, &Reason::FlowRemoved);
+    }
+
+    /// Takes out of their queues all that a flow holds, run by run, in order of the newest events.
+    fn take_held(&mut self, flow: &Arc<Flow>) -> Vec<Firing> {
+        let due = |it: &crate::state::SetState| it.held || it.due.is_some_and(|at| at <= self.now);
+        let sets = self.s.sets_of(flow.name());
+        let sets: Vec<SetKey> = sets
+            .filter(|(_, it)| due(it))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut firings = Vec::new();
+        for set in sets {
+            let Some((_, trigger)) = self.s.trigger_of(&set) else {
+                continue;
+            };
+            let spec = &flow.spec().triggers[trigger];
+            self.s.mark_held(&set, false);
+            loop {
+                let queues = self.s.queues(&set, spec.on.leaves().len());
+                let standing = Standing::of(spec, &queues);
+                let complete_at = match (standing.next(self.now), standing.complete_at) {
+                    (Next::Fire, Some(at)) => at,
+                    _ => break,
+                };
+                let taken = self.take(spec, &set, &queues);
+                let newest = taken.used.iter().map(|(_, it)| it.seq).max();
+                firings.push(Firing {
+                    set: set.clone(),
+                    trigger,
+                    taken,
+                    newest: newest.unwrap_or_default(),
+                    complete_at,
+                });
+            }
+            // What is left may have waited too long by now.
+            self.s.time_set(&set);
+        }
+        firings.sort_by_key(|it| (it.newest, it.trigger));
+        firings
+    }
+
+    /// Refuses the oldest of what a trigger holds when it is too much.
+    pub(super) fn bound_held(&mut self, set: &SetKey) {
+        let trigger = (set.0.clone(), set.1.clone());
+        let held = self.s.held.get(&trigger).copied().unwrap_or(0);
+        if held <= HELD_MAX {
+            return;
+        }
+        let sets = self.s.sets_of(&set.0);
+        let sets = sets.filter(|((_, name, _), it)| *name == set.1 && it.held);
+        let mut rows: Vec<(SetKey, Arc<HalfMatchRow>)> = sets
+            .flat_map(|(key, _)| self.s.rows_of(key).map(|row| (key.clone(), row.clone())))
+            .collect();
+        rows.sort_by_key(|(_, row)| row.event.seq);
+        rows.truncate((held - HELD_LEFT) as usize);
+        for (set, row) in rows {
+            let reason = Reason::TooManyWaiting { kept: HELD_LEFT };
+            self.drop_waiting(&set, &row, MatchOutcome::Refused, reason);
+            let complete = self
+                .s
+                .standing(&set)
+                .is_some_and(|it| it.next(self.now) == Next::Fire);
+            if !complete {
+                self.s.mark_held(&set, false);
+            }
+            self.s.time_set(&set);
+        }
+    }
+}
+
+impl Firing {
+    fn interval(&self, now: Timestamp) -> Interval {
+        let found = self.taken.used.iter().find_map(|(_, it)| interval_of(it));
+        found.unwrap_or(Interval {
+            start: now,
+            end: now,
+        })
+    }
+}
+
+impl Scheduler {
+    /// The runs that what a flow's triggers hold would start now, in order, each with the last event's number in its
+    /// key. What its run strategy makes of them is not looked at.
+    pub fn held_sets(&self, flow: &FlowName, now: Timestamp) -> Vec<super::HeldRun> {
+        let Some(active) = self.flows.get(flow).and_then(|it| it.flow.clone()) else {
+            return Vec::new();
+        };
+        let firings = self.draft(now).take_held(&active);
+        let told = firings.into_iter().map(|it| super::HeldRun {
+            trigger: it.set.1.clone(),
+            join_key: it.set.2.to_string(),
+            key: format!("event:{}:{}", it.set.1, it.newest),
+            complete_at: it.complete_at,
+            interval: it.interval(now),
+            events: it.taken.used.iter().map(|(_, event)| event.seq).collect(),
+        });
+        told.collect()
+    }
+}
