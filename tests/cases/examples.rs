@@ -70,6 +70,43 @@ fn the_grid_runs_a_foreach_within_a_foreach() {
 }
 
 #[test]
+fn a_delivery_is_noted_with_its_region_and_day() {
+    let house = with_examples();
+    let daemon = house.up();
+    runs(
+        &daemon,
+        "take_delivery",
+        &json!({"region": "coast", "day": "2026-02-13"}),
+    );
+    let note = house.path("flows/results/deliveries/2026-02-13-coast.txt");
+    let note = std::fs::read_to_string(note).expect("the delivery is noted");
+    assert_eq!(note, "2026-02-13: coffee for coast\n");
+}
+
+#[test]
+fn the_shop_hangs_out_its_sign() {
+    let house = with_examples();
+    let daemon = house.up();
+    runs(&daemon, "open_shop", &json!({}));
+    let sign = std::fs::read_to_string(house.path("flows/results/shop/sign.txt"));
+    assert!(sign.expect("the sign").starts_with("open, with the report"));
+}
+
+#[test]
+fn the_review_waits_for_the_run_of_the_other_flow() {
+    let house = with_examples();
+    let daemon = house.up();
+    runs(&daemon, "evening_review", &json!({}));
+    let minutes = std::fs::read_to_string(house.path("flows/results/review/minutes.txt"))
+        .expect("the minutes are taken");
+    let grid = daemon.api().list("/api/v1/runs?flow=nested_grid");
+    let id = grid[0]["id"].to_string().replace('"', "");
+    assert_eq!(minutes, format!("the settings were tried by run {id}\n"));
+    assert_eq!(grid[0]["state"], "succeeded");
+    assert!(has_files(&house.path("flows/results/grid")));
+}
+
+#[test]
 fn the_first_metaflow_flow_greets() {
     let house = with_metaflow_examples();
     let daemon = house.up();
