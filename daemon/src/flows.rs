@@ -325,8 +325,8 @@ fn concerns_flows(event: &notify::Event, beside: impl Fn(&Path) -> bool) -> bool
     }
     let is_flow_file = |path: &PathBuf| {
         let ending = path.extension().unwrap_or_default();
-        // Modules that flows import are part of their versions.
-        ending == "yaml" || ending == "yml" || ending == "py"
+        // Modules that flows import and calendars that they name are part of their versions.
+        ["yaml", "yml", "py", "ics"].iter().any(|it| ending == *it)
     };
     // A folder that is moved away takes its files along without naming them.
     let folder_gone = matches!(
@@ -354,6 +354,30 @@ fn tell(synced: &Synced) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calendars_matter_as_flow_files_do() {
+        let changed = |path: &str| {
+            let kind = EventKind::Modify(notify::event::ModifyKind::Any);
+            let event = notify::Event::new(kind).add_path(PathBuf::from(path));
+            concerns_flows(&event, |_| false)
+        };
+        for path in [
+            "flows/calendars/holidays.ics",
+            "flows/calendars/holidays.yaml",
+            "flows/a.yml",
+        ] {
+            assert!(changed(path), "{path}");
+        }
+        assert!(!changed("flows/results/orders.csv") && !changed("flows/calendars/.holidays.ics"));
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let calendars = folder.path().join("calendars");
+        std::fs::create_dir(&calendars).expect("the folder can be written to");
+        assert!(
+            folders_below(folder.path()).contains(&calendars),
+            "and is watched"
+        );
+    }
 
     #[test]
     fn hidden_folders_are_not_watched() {

@@ -28,6 +28,12 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
         true => reader.probe(args, &mut files)?,
         false => Unasked::new(),
     };
+    let now = Screen::of_stdout().now;
+    for (path, file) in &mut files {
+        if let Ok(file) = file {
+            dalsegno_flowfile::lint(&path.display().to_string(), file, now);
+        }
+    }
     let is_bad = |(path, file): &&Checked| file.is_err() || unasked.contains_key(path);
     let bad = files.iter().filter(is_bad).count();
     let exit = if bad == 0 { Exit::Done } else { Exit::Failed };
