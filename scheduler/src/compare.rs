@@ -59,7 +59,13 @@ impl Scheduler {
             self.sets.iter().map(|(key, it)| (key, due(it))),
             other.sets.iter().map(|(key, it)| (key, due(it))),
         );
-        let of_rows = |it: &&(_, Timer)| !matches!(it.1, Timer::Set(_) | Timer::BlackoutOver(_));
+        // A recovered state looks for schedules without a future; it finds those that have ended.
+        let of_rows = |it: &&(_, Timer)| {
+            !matches!(
+                it.1,
+                Timer::Set(_) | Timer::BlackoutOver(_) | Timer::Plan(_)
+            )
+        };
         let set =
             |it: &imbl::OrdSet<_>| it.iter().filter(of_rows).cloned().collect::<BTreeSet<_>>();
         differ(

@@ -56,6 +56,7 @@ impl Scheduler {
         for row in rows.occurrences {
             s.index_occurrence(&Arc::new(row));
         }
+        s.find_missing_futures();
         for row in rows.half_matches {
             s.put_waiting(&crate::decide::set_key(&row), Arc::new(row));
         }
@@ -105,6 +106,27 @@ impl Scheduler {
             s.gather_again(run);
         }
         s
+    }
+
+    /// Schedules that have no occurrence in the future, though each plans the next one when it decides one, get it at
+    /// the first decision, which knows the time; those that have ended are looked at in vain.
+    fn find_missing_futures(&mut self) {
+        let active = self.flows.values().filter(|it| !it.row.removed);
+        let lacks = |flow: &Flow| {
+            crate::state::timetables(flow).any(|it| {
+                let rows = self.expected_of(flow.name(), &it.prefix);
+                rows.iter().all(|row| row.reason.is_some())
+            })
+        };
+        let flows: Vec<FlowName> = active
+            .filter_map(|it| it.flow.as_ref())
+            .filter(|it| lacks(it))
+            .map(|it| it.name().clone())
+            .collect();
+        for flow in flows {
+            let at = crate::time::Timestamp::from_secs(0);
+            self.timers.insert((at, crate::state::Timer::Plan(flow)));
+        }
     }
 
     /// What the outside must be asked for in this state.

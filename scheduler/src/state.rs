@@ -6,7 +6,7 @@
 
 use crate::flow::{Flow, NodeId, NodeKind};
 use crate::id::{FlowName, Path, PoolName, RunId, TaskId, TriggerName};
-use crate::reason::Limit;
+use crate::reason::{Limit, Reason};
 use crate::row::{
     FlowRow, HalfMatchRow, OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
 };
@@ -113,6 +113,8 @@ pub(crate) enum Timer {
     Set(SetKey),
     /// A blackout of this flow ends. Not derived from rows: sets that are due bring it back.
     BlackoutOver(FlowName),
+    /// A recovered flow lacks a future; at the beginning of all time.
+    Plan(FlowName),
 }
 
 /// What waits for slots. Runs come before tasks of equal rank.
@@ -478,31 +480,43 @@ impl Scheduler {
     pub(crate) fn index_occurrence(&mut self, row: &Arc<OccurrenceRow>) {
         use crate::row::OccurrenceState::Expected;
         let key = (row.flow.clone(), row.key.clone());
-        let timer = Timer::Occurrence(row.flow.clone(), row.key.clone());
-        if let Some(old) = self.occurrences.remove(&key) {
-            self.timers.remove(&(self.fires_at(&old), timer.clone()));
+        if let Some(old) = self.occurrences.remove(&key)
+            && let Some(timer) = self.occurrence_timer(&old)
+        {
+            self.timers.remove(&timer);
         }
         if row.state == Expected {
-            // One that is held while its flow is paused has a reason and no timer.
-            if row.reason.is_none() {
-                self.timers.insert((self.fires_at(row), timer));
-            }
+            self.timers.extend(self.occurrence_timer(row));
             self.occurrences.insert(key, row.clone());
         }
     }
 
+    /// When an expected occurrence is looked at; `None` while a pause holds it.
+    pub(crate) fn occurrence_timer(&self, row: &OccurrenceRow) -> Option<(Timestamp, Timer)> {
+        let at = match &row.reason {
+            None => self.fires_at(row),
+            Some(Reason::Blackout { until, .. }) => (*until)?,
+            Some(_) => return None,
+        };
+        Some((at, Timer::Occurrence(row.flow.clone(), row.key.clone())))
+    }
+
+    /// Expected occurrences of a flow whose key begins like this, by key.
+    pub(crate) fn expected_of(&self, flow: &FlowName, prefix: &str) -> Vec<Arc<OccurrenceRow>> {
+        let first = (flow.clone(), prefix.to_owned());
+        self.occurrences
+            .range(first..)
+            .take_while(|((of, key), _)| of == flow && key.starts_with(prefix))
+            .map(|(_, row)| row.clone())
+            .collect()
+    }
+
     /// Takes the timers of a flow's expected occurrences away before its jitter may change.
     pub(crate) fn forget_due(&mut self, flow: &FlowName) {
-        let first = (flow.clone(), String::new());
-        let rows: Vec<Arc<OccurrenceRow>> = self
-            .occurrences
-            .range(first..)
-            .take_while(|((of, _), _)| of == flow)
-            .map(|(_, row)| row.clone())
-            .collect();
-        for row in rows {
-            let timer = Timer::Occurrence(row.flow.clone(), row.key.clone());
-            self.timers.remove(&(self.fires_at(&row), timer));
+        for row in self.expected_of(flow, "") {
+            if let Some(timer) = self.occurrence_timer(&row) {
+                self.timers.remove(&timer);
+            }
         }
     }
 
@@ -512,8 +526,8 @@ impl Scheduler {
             .flows
             .get(&row.flow)
             .and_then(|it| it.flow.as_ref())
-            .and_then(|it| schedule(it, &row.trigger))
-            .map_or(Span::ZERO, |(spec, _)| spec.jitter);
+            .and_then(|it| timetable_of(it, &row.key)?.spec())
+            .map_or(Span::ZERO, |spec| spec.jitter);
         if jitter <= Span::ZERO {
             return row.due_at;
         }
@@ -655,6 +669,74 @@ pub(crate) fn schedule<'a>(
     name: &TriggerName,
 ) -> Option<(&'a ScheduleSpec, &'a Schedule)> {
     flow.schedules().find(|(spec, _)| spec.name == *name)
+}
+
+/// What an occurrence is planned by: a schedule, or the deadline of a trigger.
+#[derive(Clone)]
+pub(crate) struct Timetable<'a> {
+    pub(crate) trigger: &'a TriggerName,
+    pub(crate) schedule: &'a Schedule,
+    /// What the keys of its occurrences begin with.
+    pub(crate) prefix: String,
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) end: Option<Timestamp>,
+    spec: Option<&'a ScheduleSpec>,
+    /// The trigger's place in the flow.
+    pub(crate) deadline_of: Option<usize>,
+}
+
+impl<'a> Timetable<'a> {
+    /// `None` for a deadline.
+    pub(crate) fn spec(&self) -> Option<&'a ScheduleSpec> {
+        self.spec
+    }
+
+    pub(crate) fn key(&self, slot: Timestamp) -> String {
+        format!("{}{slot}", self.prefix)
+    }
+}
+
+/// All timetables of a flow.
+pub(crate) fn timetables(flow: &Flow) -> impl Iterator<Item = Timetable<'_>> {
+    let schedules = flow.schedules().map(|(spec, schedule)| Timetable {
+        trigger: &spec.name,
+        schedule,
+        prefix: format!("cron:{}:", spec.name),
+        start: spec.start,
+        end: spec.end,
+        spec: Some(spec),
+        deadline_of: None,
+    });
+    let triggers = flow.spec().triggers.iter().enumerate();
+    let deadlines = triggers.filter_map(|(place, spec)| {
+        Some(Timetable {
+            trigger: &spec.name,
+            schedule: flow.deadline(place)?,
+            prefix: deadline_prefix(&spec.name),
+            start: None,
+            end: None,
+            spec: None,
+            deadline_of: Some(place),
+        })
+    });
+    schedules.chain(deadlines)
+}
+
+/// The timetable that an occurrence was planned by, if the flow still has it.
+pub(crate) fn timetable_of<'a>(flow: &'a Flow, key: &str) -> Option<Timetable<'a>> {
+    let prefix = timetable_prefix(key);
+    timetables(flow).find(|it| it.prefix == prefix)
+}
+
+/// `cron:<schedule>:` of `cron:<schedule>:<slot>`.
+pub(crate) fn timetable_prefix(key: &str) -> &str {
+    let name = key.find(':').map_or(0, |it| it + 1);
+    let end = key[name..].find(':').map_or(key.len(), |it| name + it + 1);
+    &key[..end]
+}
+
+pub(crate) fn deadline_prefix(trigger: &TriggerName) -> String {
+    format!("deadline:{trigger}:")
 }
 
 pub(crate) fn first_parked(limit: &Limit) -> (Limit, Rank, Candidate) {

@@ -41,6 +41,8 @@ impl Draft {
         if let Some(cycle) = self.s.flow_cycle(&flow) {
             return Err(Rejected::FlowCycle(name.clone(), cycle));
         }
+        self.decide_overdue(&name, Some(&flow));
+        let before = self.s.flows.get(&name).cloned();
         let new_version = before
             .as_deref()
             .is_none_or(|it| it.row.active_version.as_ref() != Some(&version));
@@ -72,6 +74,10 @@ impl Draft {
         self.s.subscribe(&flow);
         self.drop_changed_sets(old.as_deref(), &flow);
         self.plan_flow(&name);
+        if old.is_some_and(|it| !it.blackouts().is_empty()) {
+            // Those of now decide what becomes of sets that the old ones held.
+            self.blackout_over(&name);
+        }
         // The strategy may allow more runs now.
         self.freed.insert(Limit::Flow(name.clone()));
         Ok(answer(new_version))
@@ -106,6 +112,7 @@ impl Draft {
     pub(super) fn remove(&mut self, name: &FlowName) -> Result<Answer, Rejected> {
         let state = self.known(name)?;
         if !state.row.removed {
+            self.drop_overdue(name);
             self.change_flow(name, |row| row.removed = true);
             self.s.unsubscribe(name);
             self.plan_flow(name);
@@ -119,6 +126,8 @@ impl Draft {
         by: String,
         reason: Option<String>,
     ) -> Result<Answer, Rejected> {
+        self.known(name)?;
+        self.decide_overdue(name, None);
         let (state, at) = (self.known(name)?, self.now);
         if state.row.paused.is_none() {
             self.change_flow(name, |row| row.paused = Some(Paused { by, reason, at }));
@@ -133,13 +142,15 @@ impl Draft {
         _by: &str,
         catch_up: CatchUp,
     ) -> Result<Answer, Rejected> {
+        self.known(name)?;
+        self.decide_overdue(name, None);
         let state = self.known(name)?;
         if state.row.paused.is_some() || state.row.blocked_by.is_some() {
             self.change_flow(name, |row| {
                 row.paused = None;
                 row.blocked_by = None;
             });
-            self.release_held(name);
+            self.release_held(name, catch_up);
             if let Some(paused) = &state.row.paused {
                 let why = Reason::FlowPaused {
                     by: paused.by.clone(),

@@ -187,6 +187,7 @@ impl Draft {
             match timer {
                 Timer::Task(key) => self.task_due(key),
                 Timer::RunDeadline(run) => self.run_timed_out(run),
+                Timer::Plan(flow) => self.plan_flow(&flow),
                 Timer::Occurrence(flow, key) => self.occurrence_due(&flow, &key),
                 Timer::Set(set) => self.set_due(&set),
                 Timer::BlackoutOver(flow) => self.blackout_over(&flow),

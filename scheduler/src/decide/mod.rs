@@ -5,6 +5,8 @@
 //! not committed is simply dropped.
 
 mod attempts;
+mod blackouts;
+mod deadlines;
 mod deploy;
 mod draft;
 mod events;
@@ -14,6 +16,7 @@ mod rerun;
 mod resume;
 mod runs;
 mod tokens;
+mod unpause;
 
 pub use attempts::delay;
 pub use draft::Draft;
@@ -24,6 +27,7 @@ pub(crate) use events::{event_json, missing, set_key};
 pub use runs::RUN_ENDED;
 pub use tokens::ITEMS_MAX;
 pub(crate) use tokens::{add_token, goes_on, takes, tokens_after, tokens_of};
+pub use unpause::{UnpausePreview, WouldStart};
 
 use crate::input::{Answer, Command, Input, Rejected};
 use crate::row::Changes;

@@ -1,102 +1,263 @@
-//! Occurrences of schedules: one row in the future for each schedule of each flow, decided when due.
+//! Occurrences: one row in the future for each schedule and each deadline of a flow, decided when due.
+//!
+//! Every moment of a schedule ends as a row that says what became of it. The only rows in the past that are not
+//! decided are those that a pause or a blackout holds.
 
 use super::Draft;
 use super::runs::Arrival;
 use crate::flow::Flow;
-use crate::id::{FlowName, TriggerName};
+use crate::id::FlowName;
 use crate::reason::Reason;
 use crate::row::{Interval, OccurrenceRow, OccurrenceState};
-use crate::schedule::Schedule;
-use crate::spec::{Misfire, MisfireSpec, ScheduleSpec};
-use crate::state;
-use crate::time::Timestamp;
+use crate::schedule::Slot;
+use crate::spec::{BlackoutAction, Misfire, MisfireSpec};
+use crate::state::{self, Timetable};
+use crate::time::{Span, Timestamp};
 use serde_json::Map;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// The most missed occurrences that get a row of their own; older ones are counted in the oldest row.
 const MISSED_ROWS_MAX: usize = 500;
 
+/// The most occurrences of one schedule that wait for the end of a blackout; older ones are skipped.
+const DEFERRED_MAX: usize = 1_000;
+
+/// A clock that was set back by at most so much does not make a slot be planned that was decided before.
+const SET_BACK_MAX: Span = Span::from_mins(24 * 60);
+
+const TICK: Span = Span(1);
+
+/// How many slots in a row may come due while one decision looks at a flow.
+const OVERDUE_MAX: usize = 4_000;
+
+/// What an expected row tells of the slots around it, whatever its timetable is now.
+#[derive(Clone, Copy)]
+struct Before {
+    /// When it was planned: what was due until then is decided.
+    seen: Timestamp,
+    /// Slots from here on were not decided.
+    floor: Timestamp,
+}
+
 impl Draft {
-    /// Makes sure that every schedule of a flow has its next occurrence, and no other has one.
+    /// Makes sure that every schedule and deadline of a flow has its next occurrence, and no other has one.
     pub(super) fn plan_flow(&mut self, name: &FlowName) {
         let state = self.s.flows.get(name).cloned().expect("the flow exists");
         let flow = state.flow.clone().filter(|_| !state.row.removed);
-        let first = (name.clone(), String::new());
-        let expected: Vec<Arc<OccurrenceRow>> = self
-            .s
-            .occurrences
-            .range(first..)
-            .take_while(|((flow, _), _)| flow == name)
-            .map(|(_, row)| row.clone())
-            .collect();
-        let mut planned = Vec::new();
-        for row in expected {
-            let wanted = flow
+        let mut planned: BTreeMap<String, Option<Before>> = BTreeMap::new();
+        for row in self.s.expected_of(name, "") {
+            let timetable = flow
                 .as_ref()
-                .and_then(|it| state::schedule(it, &row.trigger))
-                .is_some_and(|(spec, schedule)| {
-                    let after = self.now.min(row.due_at - TICK);
-                    row.reason.is_some() || next(spec, schedule, after) == Some(row.due_at)
-                });
-            if wanted {
-                if row.reason.is_none() {
-                    planned.push(row.trigger.clone());
+                .and_then(|it| state::timetable_of(it, &row.key));
+            let before = self.before(&row, timetable.as_ref());
+            let prefix = state::timetable_prefix(&row.key).to_owned();
+            if row.reason.is_some() {
+                match timetable {
+                    Some(_) => self.keep_held(&row, flow.as_deref()),
+                    None => self.drop_expected(&row, state.row.removed),
                 }
-                // The jitter may have changed.
-                self.put_occurrence(OccurrenceRow::clone(&row));
                 continue;
             }
-            let reason = match state.row.removed {
-                true => Reason::FlowRemoved,
-                false => Reason::ScheduleChanged,
-            };
-            self.put_occurrence(OccurrenceRow {
-                state: OccurrenceState::Skipped,
-                reason: Some(reason),
-                ..OccurrenceRow::clone(&row)
+            let wanted = timetable.is_some_and(|it| {
+                let after = self.now.max(before.seen).min(row.due_at - TICK);
+                let slot = Slot {
+                    at: row.interval.end,
+                    due_at: row.due_at,
+                };
+                next(&it, after, Some(before)) == Some(slot)
             });
+            if wanted {
+                planned.insert(prefix, None);
+                // The jitter may have changed.
+                self.s.index_occurrence(&row);
+            } else {
+                planned.insert(prefix, Some(before));
+                self.drop_expected(&row, state.row.removed);
+            }
         }
-        for (spec, schedule) in flow.iter().flat_map(|it| it.schedules()) {
-            if !planned.contains(&spec.name) {
-                self.expect_next(name, spec, schedule, self.now);
+        for it in flow.iter().flat_map(|it| state::timetables(it)) {
+            let before = match planned.get(&it.prefix) {
+                Some(None) => continue,
+                Some(Some(before)) => Some(*before),
+                None => None,
+            };
+            let after = before.map_or(self.now, |it| self.now.max(it.seen));
+            if let Some(slot) = next(&it, after, before) {
+                let row = self.occurrence_row(name, &it, slot);
+                self.put_occurrence(row);
             }
         }
     }
 
-    fn expect_next(
-        &mut self,
-        flow: &FlowName,
-        spec: &ScheduleSpec,
-        schedule: &Schedule,
-        after: Timestamp,
-    ) {
-        if let Some(due_at) = next(spec, schedule, after) {
-            let row = self.occurrence_row(flow, spec, schedule, due_at);
-            self.put_occurrence(row);
+    fn before(&self, row: &OccurrenceRow, timetable: Option<&Timetable<'_>>) -> Before {
+        let slot = row.interval.end;
+        let floor = match timetable {
+            // It was the only one of its day.
+            Some(it) if row.due_at != slot => it.schedule.day_begins(slot).unwrap_or(slot),
+            _ => slot,
+        };
+        let seen = row.updated_at;
+        Before {
+            seen: if seen - self.now > SET_BACK_MAX {
+                self.now
+            } else {
+                seen
+            },
+            floor,
         }
     }
 
-    fn occurrence_row(
+    /// Nothing asks any more for what this row expects.
+    fn drop_expected(&mut self, row: &OccurrenceRow, removed: bool) {
+        let (state, reason) = match (row.run, removed) {
+            (Some(_), _) => (OccurrenceState::Ran, None),
+            (None, true) => (OccurrenceState::Skipped, Some(Reason::FlowRemoved)),
+            (None, false) => (OccurrenceState::Skipped, Some(Reason::ScheduleChanged)),
+        };
+        self.put_occurrence(OccurrenceRow {
+            state,
+            reason,
+            ..row.clone()
+        });
+    }
+
+    /// The flow's blackouts may have changed: what waits for the end of one is decided by those of now.
+    fn keep_held(&mut self, row: &Arc<OccurrenceRow>, flow: Option<&Flow>) {
+        let Some(Reason::Blackout { name, until }) = &row.reason else {
+            return self.s.index_occurrence(row);
+        };
+        let now = flow.and_then(|it| it.blackout_at(self.now));
+        let reason = match now {
+            Some((name, _, until)) => Reason::Blackout {
+                name,
+                until: Some(until),
+            },
+            None => Reason::Blackout {
+                name: name.clone(),
+                until: until.map(|it| it.min(self.now)),
+            },
+        };
+        if row.reason.as_ref() == Some(&reason) {
+            return self.s.index_occurrence(row);
+        }
+        self.put_occurrence(OccurrenceRow {
+            reason: Some(reason),
+            ..OccurrenceRow::clone(row)
+        });
+    }
+
+    pub(super) fn occurrence_row(
         &self,
         flow: &FlowName,
-        spec: &ScheduleSpec,
-        schedule: &Schedule,
-        due_at: Timestamp,
+        timetable: &Timetable<'_>,
+        slot: Slot,
     ) -> OccurrenceRow {
+        let start = timetable.schedule.previous_before(slot.at);
         OccurrenceRow {
             flow: flow.clone(),
-            key: key(&spec.name, due_at),
-            trigger: spec.name.clone(),
-            due_at,
+            key: timetable.key(slot.at),
+            trigger: timetable.trigger.clone(),
+            due_at: slot.due_at,
             interval: Interval {
-                start: schedule.previous_before(due_at).unwrap_or(due_at),
-                end: due_at,
+                start: start.unwrap_or(slot.at),
+                end: slot.at,
             },
             state: OccurrenceState::Expected,
             reason: None,
             run: None,
             updated_at: self.now,
+        }
+    }
+
+    /// Plans what comes after a slot. Slots that the calendar moved to the same moment end with it.
+    pub(super) fn expect_after(&mut self, flow: &FlowName, it: &Timetable<'_>, slot: Slot) {
+        let mut at = slot.at;
+        while let Some(next) = it.schedule.slot_after(at) {
+            let row = self.occurrence_row(flow, it, next);
+            if it.end.is_some_and(|end| next.due_at >= end) {
+                return;
+            }
+            if next.due_at > slot.due_at {
+                return self.put_occurrence(row);
+            }
+            let into = it.key(slot.at);
+            self.end_occurrence(
+                row,
+                OccurrenceState::Coalesced,
+                Reason::CoalescedByRoll { into },
+            );
+            at = next.at;
+        }
+    }
+
+    pub(super) fn end_occurrence(
+        &mut self,
+        row: OccurrenceRow,
+        state: OccurrenceState,
+        reason: Reason,
+    ) {
+        self.put_occurrence(OccurrenceRow {
+            state,
+            reason: Some(reason),
+            ..row
+        });
+    }
+
+    /// What came due before a flow changes is decided by what it was then: nobody may have looked since the daemon was
+    /// down. What the new version plans alike is left to it.
+    pub(super) fn decide_overdue(&mut self, name: &FlowName, new: Option<&Flow>) {
+        for _ in 0..OVERDUE_MAX {
+            let flow = self.s.flows.get(name).and_then(|it| it.flow.clone());
+            let same = |row: &OccurrenceRow| {
+                let old = flow
+                    .as_ref()
+                    .and_then(|it| state::timetable_of(it, &row.key));
+                let new = new.and_then(|it| state::timetable_of(it, &row.key));
+                old.zip(new).is_some_and(|(old, new)| {
+                    (old.schedule, old.start, old.end) == (new.schedule, new.start, new.end)
+                })
+            };
+            let overdue = |row: &Arc<OccurrenceRow>| {
+                let timer = self.s.occurrence_timer(row);
+                timer.is_some_and(|(at, _)| at <= self.now) && !same(row)
+            };
+            let rows = self.s.expected_of(name, "");
+            let rows: Vec<_> = rows.into_iter().filter(overdue).collect();
+            if rows.is_empty() {
+                return;
+            }
+            for row in rows {
+                self.occurrence_due(name, &row.key);
+            }
+        }
+    }
+
+    /// The flow is gone: what came due before that, and that nobody has seen, is over with it.
+    pub(super) fn drop_overdue(&mut self, name: &FlowName) {
+        let Some(flow) = self.s.flows.get(name).and_then(|it| it.flow.clone()) else {
+            return;
+        };
+        for it in state::timetables(&flow) {
+            let rows = self.s.expected_of(name, &it.prefix);
+            let overdue = |row: &&Arc<OccurrenceRow>| {
+                let timer = self.s.occurrence_timer(row);
+                row.reason.is_none() && timer.is_some_and(|(at, _)| at <= self.now)
+            };
+            let Some(planned) = rows.iter().find(overdue) else {
+                continue;
+            };
+            let planned = OccurrenceRow::clone(planned);
+            let (rows, mut dropped) = self.all_due(&flow, &it, planned);
+            for row in rows {
+                match std::mem::take(&mut dropped) {
+                    0 => self.drop_expected(&row, true),
+                    dropped => {
+                        let reason = Reason::MissedTooMany { dropped, kept: 0 };
+                        self.end_occurrence(row, OccurrenceState::Missed, reason);
+                    }
+                }
+            }
         }
     }
 
@@ -106,60 +267,254 @@ impl Draft {
         let Some(row) = row.map(|it| OccurrenceRow::clone(it)) else {
             return;
         };
-        let state = self
-            .s
-            .flows
-            .get(flow)
-            .cloned()
-            .expect("an occurrence has a flow");
-        let active = state.flow.clone().filter(|_| !state.row.removed);
-        let Some((graph, name)) = active.map(|it| (it, row.trigger.clone())) else {
+        let state = self.s.flows.get(flow).cloned();
+        let state = state.expect("an occurrence has a flow");
+        let Some(graph) = state.flow.clone().filter(|_| !state.row.removed) else {
             return self.plan_flow(flow);
         };
-        let Some((spec, schedule)) = state::schedule(&graph, &name) else {
-            return self.plan_flow(flow);
+        match state::timetable_of(&graph, key) {
+            Some(it) if it.deadline_of.is_some() => self.deadline_due(&graph, &it, row),
+            Some(it) => self.schedule_due(&graph, &it, row),
+            None => self.plan_flow(flow),
+        }
+    }
+
+    fn schedule_due(&mut self, flow: &Arc<Flow>, it: &Timetable<'_>, row: OccurrenceRow) {
+        let misfire = &it.spec().expect("of a schedule").misfire;
+        let name = flow.name().clone();
+        let from = row.due_at;
+        let timer = self.s.occurrence_timer(&row);
+        let fired = timer.map_or(row.due_at, |(at, _)| at);
+        let late = self.now - fired > self.s.config.misfire_after;
+        let (rows, dropped) = match late {
+            true => self.all_due(flow, it, row),
+            false => (vec![row], 0),
         };
-        let late = self.now - self.s.fires_at(&row);
-        let due_at = row.due_at;
-        if let Some(paused) = &state.row.paused {
-            let reason = Reason::FlowPaused {
-                by: paused.by.clone(),
-                reason: paused.reason.clone(),
-            };
-            let kept = match spec.misfire.paused {
-                Misfire::Skip => OccurrenceState::Skipped,
-                Misfire::Latest | Misfire::All => OccurrenceState::Expected,
-            };
-            if spec.misfire.paused == Misfire::Latest {
-                // Only the newest will ever run, so one is held at most.
-                for held in self.held(flow, &spec.name) {
-                    self.coalesce(held, &row.key);
-                }
+        let planned = rows.first().filter(|row| !late && row.reason.is_none());
+        let planned = planned.map(slot_of);
+        let paused = self.s.flows[&name].row.paused.clone();
+        let paused = paused.map(|it| Reason::FlowPaused {
+            by: it.by,
+            reason: it.reason,
+        });
+        let mut left = Vec::new();
+        for (place, row) in rows.into_iter().enumerate() {
+            if dropped > 0 && place == 0 {
+                let kept = match &paused {
+                    Some(_) => held_max(misfire),
+                    None => kept(misfire, misfire.down),
+                };
+                let kept = u32::try_from(kept).unwrap_or(u32::MAX);
+                let reason = Reason::MissedTooMany { dropped, kept };
+                self.end_occurrence(row, OccurrenceState::Missed, reason);
+                continue;
             }
-            self.put_occurrence(OccurrenceRow {
-                state: kept,
-                reason: Some(reason),
-                ..row
-            });
-            // Those that came due while the daemon was down count too, as far back as they may be caught up.
-            let after = match spec.misfire.paused {
-                Misfire::Skip => self.now - TICK,
-                Misfire::Latest | Misfire::All => self.now - spec.misfire.window,
+            if let Some((day, note)) = it.schedule.closed_day(row.due_at) {
+                let calendar = it.schedule.calendar().map(|(it, _)| it.name().to_owned());
+                let reason = Reason::Calendar {
+                    calendar: calendar.unwrap_or_default(),
+                    day,
+                    note,
+                };
+                self.end_occurrence(row, OccurrenceState::Skipped, reason);
+                continue;
+            }
+            let in_blackout = flow.blackout_at(row.due_at);
+            if let Some((name, BlackoutAction::Skip, until)) = in_blackout {
+                let until = Some(until);
+                let reason = Reason::Blackout { name, until };
+                self.end_occurrence(row, OccurrenceState::Skipped, reason);
+                continue;
+            }
+            match &paused {
+                Some(reason) => self.hold_occurrence(it, misfire, row, reason),
+                None if in_blackout.is_some_and(|(_, _, until)| until > self.now) => {
+                    self.start_occurrence(flow, row);
+                }
+                None => left.push(row),
+            }
+        }
+        if late {
+            let down = Reason::MissedDown {
+                from: from.max(fired),
+                to: self.now,
             };
-            return self.expect_next(flow, spec, schedule, due_at.max(after));
+            let missed = OccurrenceState::Missed;
+            self.catch_up(flow, misfire, misfire.down, left, (missed, &down));
+        } else {
+            for row in left {
+                self.start_occurrence(flow, row);
+            }
         }
-        if late <= self.s.config.misfire_after {
-            self.run_occurrence(&graph, row);
-            return self.expect_next(flow, spec, schedule, due_at);
+        if let Some(slot) = planned {
+            self.expect_after(&name, it, slot);
         }
-        self.misfired(&graph, spec, schedule, row);
-        self.expect_next(flow, spec, schedule, self.now);
+    }
+
+    /// All that came due while nobody was there to see it, oldest first, and how many of those after the first are
+    /// left out because they are too many; plans the one after them.
+    fn all_due(
+        &mut self,
+        flow: &Arc<Flow>,
+        it: &Timetable<'_>,
+        row: OccurrenceRow,
+    ) -> (Vec<OccurrenceRow>, u64) {
+        let name = flow.name();
+        let is_due = |it: &Arc<OccurrenceRow>| {
+            it.key == row.key
+                || self
+                    .s
+                    .occurrence_timer(it)
+                    .is_some_and(|(at, _)| at <= self.now)
+        };
+        let mut rows: Vec<OccurrenceRow> = self
+            .s
+            .expected_of(name, &it.prefix)
+            .into_iter()
+            .filter(is_due)
+            .map(|it| OccurrenceRow::clone(&it))
+            .collect();
+        rows.sort_by_key(slot_of);
+        // Behind the planned one come those that have no row yet.
+        let Some(planned) = rows.iter().position(|it| it.reason.is_none()) else {
+            return (rows, 0);
+        };
+        let mut last = slot_of(&rows[planned]);
+        let mut newest: VecDeque<(Slot, Option<String>)> = VecDeque::new();
+        let mut dropped = 0u64;
+        let mut into = rows[planned].key.clone();
+        while let Some(slot) = it.schedule.slot_after(last.at) {
+            let over = it.end.is_some_and(|end| slot.due_at >= end);
+            if over || slot.due_at > self.now || self.is_jittered_away(name, it, slot) {
+                break;
+            }
+            let rolled = slot.due_at == last.due_at;
+            if !rolled {
+                into.clear();
+            }
+            if rolled && into.is_empty() {
+                into = it.key(last.at);
+            }
+            newest.push_back((slot, rolled.then(|| into.clone())));
+            if newest.len() > MISSED_ROWS_MAX {
+                newest.pop_front();
+                dropped += 1;
+            }
+            last = slot;
+        }
+        self.expect_after(name, it, last);
+        for (slot, into) in newest {
+            let row = self.occurrence_row(name, it, slot);
+            match into {
+                Some(into) => self.end_occurrence(
+                    row,
+                    OccurrenceState::Coalesced,
+                    Reason::CoalescedByRoll { into },
+                ),
+                None => rows.push(row),
+            }
+        }
+        if dropped > 0 {
+            // What counts the rest is the first.
+            rows.swap(0, planned);
+        }
+        (rows, dropped)
+    }
+
+    /// It is due, but its share of the jitter lets it wait.
+    fn is_jittered_away(&self, flow: &FlowName, it: &Timetable<'_>, slot: Slot) -> bool {
+        let jitter = it.spec().map_or(Span::ZERO, |it| it.jitter);
+        slot.due_at + jitter > self.now
+            && self.s.fires_at(&self.occurrence_row(flow, it, slot)) > self.now
+    }
+
+    /// The flow is paused: the newest few wait for someone to say what becomes of them.
+    fn hold_occurrence(
+        &mut self,
+        it: &Timetable<'_>,
+        misfire: &MisfireSpec,
+        row: OccurrenceRow,
+        reason: &Reason,
+    ) {
+        let flow = row.flow.clone();
+        self.put_occurrence(OccurrenceRow {
+            reason: Some(reason.clone()),
+            ..row
+        });
+        let held = self.held(&flow, it);
+        let too_many = held.len().saturating_sub(held_max(misfire));
+        for row in held.into_iter().take(too_many) {
+            let reason = row.reason.clone().unwrap_or_else(|| reason.clone());
+            self.end_occurrence(row, OccurrenceState::Skipped, reason);
+        }
+    }
+
+    /// Occurrences of a schedule that wait for the end of a pause, by slot.
+    pub(super) fn held(&self, flow: &FlowName, it: &Timetable<'_>) -> Vec<OccurrenceRow> {
+        self.waiting_for(flow, it, |reason| {
+            matches!(reason, Reason::FlowPaused { .. })
+        })
+    }
+
+    fn waiting_for(
+        &self,
+        flow: &FlowName,
+        it: &Timetable<'_>,
+        what: impl Fn(&Reason) -> bool,
+    ) -> Vec<OccurrenceRow> {
+        let rows = self.s.expected_of(flow, &it.prefix).into_iter();
+        let mut rows: Vec<OccurrenceRow> = rows
+            .filter(|row| row.reason.as_ref().is_some_and(&what))
+            .map(|row| OccurrenceRow::clone(&row))
+            .collect();
+        rows.sort_by_key(slot_of);
+        rows
+    }
+
+    /// An occurrence runs now, unless a blackout says otherwise.
+    fn start_occurrence(&mut self, flow: &Arc<Flow>, row: OccurrenceRow) {
+        match flow.blackout_at(self.now) {
+            None => self.run_occurrence(flow, row),
+            Some((name, action, until)) => {
+                let until = Some(until);
+                self.black_out(flow, row, Reason::Blackout { name, until }, action);
+            }
+        }
+    }
+
+    fn black_out(
+        &mut self,
+        flow: &Flow,
+        row: OccurrenceRow,
+        reason: Reason,
+        action: BlackoutAction,
+    ) {
+        if action == BlackoutAction::Skip {
+            return self.end_occurrence(row, OccurrenceState::Skipped, reason);
+        }
+        let key = row.key.clone();
+        self.put_occurrence(OccurrenceRow {
+            reason: Some(reason.clone()),
+            ..row
+        });
+        let Some(it) = state::timetable_of(flow, &key) else {
+            return;
+        };
+        let deferred =
+            self.waiting_for(flow.name(), &it, |it| matches!(it, Reason::Blackout { .. }));
+        let too_many = deferred.len().saturating_sub(DEFERRED_MAX);
+        for row in deferred.into_iter().take(too_many) {
+            self.end_occurrence(row, OccurrenceState::Skipped, reason.clone());
+        }
     }
 
     fn run_occurrence(&mut self, flow: &Flow, row: OccurrenceRow) {
         let params = state::schedule(flow, &row.trigger)
-            .map(|(spec, _)| self.schedule_params(spec, &row))
-            .unwrap_or_default();
+            .map(|(spec, _)| {
+                let scope = crate::params::scope(row.interval, &[], self.s.last_run + 1, &row.flow);
+                crate::params::evaluate(&spec.params, &scope)
+            })
+            .unwrap_or_else(Map::new);
         // The occurrence row tells what came of it.
         let _ = self.arrive(Arrival {
             flow: row.flow,
@@ -173,133 +528,82 @@ impl Draft {
         });
     }
 
-    fn schedule_params(
-        &self,
-        spec: &ScheduleSpec,
-        row: &OccurrenceRow,
-    ) -> Map<String, serde_json::Value> {
-        let scope = crate::params::scope(row.interval, &[], self.s.last_run + 1, &row.flow);
-        crate::params::evaluate(&spec.params, &scope)
-    }
-
-    /// The daemon was down when this occurrence, and perhaps more after it, came due.
-    fn misfired(
+    /// Applies a misfire policy to occurrences in order of time; each ends with its reason. What is not caught up ends
+    /// as `otherwise` says.
+    pub(super) fn catch_up(
         &mut self,
-        flow: &Flow,
-        spec: &ScheduleSpec,
-        schedule: &Schedule,
-        first: OccurrenceRow,
-    ) {
-        let until = spec.end.map_or(self.now, |end| self.now.min(end - TICK));
-        let down = Reason::MissedDown {
-            from: first.due_at,
-            to: self.now,
-        };
-        // The newest ones, and how many there were before them.
-        let mut newest: VecDeque<Timestamp> = VecDeque::new();
-        let mut dropped = 0u64;
-        for due_at in schedule.between(first.due_at, until) {
-            newest.push_back(due_at);
-            if newest.len() > MISSED_ROWS_MAX {
-                newest.pop_front();
-                dropped += 1;
-            }
-        }
-        let name = flow.name().clone();
-        let mut rows = vec![first];
-        rows.extend(
-            newest
-                .into_iter()
-                .map(|due_at| self.occurrence_row(&name, spec, schedule, due_at)),
-        );
-        self.catch_up(flow, &spec.misfire, spec.misfire.down, rows, &down, dropped);
-    }
-
-    /// The flow goes on after a pause: what was held runs, or is missed.
-    pub(super) fn release_held(&mut self, name: &FlowName) {
-        let Some(flow) = self.s.flows.get(name).and_then(|it| it.flow.clone()) else {
-            return;
-        };
-        for (spec, _) in flow.schedules() {
-            let held = self.held(name, &spec.name);
-            if let Some(reason) = held.first().and_then(|row| row.reason.clone()) {
-                self.catch_up(&flow, &spec.misfire, spec.misfire.paused, held, &reason, 0);
-            }
-        }
-    }
-
-    /// Occurrences of a schedule that wait for the end of a pause, by due time.
-    fn held(&self, flow: &FlowName, schedule: &TriggerName) -> Vec<OccurrenceRow> {
-        let first = (flow.clone(), String::new());
-        let mut held: Vec<OccurrenceRow> = self
-            .s
-            .occurrences
-            .range(first..)
-            .take_while(|((of, _), _)| of == flow)
-            .filter(|(_, row)| row.trigger == *schedule && row.reason.is_some())
-            .map(|(_, row)| OccurrenceRow::clone(row))
-            .collect();
-        held.sort_by_key(|row| row.due_at);
-        held
-    }
-
-    /// Applies a misfire policy to occurrences in order of time; each ends with its reason.
-    fn catch_up(
-        &mut self,
-        flow: &Flow,
+        flow: &Arc<Flow>,
         misfire: &MisfireSpec,
         policy: Misfire,
         rows: Vec<OccurrenceRow>,
-        why: &Reason,
-        dropped: u64,
+        otherwise: (OccurrenceState, &Reason),
     ) {
-        let keep = match policy {
-            Misfire::Skip => 0,
-            Misfire::Latest => 1,
-            Misfire::All => misfire.max as usize,
-        };
         let oldest = self.now - misfire.window;
-        let kept_from = rows.len().saturating_sub(keep);
+        let kept_from = rows.len().saturating_sub(kept(misfire, policy));
         let newest = rows.last().map(|row| row.key.clone()).unwrap_or_default();
         for (place, row) in rows.into_iter().enumerate() {
             let too_old = row.due_at < oldest;
-            if place >= kept_from && !too_old {
-                self.run_occurrence(flow, row);
-                continue;
-            }
-            let first_of_many = dropped > 0 && place == 0;
-            let reason = match policy {
-                _ if first_of_many => Reason::MissedTooMany {
-                    dropped,
-                    kept: keep as u32,
-                },
-                Misfire::Latest | Misfire::All if too_old => Reason::MissedTooOld {
-                    window: misfire.window,
-                },
-                Misfire::Latest => {
-                    self.coalesce(row, &newest);
-                    continue;
+            match policy {
+                _ if place >= kept_from && !too_old => self.start_occurrence(flow, row),
+                Misfire::Latest | Misfire::All if too_old => {
+                    let window = misfire.window;
+                    let reason = Reason::MissedTooOld { window };
+                    self.end_occurrence(row, OccurrenceState::Missed, reason);
                 }
-                _ => why.clone(),
-            };
-            self.put_occurrence(OccurrenceRow {
-                state: OccurrenceState::Missed,
-                reason: Some(reason),
-                ..row
-            });
+                Misfire::Latest => self.coalesce(row, &newest),
+                Misfire::Skip | Misfire::All => {
+                    let (state, reason) = otherwise;
+                    let reason = row.reason.clone().unwrap_or_else(|| reason.clone());
+                    self.end_occurrence(row, state, reason);
+                }
+            }
         }
     }
 }
 
-const TICK: crate::time::Span = crate::time::Span(1);
-
-fn key(schedule: &TriggerName, due_at: Timestamp) -> String {
-    format!("cron:{schedule}:{due_at}")
+/// How many occurrences a policy lets run.
+fn kept(misfire: &MisfireSpec, policy: Misfire) -> usize {
+    match policy {
+        Misfire::Skip => 0,
+        Misfire::Latest => 1,
+        Misfire::All => misfire.max as usize,
+    }
 }
 
-/// The next occurrence within the schedule's start and end.
-fn next(spec: &ScheduleSpec, schedule: &Schedule, after: Timestamp) -> Option<Timestamp> {
-    let after = spec.start.map_or(after, |start| after.max(start - TICK));
-    let at = schedule.next_after(after)?;
-    spec.end.is_none_or(|end| at < end).then_some(at)
+/// How many occurrences of a schedule a pause holds: whoever ends it may choose among all that could run.
+fn held_max(misfire: &MisfireSpec) -> usize {
+    misfire.max.max(1) as usize
+}
+
+pub(super) fn slot_of(row: &OccurrenceRow) -> Slot {
+    Slot {
+        at: row.interval.end,
+        due_at: row.due_at,
+    }
+}
+
+/// The next slot that is due after an instant, within start and end, and that was not decided before.
+fn next(it: &Timetable<'_>, after: Timestamp, before: Option<Before>) -> Option<Slot> {
+    let due_after = it.start.map_or(after, |start| after.max(start - TICK));
+    let first = it.schedule.first_due_after(due_after);
+    let undecided =
+        |slot: &Slot| slot.at > after || before.is_none_or(|before| slot.at >= before.floor);
+    std::iter::successors(first, |slot| it.schedule.slot_after(slot.at))
+        .find(undecided)
+        .filter(|slot| it.end.is_none_or(|end| slot.due_at < end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_holds_at_least_one() {
+        let none = MisfireSpec {
+            max: 0,
+            ..MisfireSpec::default()
+        };
+        assert_eq!(held_max(&none), 1);
+        assert_eq!(held_max(&MisfireSpec::default()), 24);
+    }
 }

@@ -69,6 +69,11 @@ impl Schedule {
         Slot { at, due_at }
     }
 
+    /// Where the local day of an instant begins.
+    pub(crate) fn day_begins(&self, at: Timestamp) -> Option<Timestamp> {
+        first_instant_of(self.zone, local_day(self.zone, at)?)
+    }
+
     /// Where the closed days begin that end before the day of an instant, or with it.
     fn before_closed_days(&self, closed: &ClosedDays, at: Timestamp) -> Option<Timestamp> {
         let day = local_day(self.zone, at)?;

@@ -136,15 +136,15 @@ fn after_a_pause_latest_runs_the_newest_of_those_held() {
         w.until_due();
     }
     assert_snapshot!(w.occurrences(), @r"
-    f cron:s:2026-11-22T07:00:00Z coalesced (cron:s:2026-11-22T08:00:00Z stands for it)
-    f cron:s:2026-11-22T08:00:00Z coalesced (cron:s:2026-11-22T09:00:00Z stands for it)
+    f cron:s:2026-11-22T07:00:00Z skipped (the flow was paused by ada: maintenance)
+    f cron:s:2026-11-22T08:00:00Z expected (the flow was paused by ada: maintenance)
     f cron:s:2026-11-22T09:00:00Z expected (the flow was paused by ada: maintenance)
     f cron:s:2026-11-22T10:00:00Z expected
     ");
     w.restart();
     w.unpause("f");
     assert_snapshot!(w.occurrences(), @r"
-    f cron:s:2026-11-22T07:00:00Z coalesced (cron:s:2026-11-22T08:00:00Z stands for it)
+    f cron:s:2026-11-22T07:00:00Z skipped (the flow was paused by ada: maintenance)
     f cron:s:2026-11-22T08:00:00Z coalesced (cron:s:2026-11-22T09:00:00Z stands for it)
     f cron:s:2026-11-22T09:00:00Z ran run 1
     f cron:s:2026-11-22T10:00:00Z expected
@@ -160,7 +160,7 @@ fn after_a_pause_all_runs_the_newest_few() {
     }
     w.unpause("f");
     assert_snapshot!(w.occurrences(), @r"
-    f cron:s:2026-11-22T07:00:00Z missed (the flow was paused by ada: maintenance)
+    f cron:s:2026-11-22T07:00:00Z skipped (the flow was paused by ada: maintenance)
     f cron:s:2026-11-22T08:00:00Z ran run 1
     f cron:s:2026-11-22T09:00:00Z ran run 2
     f cron:s:2026-11-22T10:00:00Z expected

@@ -272,6 +272,21 @@ impl World {
         .expect("the flow is there");
     }
 
+    pub(crate) fn unpause_with(&mut self, flow: &str, catch_up: dalsegno_scheduler::CatchUp) {
+        let (flow, by) = (flow.into(), "ada".into());
+        let unpause = Input::Unpause { flow, by, catch_up };
+        self.decide(unpause).expect("the flow is there");
+    }
+
+    /// A row of the ledger is lost; nobody knows how.
+    pub(crate) fn lose_occurrence(&mut self, flow: &str, key: &str) {
+        let key = (flow.into(), key.to_owned());
+        self.rows
+            .occurrences
+            .remove(&key)
+            .expect("the row is there");
+    }
+
     pub(crate) fn event(&mut self, kind: &str, id: &str, data: Value) {
         self.decide(Input::Event(event(kind, id, data)))
             .expect("the event is taken");

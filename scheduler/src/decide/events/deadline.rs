@@ -4,43 +4,19 @@ use super::super::Draft;
 use super::super::runs::Arrival;
 use super::fire::Hold;
 use super::standing::{missing, missing_of};
-use crate::id::{FlowName, RunId, TriggerName};
+use crate::id::FlowName;
 use crate::input::NewEvent;
 use crate::reason::Reason;
 use crate::row::{MatchOutcome, OccurrenceRow, OccurrenceState};
-use crate::spec::{BlackoutAction, DeadlineAction};
+use crate::spec::DeadlineAction;
 use crate::state::SetKey;
-use crate::time::Timestamp;
 use serde_json::{Map, json};
 
 /// The type of the event that tells of a trigger that has not started a run in time.
 pub(super) const TRIGGER_LATE: &str = "dalsegno.trigger.late";
 
 impl Draft {
-    /// The blackout that a flow is in: its name, what becomes of runs, and its end.
-    pub(super) fn blackout_now(
-        &self,
-        _flow: &FlowName,
-    ) -> Option<(String, BlackoutAction, Option<Timestamp>)> {
-        None
-    }
-
-    /// A trigger with a deadline has started a run: its next deadline is met.
-    pub(super) fn deadline_met(&mut self, flow: &FlowName, trigger: &TriggerName, run: RunId) {
-        let first = (flow.clone(), format!("deadline:{trigger}:"));
-        let mut rows = self.s.occurrences.range(first..);
-        let row = rows.next().map(|(_, row)| OccurrenceRow::clone(row));
-        let meant = |it: &OccurrenceRow| it.flow == *flow && it.trigger == *trigger;
-        if let Some(row) = row.filter(meant).filter(|it| it.run.is_none()) {
-            self.put_occurrence(OccurrenceRow {
-                run: Some(run),
-                ..row
-            });
-        }
-    }
-
     /// A deadline has come, and the trigger has started no run since the one before.
-    #[allow(dead_code, reason = "deadlines are not in the ledger yet")]
     pub(in crate::decide) fn deadline_missed(
         &mut self,
         name: &FlowName,
@@ -67,7 +43,7 @@ impl Draft {
         match deadline.action {
             DeadlineAction::Run => {
                 if let Some(Hold::Wait(reason, _) | Hold::Skip(reason)) = self.hold_now(name) {
-                    return self.end_deadline(row, OccurrenceState::Skipped, reason);
+                    return self.end_occurrence(row, OccurrenceState::Skipped, reason);
                 }
                 if sets.is_empty() {
                     // The occurrence row tells what came of it.
@@ -103,7 +79,7 @@ impl Draft {
                         run: Some(run),
                         ..row
                     }),
-                    Err(reason) => self.end_deadline(row, OccurrenceState::Skipped, reason),
+                    Err(reason) => self.end_occurrence(row, OccurrenceState::Skipped, reason),
                 }
             }
             DeadlineAction::Skip => {
@@ -115,7 +91,7 @@ impl Draft {
                     self.s.mark_held(&set, false);
                     self.s.time_set(&set);
                 }
-                self.end_deadline(row, OccurrenceState::Skipped, reason);
+                self.end_occurrence(row, OccurrenceState::Skipped, reason);
             }
             DeadlineAction::Alert => {
                 let Reason::Deadline { waiting_for } = &reason else {
@@ -128,7 +104,7 @@ impl Draft {
                     "waiting_for": waiting_for,
                 });
                 let (due_at, key) = (row.due_at, row.key.clone());
-                self.end_deadline(row, OccurrenceState::Missed, reason);
+                self.end_occurrence(row, OccurrenceState::Missed, reason);
                 self.take_event(NewEvent {
                     source: format!("dalsegno:flow/{name}"),
                     id: key,
@@ -139,13 +115,5 @@ impl Draft {
                 });
             }
         }
-    }
-
-    fn end_deadline(&mut self, row: OccurrenceRow, state: OccurrenceState, reason: Reason) {
-        self.put_occurrence(OccurrenceRow {
-            state,
-            reason: Some(reason),
-            ..row
-        });
     }
 }
