@@ -2,10 +2,12 @@
 
 mod metaflow;
 mod outside;
+mod sources;
 
 #[cfg(test)]
 pub(crate) use metaflow::OfFlow;
 pub(crate) use metaflow::{Metaflow, Probe, is_decorator, strategy};
+pub(crate) use sources::SourcesConfig;
 
 use crate::cli::UpArgs;
 use anyhow::{Context, bail};
@@ -49,6 +51,12 @@ pub(crate) struct File {
     pools: BTreeMap<String, u32>,
     #[serde(default)]
     metaflow: metaflow::Section,
+    /// Queues that tell of arrivals.
+    #[serde(default)]
+    queues: Vec<sources::QueueSection>,
+    /// Folders that stand for buckets.
+    #[serde(default)]
+    directories: Vec<sources::DirectorySection>,
     /// Deliveries of other systems that become events.
     #[serde(default)]
     webhooks: Vec<WebhookSpec>,
@@ -71,6 +79,7 @@ pub(crate) struct Settings {
     pub(crate) lease_ttl: Span,
     pub(crate) core: Core,
     pub(crate) metaflow: Metaflow,
+    pub(crate) sources: SourcesConfig,
     pub(crate) webhooks: Webhooks,
     pub(crate) emission: Option<Emission>,
 }
@@ -123,6 +132,7 @@ impl Settings {
         let here = std::env::current_dir().context("cannot tell the working directory")?;
         let beside = here.join(&file.beside);
         let metaflow = metaflow::checked(file.metaflow, &beside)?;
+        let sources = sources::checked(file.queues, file.directories, &beside)?;
         let webhooks = outside::webhooks(file.webhooks, &beside)?;
         let emission = outside::emission(file.openlineage, &beside)?;
         let port = args.port.or(file.port).unwrap_or(DEFAULT_PORT);
@@ -167,6 +177,7 @@ impl Settings {
                 cold: metaflow.cold || args.cold,
                 ..metaflow
             },
+            sources,
             webhooks,
             emission,
             core: Core {

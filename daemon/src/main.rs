@@ -9,6 +9,7 @@ mod lock;
 mod logs;
 mod metaflow;
 mod output;
+mod sources;
 mod up;
 
 use clap::Parser;

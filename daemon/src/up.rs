@@ -3,6 +3,7 @@
 use crate::cli::UpArgs;
 use crate::config::Settings;
 use crate::metaflow::{LocalData, Registry};
+use crate::sources::{self, Receivers};
 use crate::{flows, lock, logs};
 use anyhow::Context;
 use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
@@ -10,7 +11,7 @@ use dalsegno_executor::{Layout, LocalConfig, LocalExecutor, MetaflowConfig, Snap
 use dalsegno_scheduler::{Span, Timestamp};
 use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
 use dalsegno_triggers::status::Sources;
-use dalsegno_triggers::{lineage, webhook};
+use dalsegno_triggers::{lineage, status, webhook};
 use dalsegno_web::WebState;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -99,7 +100,9 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     );
     let (stopping_in, stopping) = watch::channel(false);
     let sources = Sources::default();
+    let receivers = Receivers::new();
     let events_in = dalsegno_triggers::router(engine.clone())
+        .merge(status::router(sources.clone()))
         .merge(lineage::router(engine.clone(), &sources))
         .merge(webhook::router(
             engine.clone(),
@@ -149,7 +152,8 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         }
     };
     let serve = async {
-        begin(&engine, &registry, settings, &flows_dir, address).await?;
+        let receive = || receivers.start(&settings.sources, &engine, &sources);
+        begin(&engine, &registry, settings, &flows_dir, address, receive).await?;
         std::future::pending::<anyhow::Result<()>>().await
     };
     // The engine ends only when it is told to: if it ends by itself, nothing would be decided any more, and
@@ -166,7 +170,8 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 
     // No new work; what was accepted is finished; running tasks go on under their keeper.
     stopping_in.send_replace(true);
-    if tokio::time::timeout(DRAIN, server).await.is_err() {
+    let drained = tokio::time::timeout(DRAIN, server);
+    if tokio::join!(drained, receivers.stop(DRAIN)).0.is_err() {
         warn!("some requests were still being answered");
     }
     stop.cancel();
@@ -255,6 +260,7 @@ async fn begin(
     settings: &Settings,
     flows_dir: &Path,
     address: SocketAddr,
+    receive: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let synced = match engine.settled().await {
         Role::Leader => {
@@ -267,6 +273,7 @@ async fn begin(
         Role::Stopped => std::future::pending().await,
         Role::Starting | Role::Follower { .. } => None,
     };
+    receive();
     let mut said = format!("dalsegno {}\n", env!("CARGO_PKG_VERSION"));
     let data = settings.data.display();
     let database = match &settings.database {
@@ -295,6 +302,7 @@ async fn begin(
         }
     }
     let _ = writeln!(said, "  data   {database}");
+    said += &sources::lines(&settings.sources);
     let _ = write!(said, "{}", next(engine));
     let _ = writeln!(said, "ready. Ctrl-C ends.");
     let mut out = std::io::stdout().lock();

@@ -100,7 +100,6 @@ struct Now {
     /// Offered, and not yet passed by the position.
     offered: BTreeMap<PathBuf, Look>,
     scanned_at: Option<Instant>,
-    passed_over: u64,
 }
 
 /// What came of a file.
@@ -175,7 +174,6 @@ impl Folder {
             open: BTreeMap::new(),
             offered: BTreeMap::new(),
             scanned_at: None,
-            passed_over: 0,
         };
         while self.identity().ok() == Some(identity) {
             // Whatever changes from here on is told, or has a later time.
@@ -266,7 +264,7 @@ impl Folder {
             });
             self.source.note("unread", text);
         }
-        self.pass_over(now, passed_over);
+        self.pass_over(passed_over);
         let at_ns = now_ns();
         for (path, look) in files {
             if now.offered.get(&path) == Some(&look) || now.ready.contains(&path) {
@@ -281,17 +279,8 @@ impl Folder {
         }
     }
 
-    fn pass_over(&self, now: &mut Now, more: u64) {
-        if more == 0 {
-            return;
-        }
-        now.passed_over += more;
+    fn pass_over(&self, more: u64) {
         self.source.count(|it| it.passed_over += more);
-        let text = format!(
-            "{} hidden or temporary files (.x, x.tmp, x~, x.part) were passed over",
-            now.passed_over
-        );
-        self.source.note("temporary", Some(text));
     }
 
     /// Takes up what was told.
@@ -363,7 +352,7 @@ impl Folder {
                 }
                 now.ready.remove(path);
             }
-            self.pass_over(now, temporary);
+            self.pass_over(temporary);
         }
         true
     }

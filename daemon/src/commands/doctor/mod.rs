@@ -3,6 +3,7 @@
 mod daemon;
 mod machine;
 mod metaflow;
+mod sources;
 mod storage;
 
 use super::migrate::Place;
@@ -14,6 +15,7 @@ use serde_json::json;
 pub(super) fn doctor(args: &DoctorArgs, global: &Global) -> Result<Exit> {
     let place = Place::of(&args.store)?;
     let mut findings = daemon::look(global, &place);
+    findings.extend(sources::look(global));
     findings.extend(storage::look(&place));
     findings.push(machine::flows(&args.flows_dir));
     findings.push(machine::python());
