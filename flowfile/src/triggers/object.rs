@@ -42,13 +42,19 @@ pub(crate) fn read(value: Value<'_>) -> Option<EventSource> {
     if let Some((message, help)) = wrong_key(bucket, key) {
         return refuse(message.into(), help);
     }
+    let pattern = KeyPattern(key.to_owned());
+    // What the core refuses beyond that.
+    if let Err(error) = pattern.check() {
+        let help = "write a simpler pattern; `**` stands for any number of segments";
+        return refuse(error.to_string(), help.into());
+    }
     for (message, help) in doubts(key) {
         let doubt = value.cx.at(value.span(), "flow.key_pattern", message);
         value.cx.push(doubt.warning().help(help));
     }
     Some(EventSource::Object {
         bucket: bucket.to_owned(),
-        key: KeyPattern(key.to_owned()),
+        key: pattern,
     })
 }
 
