@@ -130,6 +130,8 @@ codes! {
         "`detail` names the other one. Rename one of the classes, remove the file or the deployment, or give the flow a @project and a branch of its own.";
     FlowCycle = "flow_cycle", 409, "Flows would wait for each other",
         "Remove one of the triggers that `detail` names.";
+    FlowLoop = "flow_loop", 409, "Flows would run each other for ever, or too deep",
+        "Take away one of the steps or triggers that `detail` names. A trigger on the way may also get a `where`, such as `event.data.trigger != \"sub_flow\"`.";
     PoolTooSmall = "pool_too_small", 409, "A pool is smaller than what the flow wants of it",
         "Make the pool larger in the configuration, or ask for less in the flow file.";
     BodyTooLarge = "body_too_large", 413, "The body is too large",
@@ -195,6 +197,9 @@ impl From<Rejected> for Problem {
             Rejected::UnknownBackfill(_) => Self::new(Code::UnknownBackfill, detail),
             Rejected::PlanChanged(_) => Self::new(Code::PlanChanged, detail),
             Rejected::FlowCycle(..) => Self::new(Code::FlowCycle, detail),
+            Rejected::FlowLoop { .. } | Rejected::SubFlowDepth { .. } => {
+                Self::new(Code::FlowLoop, detail)
+            }
             Rejected::Pool { .. } => Self::new(Code::PoolTooSmall, detail),
             Rejected::TooLarge(_, limit) => {
                 Self::new(Code::BodyTooLarge, detail).with("limit_bytes", limit)

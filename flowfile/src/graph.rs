@@ -61,6 +61,8 @@ impl Places<'_> {
             FlowError::Blackout(error) => self.blackout(cx, error),
             // A zone that nobody knows was reported where it stands.
             FlowError::Deadline { .. } => return None,
+            // YAML has no switches.
+            FlowError::SubFlowSwitch(_) => return None,
             // Of Metaflow's flows, which are not read from YAML.
             FlowError::Reset { .. } | FlowError::HookInGraph(_) | FlowError::NoMetaflow(_) => {
                 return None;

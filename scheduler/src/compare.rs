@@ -89,6 +89,18 @@ impl Scheduler {
         );
         differ(
             &mut found,
+            "child",
+            self.children.iter(),
+            other.children.iter(),
+        );
+        differ(
+            &mut found,
+            "sub-flow",
+            self.sub_flows.iter().map(|it| (it, ())),
+            other.sub_flows.iter().map(|it| (it, ())),
+        );
+        differ(
+            &mut found,
             "subscription",
             self.subscriptions.iter().map(|it| (it, ())),
             other.subscriptions.iter().map(|it| (it, ())),
@@ -109,7 +121,7 @@ impl Scheduler {
         let (mut waits, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         let mut used = BTreeMap::new();
         for (id, run) in &self.runs {
-            if run.row.state == RunState::Queued {
+            if crate::decide::in_queue(&run.row) {
                 waits.insert(Candidate::Run(*id));
             }
             if matches!(run.row.state, RunState::Running | RunState::Cancelling) {
@@ -230,7 +242,6 @@ impl Scheduler {
 fn run(run: &Run) -> (RunRow, u32, u32, Arc<Vec<String>>) {
     let waits = run.row.state == RunState::Queued;
     let row = RunRow {
-        parent: None,
         backfill: None,
         reason: run.row.reason.clone().filter(|_| !waits),
         ..RunRow::clone(&run.row)

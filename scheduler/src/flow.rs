@@ -10,7 +10,7 @@ use crate::id::{FlowName, NESTING_MAX, StepName, TriggerName};
 use crate::metaflow::MetaflowFlow;
 use crate::schedule::{Gap, Schedule, ScheduleError, When};
 use crate::spec::{
-    Command, FlowSpec, HookOn, ScheduleSpec, ScopeIndex, ScopeSpec, StepSpec, TriggerSpec,
+    Command, FlowSpec, HookOn, Route, ScheduleSpec, ScopeIndex, ScopeSpec, StepSpec, TriggerSpec,
 };
 use petgraph::Direction;
 use petgraph::graph::DiGraph;
@@ -122,6 +122,8 @@ pub enum FlowError {
         "the hook `{0}` is no part of the graph: nothing comes before or after it, and it is in no foreach"
     )]
     HookInGraph(StepName),
+    #[error("step `{0}` runs a flow, so it cannot choose between its successors")]
+    SubFlowSwitch(StepName),
     #[error("step `{0}` is a Metaflow step, and the flow does not say which class it belongs to")]
     NoMetaflow(StepName),
 }
@@ -311,6 +313,10 @@ impl Builder {
         let blackouts = self.blackouts(&spec);
         let hooks = self.hooks(&spec);
         for step in &spec.steps {
+            if matches!(step.run, Command::Flow(_)) && step.route == Route::Switch {
+                self.errors
+                    .push(FlowError::SubFlowSwitch(step.name.clone()));
+            }
             if matches!(step.run, Command::Metaflow(_)) && spec.metaflow.is_none() {
                 self.errors.push(FlowError::NoMetaflow(step.name.clone()));
             }

@@ -322,6 +322,14 @@ pub enum Rejected {
     BadParams(Vec<BadParam>),
     #[error("flow `{0}` would wait for itself: {1}")]
     FlowCycle(FlowName, String),
+    #[error("flow `{flow}` would run itself, again and again: {path}")]
+    FlowLoop { flow: FlowName, path: String },
+    #[error("flows may run flows {max} deep, and with flow `{flow}` these go deeper: {path}")]
+    SubFlowDepth {
+        flow: FlowName,
+        max: u32,
+        path: String,
+    },
     #[error(
         "flow `{flow}` wants {wanted} of pool `{pool}`, which {has}; set `{pool} = N` below [pools] in dalsegno.toml and restart"
     )]

@@ -31,7 +31,8 @@ mod why;
 
 pub use decide::{
     Decision, Draft, EVENT_BYTES_MAX, HELD_MAX, HeldRun, ITEMS_MAX, KEY_BYTES_MAX, RUN_ENDED,
-    SET_EVENTS_MAX, UnpausePreview, WaitingLeaf, WaitingSet, WouldStart, delay,
+    SET_EVENTS_MAX, SUB_FLOW_DEPTH_MAX, UnpausePreview, WaitingLeaf, WaitingSet, WouldStart,
+    child_run, delay,
 };
 pub use flow::{Flow, FlowError, NODES_MAX, Node, NodeId, NodeKind};
 pub use id::*;

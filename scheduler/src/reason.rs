@@ -2,6 +2,7 @@
 //! `why` tells what was so and not what might have been.
 
 use crate::id::{FlowName, PoolName, RunId, StepName};
+use crate::row::RunState;
 use crate::spec::HookOn;
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,11 @@ pub enum Reason {
     FlowPaused {
         by: String,
         reason: Option<String>,
+    },
+    /// A run that goes on with the task it belongs to, once that is reached again.
+    WaitsForTask {
+        run: RunId,
+        task: String,
     },
 
     // Skipped tasks and scopes.
@@ -114,7 +120,39 @@ pub enum Reason {
         message: String,
     },
 
+    /// The run of another flow that the step is did not succeed.
+    SubFlow {
+        run: RunId,
+        state: RunState,
+    },
+    /// The flow that the step runs did not start a run.
+    SubFlowRefused {
+        flow: FlowName,
+        because: Box<Self>,
+    },
+    /// There is no such flow.
+    SubFlowUnknown {
+        flow: FlowName,
+        similar: Option<FlowName>,
+    },
+    /// It would be inside too many others; never retried.
+    SubFlowDepth {
+        flow: FlowName,
+        max: u32,
+    },
+
     // Ended runs.
+    /// The task that waits for the run is stopped.
+    ParentStopped {
+        run: RunId,
+        task: String,
+        because: Box<Self>,
+    },
+    /// It was to go on with a task that its parent did not come to again.
+    TaskNotReached {
+        run: RunId,
+        task: String,
+    },
     TasksFailed {
         tasks: u32,
         first: String,
@@ -273,6 +311,35 @@ impl fmt::Display for Reason {
             }
             Self::FlowPaused { by, reason } => {
                 write!(f, "the flow was paused by {by}{}", note(reason))
+            }
+            Self::WaitsForTask { run, task } => {
+                write!(f, "goes on when run {run} comes to {task} again")
+            }
+            Self::SubFlow { run, state } => {
+                write!(f, "run {run}, which it waited for, is {state}")
+            }
+            Self::SubFlowRefused { flow, because } => {
+                write!(f, "no run of flow {flow} was made: {because}")
+            }
+            Self::SubFlowUnknown { flow, similar } => {
+                write!(f, "there is no flow {flow}")?;
+                match similar {
+                    Some(similar) => write!(f, "; did you mean {similar}?"),
+                    None => Ok(()),
+                }
+            }
+            Self::SubFlowDepth { flow, max } => write!(
+                f,
+                "a run of flow {flow} would be inside more than {max} others, and {max} is the most"
+            ),
+            Self::ParentStopped { run, task, because } => {
+                write!(
+                    f,
+                    "{task} of run {run} waits for it, and is stopped: {because}"
+                )
+            }
+            Self::TaskNotReached { run, task } => {
+                write!(f, "run {run} ended without coming to {task} again")
             }
             Self::WhenFalse { expression } => write!(f, "`when` was false: {expression}"),
             Self::UpstreamSkipped { step } => write!(f, "{step}, which it needs, was skipped"),

@@ -133,6 +133,9 @@ impl Scheduler {
     pub fn commands(&self) -> Vec<Command> {
         let mut commands = Vec::new();
         for (key, row) in &self.tasks {
+            if self.runs_a_flow(*key) {
+                continue;
+            }
             let attempt = || AttemptId {
                 run: key.run,
                 task: row.task.clone(),
@@ -148,12 +151,12 @@ impl Scheduler {
         commands
     }
 
-    /// Every attempt that may be alive.
+    /// Every attempt that may be alive out there. Those that run a flow are not: that run is here.
     pub fn live_attempts(&self) -> BTreeSet<AttemptId> {
         self.tasks
-            .values()
-            .filter(|row| row.state.is_live())
-            .map(|row| AttemptId {
+            .iter()
+            .filter(|(key, row)| row.state.is_live() && !self.runs_a_flow(**key))
+            .map(|(_, row)| AttemptId {
                 run: row.run,
                 task: row.task.clone(),
                 number: row.attempt,

@@ -572,8 +572,9 @@ pub struct RunSnapshot {
     pub scopes: Vec<Arc<ScopeRow>>,
     /// The version the run belongs to.
     pub version: FlowVersionRow,
-    /// Newest runs of sub-flows of its tasks that did not succeed, with what hangs on them, and so on downwards: a
-    /// resume reaches through to them.
+    /// Of each task that did not succeed and waits for its sub-flow: the newest run of it (whatever became of that
+    /// run, for it may have been resumed by itself), with what hangs on it, and so on downwards. A resume reaches
+    /// through to them.
     pub children: Vec<Self>,
 }
 

@@ -4,8 +4,9 @@
 //! dropped without a trace. Indexes change only in [`Scheduler::index_task`] and its siblings, by
 //! the difference between an old and a new row: nothing counts on its own, so nothing can leak.
 
+use crate::decide::{in_queue, sub_flow};
 use crate::flow::{Flow, NodeId, NodeKind};
-use crate::id::{FlowName, Path, PoolName, RunId, TaskId, TriggerName};
+use crate::id::{AttemptId, FlowName, Path, PoolName, RunId, TaskId, TriggerName};
 use crate::reason::{Limit, Reason};
 use crate::row::{
     FlowRow, HalfMatchRow, OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
@@ -191,6 +192,10 @@ pub struct Scheduler {
     pub(crate) runs_by_flow: OrdSet<(FlowName, RunId)>,
     /// What events of a kind are waited for: kind (or upstream flow) to flow, trigger and leaf.
     pub(crate) subscriptions: OrdSet<(Subject, FlowName, u16, u16)>,
+    /// Unfinished runs of sub-flows, by the attempt that waits for them.
+    pub(crate) children: OrdMap<AttemptId, RunId>,
+    /// Which flows are steps of others: (the step's flow, the flow that has the step).
+    pub(crate) sub_flows: OrdSet<(FlowName, FlowName)>,
 
     pub(crate) last_run: u64,
     pub(crate) last_event: u64,
@@ -233,7 +238,10 @@ impl Scheduler {
         for (pool, slots) in &step.pools {
             limits.push((Limit::Pool(pool.clone()), *slots));
         }
-        limits.push((Limit::Tasks, 1));
+        // A run of another flow is no process: its own tasks hold slots.
+        if sub_flow(step).is_none() {
+            limits.push((Limit::Tasks, 1));
+        }
         limits
     }
 
@@ -441,8 +449,9 @@ impl Scheduler {
         }
         // A run that is resumed goes before those that came after it.
         let rank = Rank::new(row.created_at, row.priority);
-        let was_queued = old.is_some_and(|it| it.row.state == RunState::Queued);
-        match (was_queued, new_state == RunState::Queued) {
+        self.index_child(old.as_deref().map(|it| &*it.row), &row);
+        let was_queued = old.is_some_and(|it| in_queue(&it.row));
+        match (was_queued, in_queue(&row)) {
             (false, true) => {
                 self.ready.insert((rank, Candidate::Run(id)));
             }
@@ -458,6 +467,7 @@ impl Scheduler {
             return;
         };
         self.runs_by_flow.remove(&(run.row.flow.clone(), id));
+        self.forget_child(&run.row);
         let (from, to) = (first_of(id), first_of(RunId(id.0 + 1)));
         let tasks: Vec<TaskKey> = self
             .tasks

@@ -32,7 +32,9 @@ impl Draft {
             .task_key(attempt.run, &attempt.task)
             .ok_or_else(stale)?;
         let task = self.s.tasks.get(&key).ok_or_else(stale)?.clone();
-        if task.attempt != attempt.number || !task.state.is_live() {
+        // What a flow runs under is known here; nobody reports it.
+        let own = super::sub_flow(self.run(key.run).flow.step_of(key.node)).is_some();
+        if task.attempt != attempt.number || !task.state.is_live() || own {
             return Err(stale());
         }
         match report {
@@ -72,7 +74,7 @@ impl Draft {
         Ok(Answer::Done)
     }
 
-    fn attempt_ended(
+    pub(super) fn attempt_ended(
         &mut self,
         key: TaskKey,
         task: &TaskRow,
@@ -261,6 +263,8 @@ impl Draft {
         match reason {
             Reason::DoNotRetry { .. }
             | Reason::Configuration { .. }
+            | Reason::BadParams { .. }
+            | Reason::SubFlowDepth { .. }
             | Reason::Expression { .. } => None,
             Reason::Lost { .. } => {
                 let used = task.retries.infrastructure;
@@ -281,7 +285,7 @@ impl Draft {
         self.attempt_failed(key, reason, None, now);
     }
 
-    fn hand_on(&mut self, key: TaskKey) {
+    pub(super) fn hand_on(&mut self, key: TaskKey) {
         if self.run(key.run).row.state == RunState::Running {
             let (flow, task) = (self.flow_of(key.run), self.s.tasks[&key].clone());
             self.pass_on(&flow, key, &task);
@@ -313,10 +317,13 @@ impl Draft {
     pub(super) fn stop_task(&mut self, key: TaskKey, reason: Reason) {
         self.change_task(key, TaskState::Stopping, |row| {
             row.deadline = None;
-            row.reason = Some(reason);
+            row.reason = Some(reason.clone());
         });
         let number = self.s.tasks[&key].attempt;
         let attempt = self.attempt_id(key, number);
+        if super::sub_flow(self.run(key.run).flow.step_of(key.node)).is_some() {
+            return self.stop_child(key, &attempt, reason);
+        }
         self.commands.push(Command::Stop(attempt));
     }
 }

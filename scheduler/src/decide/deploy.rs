@@ -41,6 +41,7 @@ impl Draft {
         if let Some(cycle) = self.s.flow_cycle(&flow) {
             return Err(Rejected::FlowCycle(name.clone(), cycle));
         }
+        self.s.check_sub_flows(&flow)?;
         self.decide_overdue(&name, Some(&flow));
         let before = self.s.flows.get(&name).cloned();
         let new_version = before
@@ -204,12 +205,21 @@ impl Draft {
 impl Scheduler {
     pub(crate) fn subscribe(&mut self, flow: &Flow) {
         self.subscriptions.extend(subscriptions(flow));
+        let own = super::subflow_checks::sub_flows(flow.spec());
+        let own = own.map(|(_, it)| (it.flow.clone(), flow.name().clone()));
+        self.sub_flows.extend(own);
     }
 
     pub(crate) fn unsubscribe(&mut self, name: &FlowName) {
         let flow = self.flows.get(name).and_then(|it| it.flow.clone());
         for subscription in flow.iter().flat_map(|it| subscriptions(it)) {
             self.subscriptions.remove(&subscription);
+        }
+        let own = flow
+            .iter()
+            .flat_map(|it| super::subflow_checks::sub_flows(it.spec()));
+        for (_, it) in own {
+            self.sub_flows.remove(&(it.flow.clone(), name.clone()));
         }
     }
 

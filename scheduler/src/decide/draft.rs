@@ -33,6 +33,8 @@ pub struct Draft {
     pub(super) maybe_done: BTreeSet<RunId>,
     /// Runs that ended during this input; they leave memory at its end.
     pub(super) ended: Vec<RunId>,
+    /// Runs of sub-flows that ended, and of which their parents have not heard yet.
+    pub(super) children_ended: VecDeque<RunId>,
     /// Rows changed in this draft, as they are now.
     latest: Latest,
     /// What this input changed, in order, for the journal.
@@ -80,6 +82,7 @@ impl Draft {
             fired: 0,
             maybe_done: BTreeSet::new(),
             ended: Vec::new(),
+            children_ended: VecDeque::new(),
             latest: Latest::default(),
             touched: Vec::new(),
             touched_set: BTreeSet::new(),
@@ -164,7 +167,8 @@ impl Draft {
         loop {
             self.move_tokens();
             self.place_ready();
-            if self.tokens.is_empty() && self.maybe_done.is_empty() {
+            let quiet = self.maybe_done.is_empty() && self.children_ended.is_empty();
+            if self.tokens.is_empty() && quiet {
                 break;
             }
         }

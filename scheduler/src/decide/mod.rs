@@ -15,6 +15,8 @@ mod place;
 mod rerun;
 mod resume;
 mod runs;
+mod subflow;
+mod subflow_checks;
 mod tokens;
 mod unpause;
 
@@ -25,6 +27,8 @@ pub use events::{
 };
 pub(crate) use events::{event_json, missing, set_key};
 pub use runs::RUN_ENDED;
+pub use subflow::{SUB_FLOW_DEPTH_MAX, child_run};
+pub(crate) use subflow::{in_queue, sub_flow};
 pub use tokens::ITEMS_MAX;
 pub(crate) use tokens::{add_token, goes_on, takes, tokens_after, tokens_of};
 pub use unpause::{UnpausePreview, WouldStart};

@@ -118,6 +118,10 @@ impl Draft {
             row.external_id = None;
             row.reason = None;
         });
+        let flow = self.flow_of(key.run);
+        if let Some(own) = super::sub_flow(flow.step_of(key.node)) {
+            return self.start_child(key, own);
+        }
         let number = self.s.tasks[&key].attempt;
         let attempt = self.attempt_id(key, number);
         self.commands.push(Command::Submit(attempt));

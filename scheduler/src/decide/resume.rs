@@ -7,7 +7,8 @@ use super::Draft;
 use crate::flow::{Flow, NodeId};
 use crate::id::{RunId, StepName, Version};
 use crate::input::{Answer, Rejected, ResumeRequest, ResumeWith};
-use crate::row::{RunRow, RunState, ScopeRow, ScopeState, TaskRow, TaskState};
+use crate::reason::Reason;
+use crate::row::{RunRow, RunSnapshot, RunState, ScopeRow, ScopeState, TaskRow, TaskState};
 use crate::state::Run;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,12 +30,31 @@ impl Draft {
             return Err(Rejected::AlreadySucceeded(id));
         }
         let again = repeated(&flow, from.as_ref())?;
+        self.check_children(&snapshot)?;
+        self.take_back(&snapshot, flow, version, &again, None, with);
+        Ok(Answer::Run {
+            run: id,
+            duplicate: false,
+        })
+    }
+
+    /// Lays a finished run down as queued; `reason`: what it waits for besides slots.
+    pub(super) fn take_back(
+        &mut self,
+        snapshot: &RunSnapshot,
+        flow: Arc<Flow>,
+        version: Version,
+        again: &BTreeSet<NodeId>,
+        reason: Option<Reason>,
+        with: ResumeWith,
+    ) {
+        let (run, id) = (&snapshot.run, snapshot.run.id);
         self.put_run(Run {
             row: Arc::new(RunRow {
                 state: RunState::Queued,
                 version,
                 generation: run.generation + 1,
-                reason: None,
+                reason,
                 ending: None,
                 queued_at: self.now,
                 finished_at: None,
@@ -47,18 +67,15 @@ impl Draft {
             cloned: Arc::default(),
         });
         for task in &snapshot.tasks {
-            self.take_back_task(&flow, id, task, &again);
+            self.take_back_task(&flow, id, task, again);
         }
         for scope in &snapshot.scopes {
-            self.take_back_scope(&flow, scope, &again);
+            self.take_back_scope(&flow, scope, again);
         }
         if run.origin.is_some() {
             self.s.remember_clones(id);
         }
-        Ok(Answer::Run {
-            run: id,
-            duplicate: false,
-        })
+        self.take_back_children(snapshot, again, with);
     }
 
     fn take_back_task(

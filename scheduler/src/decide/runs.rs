@@ -423,7 +423,7 @@ impl Draft {
         }
     }
 
-    fn end_run(&mut self, id: RunId, state: RunState, reason: Option<Reason>) {
+    pub(super) fn end_run(&mut self, id: RunId, state: RunState, reason: Option<Reason>) {
         let now = self.now;
         self.sweep_waiting(id);
         self.change_run(id, state, |row| {
@@ -434,6 +434,12 @@ impl Draft {
         });
         let row = self.run(id).row.clone();
         self.ended.push(id);
+        if row.generation > 1 {
+            self.end_held(id);
+        }
+        if row.parent.is_some() {
+            self.children_ended.push_back(id);
+        }
         self.update_block(&row);
         self.tell_end(&row);
     }
@@ -502,6 +508,13 @@ impl Draft {
             "interval": params::interval(row.interval),
             "trigger": row.trigger,
         });
+        if let Some(parent) = &row.parent {
+            data["parent"] = json!({
+                "run": parent.attempt.run.to_string(),
+                "task": parent.attempt.task,
+                "attempt": parent.attempt,
+            });
+        }
         if let Some(metaflow) = flow.metaflow() {
             data["metaflow"] = ended::about(&row.flow, metaflow, row, end, now);
         }

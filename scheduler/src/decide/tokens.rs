@@ -31,6 +31,15 @@ impl Draft {
     }
 
     pub(super) fn move_tokens(&mut self) {
+        self.move_all_tokens();
+        // Only between moves, for it may end tasks of any run.
+        while let Some(child) = self.children_ended.pop_front() {
+            self.child_ended(child);
+            self.move_all_tokens();
+        }
+    }
+
+    fn move_all_tokens(&mut self) {
         while let Some((place, token)) = self.tokens.pop_front() {
             let Some(run) = self.s.runs.get(&place.run) else {
                 continue;

@@ -17,6 +17,7 @@ mod reruns;
 mod resumes;
 mod schedules;
 mod strategies;
+mod subflows;
 mod submissions;
 mod switches;
 mod timeouts;

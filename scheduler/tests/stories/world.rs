@@ -2,7 +2,7 @@
 
 use dalsegno_scheduler::row::{
     Changes, FlowVersionRow, JournalEntry, MatchOutcome, OccurrenceRow, OccurrenceState, RunRow,
-    RunSnapshot, RunState, ScopeRow, TaskRow,
+    RunSnapshot, RunState, ScopeRow, TaskRow, TaskState,
 };
 use dalsegno_scheduler::{
     Answer, AttemptId, Command, Config, Draft, Flow, FlowName, Input, NewEvent, Outcome, Path,
@@ -374,7 +374,13 @@ impl World {
             last_event: 1_000,
             last_journal: 1_000,
         };
-        self.core = Scheduler::recover(self.config.clone(), recovered);
+        let recovered = Scheduler::recover(self.config.clone(), recovered);
+        // Numbers of events and journal are not kept here.
+        let mut lost = self.core.differences(&recovered);
+        lost.retain(|it| !it.starts_with("number"));
+        assert!(lost.is_empty(), "a restart changes:\n{}", lost.join("\n"));
+        assert_eq!(self.core.commands(), recovered.commands());
+        self.core = recovered;
         self.decide(Input::Tick).expect("time may pass");
     }
 
@@ -428,10 +434,29 @@ impl World {
                 .into_iter()
                 .flat_map(|it| it.values().cloned())
                 .collect(),
+            children: self.children(&row),
             run: row,
             version,
-            children: Vec::new(),
         }
+    }
+
+    /// The newest run of each task that waits for its sub-flow and did not succeed.
+    fn children(&self, parent: &RunRow) -> Vec<RunSnapshot> {
+        let none = BTreeMap::new();
+        let tasks = self.rows.tasks.get(&parent.id).unwrap_or(&none);
+        let open = tasks
+            .values()
+            .filter(|it| it.state != TaskState::Succeeded && parent.state.is_terminal());
+        let newest = |task: &Arc<TaskRow>| {
+            let mut runs = self.rows.runs.values().rev();
+            let run = runs.find(|it| {
+                it.parent.as_ref().is_some_and(|it| {
+                    it.waits && it.attempt.run == task.run && it.attempt.task == task.task
+                })
+            });
+            run.map(|it| self.snapshot(it.id))
+        };
+        open.filter_map(newest).collect()
     }
 
     /// What became of each event at each leaf: `2 b/t#0 waiting`.
