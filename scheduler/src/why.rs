@@ -1,6 +1,6 @@
 //! Why: explanations from recorded reasons, for runs that wait, ended, or never came to be.
 
-use crate::id::RunId;
+use crate::id::{AttemptId, RunId};
 use crate::reason::{Limit, Reason};
 use crate::row::{OccurrenceState, RunRow, RunState, TaskRow, TaskState};
 use crate::spec::Strategy;
@@ -208,6 +208,10 @@ impl Scheduler {
                     text: format!("{reason}; waits until the attempt is dead"),
                     ..Explanation::because(about, reason)
                 }),
+                (TaskState::Running, _) if self.child_of(&attempt_of(task)).is_some() => {
+                    let text = self.waits_for_run(task);
+                    all.push(Explanation::new(about, text).until(task.deadline));
+                }
                 (TaskState::Running, _) => {
                     let since = task.started_at.unwrap_or(now);
                     let text = format!("attempt {} runs for {}", task.attempt, now - since);
@@ -259,13 +263,34 @@ impl Scheduler {
                     Limit::Pool(pool) => format!("make pool {pool} larger in dalsegno.toml"),
                     _ => "raise max_tasks in dalsegno.toml".to_owned(),
                 };
+                let stuck = match self.all_holders_wait(limit) {
+                    true => {
+                        "; each of them waits for a run that wants a slot too, so nothing moves until one is cancelled"
+                    }
+                    false => "",
+                };
                 Explanation {
-                    text: format!("{reason}; held by {}", holders.join(", ")),
+                    text: format!("{reason}; held by {}{stuck}", holders.join(", ")),
                     ..told.cure(cure)
                 }
             }
             Reason::BlockedByFailure { run } => told.cure(format!("dalsegno resume {run}")),
             _ => told,
+        }
+    }
+
+    /// What a task does whose step is a run of another flow.
+    fn waits_for_run(&self, task: &TaskRow) -> String {
+        let child = self.child_of(&attempt_of(task)).and_then(|it| self.run(it));
+        let Some(child) = child else {
+            return "the run that it waits for is over".to_owned();
+        };
+        let text = format!("waits for run {} of flow {}", child.id, child.flow);
+        match (&child.reason, child.state) {
+            (Some(reason), RunState::Queued | RunState::Cancelling) => {
+                format!("{text}, which is {}: {reason}", child.state)
+            }
+            _ => format!("{text}, which is {}", child.state),
         }
     }
 
@@ -283,6 +308,14 @@ impl Scheduler {
             .filter(|(key, row)| row.state.is_live() && holds(self.task_limits(**key)))
             .map(|(key, row)| format!("{} of run {}", row.task, key.run));
         runs.chain(tasks).take(10).collect()
+    }
+}
+
+fn attempt_of(task: &TaskRow) -> AttemptId {
+    AttemptId {
+        run: task.run,
+        task: task.task.clone(),
+        number: task.attempt,
     }
 }
 

@@ -555,7 +555,8 @@ fn snapshot<B: Backend>(
             children: Vec::new(),
         };
         if depth < DEPTH_MAX {
-            for child in to_resume(&all(children, decode::run)?) {
+            let children = all(children, decode::run)?;
+            for child in to_resume(&children, snapshot.tasks.iter()) {
                 let child = self::snapshot(store, child, depth + 1).await?;
                 snapshot.children.extend(child);
             }

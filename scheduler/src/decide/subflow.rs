@@ -11,7 +11,7 @@ use crate::context;
 use crate::flow::NodeId;
 use crate::id::{AttemptId, FlowName, RunId, TaskId, TriggerName};
 use crate::input::{Outcome, Rejected, ResumeWith, Success};
-use crate::reason::Reason;
+use crate::reason::{Limit, Reason};
 use crate::row::{ParentTask, RunRow, RunSnapshot, RunState, TaskRow, TaskState};
 use crate::spec::{Command, StepSpec, SubFlow};
 use crate::state::{Place, Run, Scheduler, TaskKey, key_in};
@@ -363,6 +363,51 @@ impl Scheduler {
         let from = self.sub_flows.range(first..);
         from.take_while(move |(it, _)| *it == flow)
             .map(|(_, caller)| caller)
+    }
+
+    /// Whether all who hold slots of a limit wait for runs that can only begin when such slots are free.
+    pub(crate) fn all_holders_wait(&self, limit: &Limit) -> bool {
+        let holds = |limits: Vec<(Limit, u32)>| limits.iter().any(|(it, _)| it == limit);
+        let runs = self.runs.values().filter(|run| {
+            let holding = matches!(run.row.state, RunState::Running | RunState::Cancelling);
+            holding && holds(self.run_limits(run))
+        });
+        let mut tasks = self
+            .tasks
+            .iter()
+            .filter(|(key, row)| row.state.is_live() && holds(self.task_limits(**key)));
+        runs.into_iter().all(|run| self.is_stuck(run.row.id, limit))
+            && tasks.all(|(key, _)| self.waits_in_vain(*key, limit))
+    }
+
+    /// Nothing of a run goes on before slots of a limit are free.
+    fn is_stuck(&self, run: RunId, limit: &Limit) -> bool {
+        let Some(run) = self.runs.get(&run) else {
+            return false;
+        };
+        let wants_slots = |reason: &Option<Reason>| matches!(reason, Some(Reason::LimitFull { limit: it, .. }) if it == limit);
+        match run.row.state {
+            RunState::Queued => wants_slots(&run.row.reason),
+            RunState::Running => self
+                .run_tasks(run.row.id)
+                .all(|(key, row)| match row.state {
+                    TaskState::Ready => wants_slots(&row.reason),
+                    TaskState::BackingOff | TaskState::Submitting | TaskState::Stopping => false,
+                    TaskState::Running => self.waits_in_vain(*key, limit),
+                    _ => true,
+                }),
+            _ => false,
+        }
+    }
+
+    fn waits_in_vain(&self, key: TaskKey, limit: &Limit) -> bool {
+        let task = &self.tasks[&key];
+        let child = task
+            .external_id
+            .as_deref()
+            .filter(|_| self.runs_a_flow(key));
+        let child = child.and_then(child_run);
+        child.is_some_and(|it| self.is_stuck(it, limit))
     }
 
     /// Whether a task's step runs a flow.

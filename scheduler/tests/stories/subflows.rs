@@ -2,7 +2,10 @@
 
 use crate::world::{World, flow, retry, step};
 use dalsegno_scheduler::row::RunState::{self, Cancelled, Failed, Queued, Running, Succeeded};
-use dalsegno_scheduler::{Answer, Config, Input, Rejected, RunId, Span};
+use dalsegno_scheduler::spec::Command;
+use dalsegno_scheduler::{
+    Answer, Config, Input, Outcome, Rejected, Report, ResumeRequest, RunId, Span,
+};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -208,7 +211,7 @@ fn one_that_does_not_wait_succeeds_at_once_and_is_not_cancelled_with_its_parent(
     +0s > submit 1/b/1
     ");
     w.cancel(P);
-    w.ended("1/b", dalsegno_scheduler::Outcome::Stopped);
+    w.ended("1/b", Outcome::Stopped);
     states(&w, &[(1, Cancelled), (2, Running)]);
     assert!(!w.run_row(C).parent.as_ref().expect("provenance").waits);
     w.ok("2/x");
@@ -229,7 +232,7 @@ fn a_cancelled_parent_ends_when_its_child_is_dead() {
     ");
     w.restart();
     w.quiet();
-    w.ended("2/x", dalsegno_scheduler::Outcome::Stopped);
+    w.ended("2/x", Outcome::Stopped);
     assert_snapshot!(w.journal(), @r"
     +0s task.cancelled 2/x (sub of run 1 waits for it, and is stopped: cancelled by ada)
     +0s run.cancelled 2 (sub of run 1 waits for it, and is stopped: cancelled by ada)
@@ -260,7 +263,7 @@ fn a_cancel_reaches_through_to_a_child_that_waits_in_its_queue() {
 fn a_child_that_someone_cancels_is_a_failed_attempt() {
     let mut w = waiting(json!({}));
     w.cancel(C);
-    w.ended("2/x", dalsegno_scheduler::Outcome::Stopped);
+    w.ended("2/x", Outcome::Stopped);
     states(&w, &[(1, Failed), (2, Cancelled)]);
     assert_snapshot!(w.journal_of(&["1/sub"]), @"+0s task.failed 1/sub (run 2, which it waited for, is cancelled)");
 }
@@ -276,7 +279,7 @@ fn an_attempt_that_runs_out_of_time_takes_its_child_along_and_is_retried() {
     +60s run.cancelling 2 (sub of run 1 waits for it, and is stopped: timed out after 1m)
     +60s > stop 2/x/1
     ");
-    w.ended("2/x", dalsegno_scheduler::Outcome::Stopped);
+    w.ended("2/x", Outcome::Stopped);
     assert_snapshot!(w.journal_of(&["1/sub", "run."]), @r"
     +60s run.cancelled 2 (sub of run 1 waits for it, and is stopped: timed out after 1m)
     +60s task.backing_off 1/sub (attempt 1 failed (timed out after 1m); the next begins at 2026-11-22T06:01:01Z)
@@ -293,7 +296,7 @@ fn a_child_that_times_out_fails_its_task() {
     w.start("p");
     w.ok("1/a");
     w.advance(Span::from_secs(30));
-    w.ended("2/x", dalsegno_scheduler::Outcome::Stopped);
+    w.ended("2/x", Outcome::Stopped);
     states(&w, &[(1, Failed), (2, RunState::TimedOut)]);
 }
 
@@ -309,12 +312,12 @@ fn a_run_that_fails_fast_or_times_out_takes_its_children_along() {
         .flow(&flow("p", &steps, limit));
     w.start("p");
     w.fail("1/z");
-    w.ended("2/x", dalsegno_scheduler::Outcome::Stopped);
+    w.ended("2/x", Outcome::Stopped);
     states(&w, &[(1, Failed), (2, Cancelled)]);
     w.start("p");
     w.ok("3/z");
     w.advance(Span::from_secs(30));
-    w.ended("4/x", dalsegno_scheduler::Outcome::Stopped);
+    w.ended("4/x", Outcome::Stopped);
     states(&w, &[(3, RunState::TimedOut), (4, Cancelled)]);
 }
 
@@ -448,7 +451,7 @@ fn a_pause_of_the_child_does_not_stop_its_parents() {
 fn nobody_else_can_report_such_an_attempt() {
     let mut w = waiting(json!({}));
     let attempt = "1/sub/1".parse().expect("an attempt");
-    let report = dalsegno_scheduler::Report::Unknown;
+    let report = Report::Unknown;
     let refused = w.decide(Input::Report { attempt, report });
     assert!(matches!(refused, Err(Rejected::Stale(_))));
 }
@@ -590,7 +593,7 @@ fn a_child_that_is_gone_from_the_store_is_made_anew() {
     w.fail("2/x");
     let mut snapshot = w.snapshot(P);
     snapshot.children.clear();
-    let request = dalsegno_scheduler::ResumeRequest {
+    let request = ResumeRequest {
         snapshot,
         from: None,
         with: Default::default(),
@@ -630,7 +633,7 @@ fn a_resume_reaches_through_all_levels_and_takes_the_repaired_flows() {
     w.deploy(&repaired).expect("valid");
     w.resume(P, None).expect("it failed");
     w.restart();
-    let repaired = dalsegno_scheduler::spec::Command::Shell("repaired".into());
+    let repaired = Command::Shell("repaired".into());
     assert_eq!(w.submission("3/y").command, repaired);
     w.ok("3/y");
     w.ok("2/b");
@@ -750,7 +753,6 @@ fn eight_inside_each_other_are_the_most() {
     }
     assert_snapshot!(refused(&mut w, &leads("f0", "f1")), @"flows may run flows 8 deep, and with flow `f0` these go deeper: f0 -> f1 -> f2 -> f3 -> f4 -> f5 -> f6 -> f7 -> f8 -> f9");
     assert_snapshot!(refused(&mut w, &leads("f9", "f10")), @"flows may run flows 8 deep, and with flow `f9` these go deeper: f1 -> f2 -> f3 -> f4 -> f5 -> f6 -> f7 -> f8 -> f9 -> f10");
-    // Runs that are on their way already may come deeper, and no further.
     let mut w = w.flow(&flow("f9", &[step("z", &[], json!({}))], json!({})));
     w.start("f1");
     w.ok("9/z");
@@ -759,41 +761,32 @@ fn eight_inside_each_other_are_the_most() {
 
 #[test]
 fn runs_on_their_way_when_flows_change_do_not_go_deeper_than_eight() {
-    let mut w = World::new()
-        .flow(&flow(
-            "a",
-            &[
-                step("wait", &[], json!({})),
-                runs("s", &["wait"], "b", json!({})),
-            ],
-            json!({"run": {"strategy": {"parallel": 20}}}),
-        ))
-        .flow(&flow("b", &[step("z", &[], json!({}))], json!({})));
-    let a = w
-        .core
-        .flow("a")
-        .expect("known")
-        .flow
-        .clone()
-        .expect("valid");
-    let stop = flow(
-        "a",
-        &[step("stop", &[], json!({}))],
-        json!({"run": {"strategy": {"parallel": 20}}}),
-    );
-    let b = flow(
-        "b",
-        &[runs("s", &[], "a", json!({}))],
-        json!({"run": {"strategy": {"parallel": 20}}}),
-    );
-    w.start("a");
-    w.deploy(&stop).expect("valid");
-    w.deploy(&b).expect("a runs nothing now");
-    // Run 1 has the old version of a, and comes to the new b, which runs the new a.
-    w.ok("1/wait");
-    w.ok("3/stop");
-    states(&w, &[(1, Succeeded), (2, Succeeded), (3, Succeeded)]);
-    drop(a);
+    let plain = |name: &str| flow(name, &[step("z", &[], json!({}))], json!({}));
+    let steps = [step("z", &[], json!({})), runs("s", &["z"], "f1", retry(2))];
+    let mut w = World::new().flow(&flow("f0", &steps, json!({})));
+    w.start("f0");
+    // The new version of f0 runs nothing, so the rest may be eight deep. Run 1 still has the old one.
+    let mut w = w.flow(&plain("f0")).flow(&plain("f9"));
+    for it in (1..=8).rev() {
+        let spec = leads(&format!("f{it}"), &format!("f{}", it + 1));
+        w.deploy(&spec).expect("eight deep");
+    }
+    w.quiet();
+    w.ok("1/z");
+    assert_snapshot!(w.journal_of(&["task.failed", "1/s"]), @r"
+    +0s task.backing_off 1/s (attempt 1 failed (run 2, which it waited for, is failed); the next begins at 2026-11-22T06:00:01Z)
+    +0s occurrence.ran f1 task:1/s/1
+    +0s task.failed 2/s (run 3, which it waited for, is failed)
+    +0s task.failed 3/s (run 4, which it waited for, is failed)
+    +0s task.failed 4/s (run 5, which it waited for, is failed)
+    +0s task.failed 5/s (run 6, which it waited for, is failed)
+    +0s task.failed 6/s (run 7, which it waited for, is failed)
+    +0s task.failed 7/s (run 8, which it waited for, is failed)
+    +0s task.failed 8/s (run 9, which it waited for, is failed)
+    +0s task.failed 9/s (a run of flow f9 would be inside more than 8 others, and 8 is the most)
+    ");
+    states(&w, &[(1, Running), (2, Failed), (9, Failed)]);
+    assert_eq!(w.last_run(), 9);
 }
 
 #[test]
@@ -808,26 +801,33 @@ fn a_pool_that_parent_and_child_want_together_must_be_large_enough() {
 }
 
 #[test]
+fn why_tells_what_a_task_waits_for() {
+    let mut w = world(json!({}));
+    w.start("c");
+    w.start("p");
+    w.ok("2/a");
+    w.advance(Span::from_secs(5));
+    assert_snapshot!(w.why_run(RunId(2)), @"run 2, task sub: waits for run 3 of flow c, which is queued: waits for the run strategy of flow c: 1 of 1 in use");
+    w.ok("1/x");
+    w.ok("1/y");
+    assert_snapshot!(w.why_run(RunId(2)), @"run 2, task sub: waits for run 3 of flow c, which is running");
+}
+
+#[test]
 fn why_tells_of_runs_that_wait_for_each_others_slots() {
-    let mut spec = parent(json!({"pools": {"db": 1}}));
-    spec["run"] = json!({"strategy": {"parallel": 2}, "priority": 0});
+    let mut spec = parent(json!({}));
+    spec["run"] = json!({"strategy": {"parallel": 2}, "priority": 0, "pools": {"db": 1}});
     let mut w = World::new()
         .flow(&child(json!({"pools": {"db": 1}})))
         .flow(&spec);
     w.start("p");
     w.start("p");
-    w.batch(["1/a/1", "2/a/1"].map(|it| Input::Report {
-        attempt: it.parse().expect("an attempt"),
-        report: dalsegno_scheduler::Report::Ended {
-            outcome: dalsegno_scheduler::Outcome::Succeeded(Default::default()),
-            started_at: None,
-            at: w_now(),
-        },
-    }));
-    assert_snapshot!(w.why_run(RunId(1)), @"run 1, task sub: attempt 1 runs for 0s");
-    assert_snapshot!(w.why_run(RunId(3)), @"run 3, task x: the executor is asked to start it");
-}
-
-fn w_now() -> dalsegno_scheduler::Timestamp {
-    dalsegno_scheduler::Timestamp::parse_rfc3339(crate::world::DAWN).expect("a time")
+    w.ok("1/a");
+    w.ok("2/a");
+    // Both hold one of two slots, and wait for runs that want one.
+    states(&w, &[(1, Running), (2, Running), (3, Queued), (4, Queued)]);
+    assert_snapshot!(w.why_run(RunId(3)), @"run 3: waits for pool db: 2 of 2 in use; held by run 1, run 2; each of them waits for a run that wants a slot too, so nothing moves until one is cancelled -> make pool db larger in dalsegno.toml");
+    assert_snapshot!(w.why_run(RunId(1)), @"run 1, task sub: waits for run 3 of flow c, which is queued: waits for pool db: 2 of 2 in use");
+    w.cancel(RunId(2));
+    states(&w, &[(2, Cancelled), (3, Running), (4, Cancelled)]);
 }

@@ -300,7 +300,7 @@ impl State {
             .get(&(row.flow.clone(), row.version.clone()))?;
         let children = match depth {
             DEPTH_MAX => Vec::new(),
-            _ => to_resume(&self.children(run)),
+            _ => to_resume(&self.children(run), self.tasks_of(run)),
         };
         Some(RunSnapshot {
             run: Arc::clone(row),
