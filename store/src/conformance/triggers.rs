@@ -293,7 +293,7 @@ pub async fn a_snapshot_reaches_down_to_what_failed_below(store: &dyn Store) {
     let (failed, succeeded) = (RunState::Failed, RunState::Succeeded);
     let mut rows = vec![
         run(1, "report", failed),
-        // The first try failed, the second did not: nothing is left to resume there.
+        // The first try failed, the second did not, and the task is done: nothing is left to resume there.
         child(2, failed, 1, "a", 1),
         child(3, succeeded, 1, "a", 2),
         child(4, failed, 1, "b[1]", 1),
@@ -301,13 +301,21 @@ pub async fn a_snapshot_reaches_down_to_what_failed_below(store: &dyn Store) {
         child(6, RunState::Running, 1, "c", 1),
         child(7, RunState::TimedOut, 5, "deep", 1),
         run(8, "report", failed),
+        // Someone brought it to success after its task had failed: a resume takes its result over.
+        child(9, succeeded, 1, "d", 1),
     ];
     // A chain deeper than sub-flows can be.
     rows.extend((21..=32).map(|id| child(id, failed, id - 1, "down", 1)));
     rows.push(run(20, "report", failed));
     let changes = Changes {
         versions: vec![version("report", "v1")],
-        tasks: vec![Arc::new(task(7, "t", TaskState::Failed))],
+        tasks: [
+            task(7, "t", TaskState::Failed),
+            task(1, "a", TaskState::Succeeded),
+            task(1, "d", TaskState::Failed),
+        ]
+        .map(Arc::new)
+        .into(),
         ..runs(rows)
     };
     store.commit(&lease, &changes).await.expect("commits");
@@ -317,9 +325,9 @@ pub async fn a_snapshot_reaches_down_to_what_failed_below(store: &dyn Store) {
     };
     let ids = |it: &RunSnapshot| it.children.iter().map(|it| it.run.id.0).collect::<Vec<_>>();
     let top = snapshot(1).await;
-    assert_eq!(ids(&top), [5]);
+    assert_eq!(ids(&top), [5, 6, 9]);
     assert_eq!(ids(&top.children[0]), [7]);
-    assert_eq!(top.children[0].children[0].tasks, changes.tasks);
+    assert_eq!(top.children[0].children[0].tasks, changes.tasks[..1]);
     assert_eq!(ids(&snapshot(8).await), [0; 0]);
     let (mut below, mut depth) = (snapshot(20).await, 0);
     while let Some(child) = below.children.pop() {
@@ -328,7 +336,7 @@ pub async fn a_snapshot_reaches_down_to_what_failed_below(store: &dyn Store) {
     assert_eq!(depth, 8);
     let children = store.children(RunId(1)).await.expect("answers");
     let ids: Vec<u64> = children.iter().map(|it| it.id.0).collect();
-    assert_eq!(ids, [2, 3, 4, 5, 6]);
+    assert_eq!(ids, [2, 3, 4, 5, 6, 9]);
 }
 
 pub async fn backfills_are_filtered_and_their_items_counted(store: &dyn Store) {
