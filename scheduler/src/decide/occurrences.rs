@@ -6,7 +6,7 @@
 use super::Draft;
 use super::runs::Arrival;
 use crate::flow::Flow;
-use crate::id::FlowName;
+use crate::id::{FlowName, RunId};
 use crate::reason::Reason;
 use crate::row::{Interval, OccurrenceRow, OccurrenceState};
 use crate::schedule::Slot;
@@ -38,6 +38,8 @@ struct Before {
     seen: Timestamp,
     /// Slots from here on were not decided.
     floor: Timestamp,
+    /// The run that met it, if it is a deadline.
+    run: Option<RunId>,
 }
 
 impl Draft {
@@ -85,7 +87,9 @@ impl Draft {
             let after = before.map_or(self.now, |it| self.now.max(it.seen));
             if let Some(slot) = next(&it, after, before) {
                 let row = self.occurrence_row(name, &it, slot);
-                self.put_occurrence(row);
+                // A deadline that was met is met, whenever it is now.
+                let run = before.and_then(|it| it.run);
+                self.put_occurrence(OccurrenceRow { run, ..row });
             }
         }
     }
@@ -105,19 +109,25 @@ impl Draft {
                 seen
             },
             floor,
+            run: row.run,
         }
     }
 
     /// Nothing asks any more for what this row expects.
     fn drop_expected(&mut self, row: &OccurrenceRow, removed: bool) {
-        let (state, reason) = match (row.run, removed) {
-            (Some(_), _) => (OccurrenceState::Ran, None),
-            (None, true) => (OccurrenceState::Skipped, Some(Reason::FlowRemoved)),
-            (None, false) => (OccurrenceState::Skipped, Some(Reason::ScheduleChanged)),
+        let (state, reason, run) = match (row.run, removed) {
+            (Some(run), true) => (OccurrenceState::Ran, None, Some(run)),
+            (None, true) => (OccurrenceState::Skipped, Some(Reason::FlowRemoved), None),
+            (_, false) => (
+                OccurrenceState::Skipped,
+                Some(Reason::ScheduleChanged),
+                None,
+            ),
         };
         self.put_occurrence(OccurrenceRow {
             state,
             reason,
+            run,
             ..row.clone()
         });
     }
@@ -514,7 +524,7 @@ impl Draft {
                 let scope = crate::params::scope(row.interval, &[], self.s.last_run + 1, &row.flow);
                 crate::params::evaluate(&spec.params, &scope)
             })
-            .unwrap_or_else(Map::new);
+            .unwrap_or_default();
         // The occurrence row tells what came of it.
         let _ = self.arrive(Arrival {
             flow: row.flow,
