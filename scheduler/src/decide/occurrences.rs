@@ -13,7 +13,6 @@ use crate::schedule::Slot;
 use crate::spec::{BlackoutAction, Misfire, MisfireSpec};
 use crate::state::{self, Timetable};
 use crate::time::{Span, Timestamp};
-use serde_json::Map;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
