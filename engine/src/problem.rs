@@ -118,6 +118,8 @@ codes! {
         "There is nothing to resume. To repeat a step and all that follows, name it: `{\"from\": \"STEP\"}`.";
     PlanChanged = "plan_changed", 409, "The world changed since the plan was made",
         "Plan again, look at what is different, and apply the new plan's token.";
+    BadBackfill = "bad_backfill", 422, "The backfill cannot be made",
+        "The detail says what is wrong and how to put it right.";
     NoVersion = "no_version", 409, "The flow has no valid version",
         "Correct its file: `dalsegno check` says what is wrong.";
     FlowRemoved = "flow_removed", 409, "The flow's file is gone",
@@ -195,6 +197,7 @@ impl From<Rejected> for Problem {
             }
             Rejected::ReservedEvent(_) => Self::new(Code::BadEvent, detail),
             Rejected::UnknownBackfill(_) => Self::new(Code::UnknownBackfill, detail),
+            Rejected::Backfill(_) => Self::new(Code::BadBackfill, detail),
             Rejected::PlanChanged(_) => Self::new(Code::PlanChanged, detail),
             Rejected::FlowCycle(..) => Self::new(Code::FlowCycle, detail),
             Rejected::FlowLoop { .. } | Rejected::SubFlowDepth { .. } => {

@@ -350,6 +350,9 @@ pub enum Rejected {
     /// The world is not as it was when the plan was made.
     #[error("the plan is out of date: {0}; plan again")]
     PlanChanged(String),
+    /// A backfill that cannot be: what is wrong, and the cure.
+    #[error("no backfill: {0}")]
+    Backfill(String),
 }
 
 /// One parameter that does not fit its declaration.

@@ -291,6 +291,10 @@ pub struct BackfillItemRow {
     pub run: Option<RunId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// What the runs that it follows from told at their ends, one for each flow: its trigger takes parameters from
+    /// them. Number 0: the run had ended before the backfill was made, and the event was put together for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Arc<EventRow>>,
     pub updated_at: Timestamp,
 }
 

@@ -9,7 +9,8 @@ use crate::flow::{Flow, NodeId, NodeKind};
 use crate::id::{AttemptId, FlowName, Path, PoolName, RunId, TaskId, TriggerName};
 use crate::reason::{Limit, Reason};
 use crate::row::{
-    FlowRow, HalfMatchRow, OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
+    BackfillItemRow, BackfillItemState, BackfillRow, FlowRow, HalfMatchRow, Interval,
+    OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
 };
 use crate::schedule::Schedule;
 use crate::spec::{ScheduleSpec, ScopeIndex, Strategy};
@@ -197,9 +198,31 @@ pub struct Scheduler {
     /// Which flows are steps of others: (the step's flow, the flow that has the step).
     pub(crate) sub_flows: OrdSet<(FlowName, FlowName)>,
 
+    /// Unfinished backfills.
+    pub(crate) backfills: OrdMap<u64, Arc<Backfill>>,
+    /// All items of unfinished backfills, by backfill and number.
+    pub(crate) backfill_items: OrdMap<(u64, u32), Arc<BackfillItemRow>>,
+    /// Items that wait for nothing but room in their lane.
+    pub(crate) backfill_ready: OrdSet<(u64, u32)>,
+    /// Backfill, item, item that comes after it.
+    pub(crate) backfill_followers: OrdSet<(u64, u32, u32)>,
+    /// Items that wait or run, by what they are about.
+    pub(crate) backfill_targets: OrdSet<(FlowName, Interval, u64, u32)>,
+
     pub(crate) last_run: u64,
     pub(crate) last_event: u64,
     pub(crate) last_journal: u64,
+    pub(crate) last_backfill: u64,
+}
+
+/// An unfinished backfill with what is counted of its items.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Backfill {
+    pub(crate) row: Arc<BackfillRow>,
+    /// Items in each state, in the order of [`BackfillItemState::ALL`].
+    pub(crate) counts: [u32; BackfillItemState::ALL.len()],
+    /// Items of each flow that wait or run.
+    pub(crate) left: OrdMap<FlowName, u32>,
 }
 
 /// What a trigger leaf listens to.

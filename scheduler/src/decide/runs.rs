@@ -102,20 +102,7 @@ impl Draft {
     }
 
     pub(super) fn active_flow(&self, name: &FlowName) -> Result<Arc<Flow>, Rejected> {
-        let Some(state) = self.s.flows.get(name) else {
-            let names = self.s.flows.keys().map(FlowName::as_str);
-            return Err(Rejected::UnknownFlow {
-                flow: name.clone(),
-                similar: crate::flow::closest(name.as_str(), names).map(FlowName::new),
-            });
-        };
-        if state.row.removed {
-            return Err(Rejected::FlowRemoved(name.clone()));
-        }
-        state
-            .flow
-            .clone()
-            .ok_or_else(|| Rejected::NoVersion(name.clone()))
+        self.s.active(name)
     }
 
     /// A run comes into being, or its occurrence says why not.
@@ -538,6 +525,29 @@ impl Draft {
                 data,
             });
         }
+    }
+}
+
+impl crate::state::Scheduler {
+    /// The flow as it runs now.
+    ///
+    /// # Errors
+    /// When there is none, its file is gone, or no version of it was ever valid.
+    pub(crate) fn active(&self, name: &FlowName) -> Result<Arc<Flow>, Rejected> {
+        let Some(state) = self.flows.get(name) else {
+            let names = self.flows.keys().map(FlowName::as_str);
+            return Err(Rejected::UnknownFlow {
+                flow: name.clone(),
+                similar: crate::flow::closest(name.as_str(), names).map(FlowName::new),
+            });
+        };
+        if state.row.removed {
+            return Err(Rejected::FlowRemoved(name.clone()));
+        }
+        state
+            .flow
+            .clone()
+            .ok_or_else(|| Rejected::NoVersion(name.clone()))
     }
 }
 

@@ -1,13 +1,15 @@
 //! A world small enough for a story: one core, its rows, and a clock that is moved by hand.
 
+use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
-    Changes, FlowVersionRow, JournalEntry, MatchOutcome, OccurrenceRow, OccurrenceState, RunRow,
-    RunSnapshot, RunState, ScopeRow, TaskRow, TaskState,
+    BackfillItemRow, BackfillRow, Changes, FlowVersionRow, HalfMatchRow, JournalEntry,
+    MatchOutcome, OccurrenceRow, OccurrenceState, RunRow, RunSnapshot, RunState, ScopeRow, TaskRow,
+    TaskState,
 };
 use dalsegno_scheduler::{
     Answer, AttemptId, Command, Config, Draft, Flow, FlowName, Input, NewEvent, Outcome, Path,
     Reason, Rejected, Report, RerunRequest, ResumeRequest, ResumeWith, RunId, Scheduler, Span,
-    StartRequest, StepName, Submission, Success, TaskId, Timestamp, Version,
+    StartRequest, StepName, Submission, Success, TaskId, Timestamp, TriggerName, Version,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -39,6 +41,9 @@ struct Rows {
     scopes: BTreeMap<RunId, BTreeMap<(StepName, Path), Arc<ScopeRow>>>,
     occurrences: BTreeMap<(FlowName, String), OccurrenceRow>,
     matches: BTreeMap<(u64, String, u16), String>,
+    half_matches: BTreeMap<(FlowName, TriggerName, String, u16, u64), HalfMatchRow>,
+    backfills: BTreeMap<u64, BackfillRow>,
+    backfill_items: BTreeMap<(u64, u32), BackfillItemRow>,
 }
 
 impl World {
@@ -347,15 +352,20 @@ impl World {
                 .filter(|it| it.state == OccurrenceState::Expected)
                 .cloned()
                 .collect(),
-            backfills: Vec::new(),
-            backfill_items: Vec::new(),
-            last_backfill: 0,
-            half_matches: self
-                .core
-                .flows()
-                .flat_map(|it| self.core.half_matches(it.row.name.as_str()))
+            backfills: rows
+                .backfills
+                .values()
+                .filter(|it| it.finished_at.is_none())
                 .cloned()
                 .collect(),
+            backfill_items: rows
+                .backfill_items
+                .values()
+                .filter(|it| rows.backfills[&it.backfill].finished_at.is_none())
+                .cloned()
+                .collect(),
+            last_backfill: rows.backfills.keys().last().copied().unwrap_or(0),
+            half_matches: rows.half_matches.values().cloned().collect(),
             runs: rows
                 .runs
                 .values()
@@ -481,6 +491,27 @@ impl World {
         told.collect::<Vec<_>>().join("\n")
     }
 
+    /// All runs ever, as the store would give them to a plan.
+    pub(crate) fn history(&self) -> Vec<History> {
+        self.rows.runs.values().map(|it| (&**it).into()).collect()
+    }
+
+    /// Every item of a backfill: `0 daily succeeded 7`.
+    pub(crate) fn items(&self, backfill: u64) -> String {
+        let range = (backfill, 0)..=(backfill, u32::MAX);
+        let told = self.rows.backfill_items.range(range).map(|(_, it)| {
+            let run = it.run.map(|it| format!(" {it}")).unwrap_or_default();
+            let reason = it.reason.as_ref();
+            let reason = reason.map(|it| format!(" ({it})")).unwrap_or_default();
+            format!("{} {} {}{run}{reason}", it.number, it.flow, it.state)
+        });
+        told.collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn backfill_row(&self, backfill: u64) -> &BackfillRow {
+        &self.rows.backfills[&backfill]
+    }
+
     pub(crate) fn last_run(&self) -> u64 {
         self.rows.runs.keys().last().map_or(0, |it| it.0)
     }
@@ -519,6 +550,21 @@ impl World {
             rows.occurrences
                 .insert((it.flow.clone(), it.key.clone()), it.clone());
         }
+        for key in &changes.half_matches_deleted {
+            rows.half_matches.remove(key);
+        }
+        for it in &changes.half_matches {
+            let (flow, trigger) = (it.flow.clone(), it.trigger.clone());
+            let key = (flow, trigger, it.join_key.clone(), it.leaf, it.event.seq);
+            rows.half_matches.insert(key, it.clone());
+        }
+        for it in &changes.backfills {
+            rows.backfills.insert(it.id, it.clone());
+        }
+        for it in &changes.backfill_items {
+            rows.backfill_items
+                .insert((it.backfill, it.number), it.clone());
+        }
         for it in &changes.matches {
             let place = format!("{}/{}", it.flow, it.trigger);
             let outcome = match (it.outcome, it.run, &it.reason) {
@@ -544,6 +590,10 @@ impl World {
             Some("scope") if text("path").is_empty() => format!("{run}/{}", text("scope")),
             Some("scope") => format!("{run}/{}[{}]", text("scope"), text("path")),
             Some("run") => run,
+            Some("backfill") => body["id"].to_string(),
+            Some("backfill_item") => {
+                format!("{}:{} {}", body["backfill"], body["number"], entry.flow)
+            }
             Some("occurrence") => format!("{} {}", entry.flow, text("key")),
             _ => entry.flow.to_string(),
         };
