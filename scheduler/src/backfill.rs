@@ -7,6 +7,9 @@ mod chain;
 mod estimate;
 mod index;
 mod plan;
+mod view;
+
+pub use view::BackfillView;
 
 use crate::id::{FlowName, RunId, TriggerName, Version};
 use crate::row::{BackfillMode, Interval, RunRow, RunState};

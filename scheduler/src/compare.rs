@@ -1,7 +1,7 @@
 //! Comparing two states: what a recovery brought back must be what was there. For tests.
 
 use crate::reason::{Limit, Reason};
-use crate::row::{RunRow, RunState, TaskRow, TaskState};
+use crate::row::{BackfillItemState, BackfillState, RunRow, RunState, TaskRow, TaskState};
 use crate::state::{Candidate, Rank, Run, Scheduler, SetKey, SetState, Timer};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,7 +105,19 @@ impl Scheduler {
             self.subscriptions.iter().map(|it| (it, ())),
             other.subscriptions.iter().map(|it| (it, ())),
         );
-        let last = |it: &Self| [(0, it.last_run), (1, it.last_event)];
+        differ(
+            &mut found,
+            "backfill",
+            self.backfills.iter(),
+            other.backfills.iter(),
+        );
+        differ(
+            &mut found,
+            "backfill item",
+            self.backfill_items.iter(),
+            other.backfill_items.iter(),
+        );
+        let last = |it: &Self| [(0, it.last_run), (1, it.last_event), (2, it.last_backfill)];
         differ(
             &mut found,
             "number",
@@ -182,6 +194,7 @@ impl Scheduler {
                 found.push(format!("{first:?} waits for {limit}, which has room"));
             }
         }
+        self.lanes_in_disorder(&mut found);
         if !self.ready.is_empty() {
             found.push(format!("still to be placed: {:?}", self.ready));
         }
@@ -218,6 +231,64 @@ impl Scheduler {
             *held.entry((flow.clone(), trigger.clone())).or_insert(0) += it.events;
         }
         differ(found, "held", self.held.iter(), held.iter());
+    }
+
+    /// The same of backfills: every index follows from the items, and no lane with room stands still.
+    fn lanes_in_disorder(&self, found: &mut Vec<String>) {
+        let mut naive = Self::default();
+        for backfill in self.backfills.values() {
+            naive.index_backfill(backfill.row.clone());
+        }
+        for item in self.backfill_items.values() {
+            naive.index_item(item.clone());
+        }
+        differ(
+            found,
+            "items",
+            self.backfills.iter(),
+            naive.backfills.iter(),
+        );
+        type Set<T> = BTreeSet<T>;
+        let keys = |it: &imbl::OrdSet<(u64, u32)>| it.iter().copied().collect::<Set<_>>();
+        let ready = self
+            .backfill_items
+            .iter()
+            .filter(|(key, _)| self.item_is_ready(**key));
+        let ready: Set<_> = ready.map(|(key, _)| *key).collect();
+        let running = |it: &Self| keys(&it.backfill_running);
+        for (what, same) in [
+            ("ready items", keys(&self.backfill_ready) == ready),
+            ("running items", running(self) == running(&naive)),
+            ("targets", self.backfill_targets == naive.backfill_targets),
+            (
+                "followers",
+                self.backfill_followers == naive.backfill_followers,
+            ),
+        ] {
+            if !same {
+                found.push(format!("the index of {what} is wrong"));
+            }
+        }
+        for (id, it) in &self.backfills {
+            let running = it.count(BackfillItemState::Running);
+            let waits = self.backfill_ready.range((*id, 0)..=(*id, u32::MAX)).next();
+            let open = it.row.state == BackfillState::Running;
+            if open && running < it.row.parallel && waits.is_some() {
+                found.push(format!("{waits:?} waits, and its lane has room"));
+            }
+            if it.open() == 0 {
+                found.push(format!("backfill {id} is over and goes on"));
+            }
+            if open && running == 0 && waits.is_none() {
+                found.push(format!("backfill {id} waits for nothing"));
+            }
+        }
+        for item in self.backfill_items.values() {
+            let run = item.run.and_then(|it| self.runs.get(&it));
+            if item.state == BackfillItemState::Running && run.is_none() {
+                found.push(format!("{item:?} has no unfinished run"));
+            }
+        }
     }
 
     /// All who wait for slots, whether they were placed yet or not.

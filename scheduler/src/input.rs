@@ -89,10 +89,7 @@ impl Input {
                 let key = request.key.as_ref()?;
                 Some(format!("replay:{} {key}", request.event.seq))
             }
-            Self::Backfill(request) => {
-                let key = request.key.as_ref()?;
-                Some(format!("backfill:{} {key}", request.plan.flow))
-            }
+            Self::Backfill(request) => request.claim(),
             // With its length, for both may hold spaces.
             Self::Refuse(row) => Some(format!(
                 "refused:{} {} {}",
@@ -139,6 +136,13 @@ pub struct BackfillRequest {
     /// `Idempotency-Key`.
     pub key: Option<String>,
     pub by: String,
+}
+
+impl BackfillRequest {
+    pub(crate) fn claim(&self) -> Option<String> {
+        let key = self.key.as_ref()?;
+        Some(format!("backfill:{} {key}", self.plan.flow))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -1,7 +1,7 @@
 //! Reasons: why something waits, was skipped, refused or failed. Recorded with the decision, so that
 //! `why` tells what was so and not what might have been.
 
-use crate::id::{FlowName, PoolName, RunId, StepName};
+use crate::id::{FlowName, PoolName, RunId, StepName, TriggerName};
 use crate::row::RunState;
 use crate::spec::HookOn;
 use crate::time::{Span, Timestamp};
@@ -22,6 +22,12 @@ pub enum Limit {
     Scope(RunId, StepName),
     /// Running runs of one flow (its strategy).
     Flow(FlowName),
+    /// Unfinished runs of one backfill (its `parallel`).
+    Backfill(u64),
+    /// Live attempts of all backfills together: their share of `max_tasks`.
+    BackfillTasks,
+    /// Slots of a pool that backfills hold together: their share of it.
+    BackfillPool(PoolName),
 }
 
 impl fmt::Display for Limit {
@@ -32,6 +38,19 @@ impl fmt::Display for Limit {
             Self::Run(run) => write!(f, "max_parallel_tasks of run {run}"),
             Self::Scope(run, step) => write!(f, "max_parallel of {step} in run {run}"),
             Self::Flow(flow) => write!(f, "the run strategy of flow {flow}"),
+            Self::Backfill(id) => write!(f, "the runs at a time of backfill {id} (parallel)"),
+            Self::BackfillTasks => {
+                write!(
+                    f,
+                    "the share of live tasks that backfills have (backfill_share)"
+                )
+            }
+            Self::BackfillPool(pool) => {
+                write!(
+                    f,
+                    "the share of pool {pool} that backfills have (backfill_share)"
+                )
+            }
         }
     }
 }
@@ -268,6 +287,19 @@ pub enum Reason {
     },
     TriggerChanged,
     NoTrigger,
+
+    // Backfills.
+    PausedBy {
+        by: String,
+    },
+    /// An item of a backfill comes after one that did not succeed.
+    BackfillUpstream {
+        flow: FlowName,
+    },
+    /// The flow's active version has no schedule or trigger of this name any more.
+    TriggerGone {
+        trigger: TriggerName,
+    },
 }
 
 impl Reason {
@@ -470,6 +502,15 @@ impl fmt::Display for Reason {
                 "too many events waited; the oldest were refused and {kept} kept"
             ),
             Self::TriggerChanged => write!(f, "the trigger was changed while the event waited"),
+            Self::PausedBy { by } => write!(f, "paused by {by}"),
+            Self::BackfillUpstream { flow } => write!(
+                f,
+                "{flow} of the same interval, from which it follows, did not succeed"
+            ),
+            Self::TriggerGone { trigger } => write!(
+                f,
+                "the flow has no schedule or trigger `{trigger}` any more"
+            ),
             Self::NoTrigger => write!(f, "no flow has a trigger for this type and source"),
         }
     }

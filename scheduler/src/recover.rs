@@ -23,6 +23,7 @@ impl Scheduler {
             last_run: rows.last_run,
             last_event: rows.last_event,
             last_journal: rows.last_journal,
+            last_backfill: rows.last_backfill,
             ..Self::default()
         };
         let versions: BTreeMap<(FlowName, Version), Arc<Flow>> = rows
@@ -63,6 +64,12 @@ impl Scheduler {
         let sets: Vec<SetKey> = s.sets.keys().cloned().collect();
         for set in sets {
             s.time_set(&set);
+        }
+        for row in rows.backfills {
+            s.index_backfill(Arc::new(row));
+        }
+        for row in rows.backfill_items {
+            s.index_item(Arc::new(row));
         }
         for row in rows.runs {
             let Some(flow) = version(&row.flow, &row.version) else {

@@ -9,8 +9,8 @@ use crate::flow::{Flow, NodeId, NodeKind};
 use crate::id::{AttemptId, FlowName, Path, PoolName, RunId, TaskId, TriggerName};
 use crate::reason::{Limit, Reason};
 use crate::row::{
-    BackfillItemRow, BackfillItemState, BackfillRow, FlowRow, HalfMatchRow, Interval,
-    OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
+    BackfillItemRow, BackfillItemState, BackfillRow, BackfillState, FlowRow, HalfMatchRow,
+    Interval, OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
 };
 use crate::schedule::Schedule;
 use crate::spec::{ScheduleSpec, ScopeIndex, Strategy};
@@ -29,6 +29,9 @@ pub struct Config {
     pub misfire_after: Span,
     /// How often an attempt that was lost without its own fault is repeated on our account.
     pub lost_retries: u32,
+    /// How much of `max_tasks` and of each pool the tasks of all backfills may hold together, in percent; 1 to 100.
+    /// At least one slot.
+    pub backfill_share: u32,
 }
 
 impl Default for Config {
@@ -38,6 +41,7 @@ impl Default for Config {
             pools: BTreeMap::new(),
             misfire_after: Span::from_secs(60),
             lost_retries: 5,
+            backfill_share: 50,
         }
     }
 }
@@ -204,6 +208,7 @@ pub struct Scheduler {
     pub(crate) backfill_items: OrdMap<(u64, u32), Arc<BackfillItemRow>>,
     /// Items that wait for nothing but room in their lane.
     pub(crate) backfill_ready: OrdSet<(u64, u32)>,
+    pub(crate) backfill_running: OrdSet<(u64, u32)>,
     /// Backfill, item, item that comes after it.
     pub(crate) backfill_followers: OrdSet<(u64, u32, u32)>,
     /// Items that wait or run, by what they are about.
@@ -258,6 +263,17 @@ impl Scheduler {
             }
             scope = spec.parent;
         }
+        // Who waits for room in the lane waits there, and stands in nobody's way.
+        if run.row.backfill.is_some() {
+            let of_run = &run.flow.spec().run.pools;
+            for (pool, slots) in &step.pools {
+                // A run that holds the pool was let in already; were its tasks stopped here, it would never end.
+                if !of_run.contains_key(pool) {
+                    limits.push(self.lane_of(pool, *slots));
+                }
+            }
+            limits.push((Limit::BackfillTasks, 1));
+        }
         for (pool, slots) in &step.pools {
             limits.push((Limit::Pool(pool.clone()), *slots));
         }
@@ -271,11 +287,32 @@ impl Scheduler {
     /// Slots that a run holds from its start to its end.
     pub(crate) fn run_limits(&self, run: &Run) -> Vec<(Limit, u32)> {
         let policy = &run.flow.spec().run;
-        let mut limits = vec![(Limit::Flow(run.row.flow.clone()), 1)];
+        let mut limits = match run.row.backfill {
+            None => vec![(Limit::Flow(run.row.flow.clone()), 1)],
+            Some(id) => {
+                let pools = policy.pools.iter();
+                let pools = pools.map(|(pool, slots)| self.lane_of(pool, *slots));
+                let lane = [(Limit::Backfill(id), 1)];
+                lane.into_iter().chain(pools).collect()
+            }
+        };
         for (pool, slots) in &policy.pools {
             limits.push((Limit::Pool(pool.clone()), *slots));
         }
         limits
+    }
+
+    /// Slots of a pool in the lane of backfills: as many as wanted, or the whole lane where that is less.
+    fn lane_of(&self, pool: &PoolName, slots: u32) -> (Limit, u32) {
+        let lane = Limit::BackfillPool(pool.clone());
+        let slots = slots.min(self.capacity(&lane));
+        (lane, slots)
+    }
+
+    /// The share of backfills, at least one slot.
+    fn share(&self, slots: u32) -> u32 {
+        let share = u64::from(slots) * u64::from(self.config.backfill_share) / 100;
+        u32::try_from(share).unwrap_or(u32::MAX).max(1)
     }
 
     /// How many slots there are.
@@ -283,6 +320,15 @@ impl Scheduler {
         match limit {
             Limit::Tasks => self.config.max_tasks,
             Limit::Pool(pool) => self.config.pools.get(pool).copied().unwrap_or(0),
+            // A run of a backfill that is over goes on because somebody wants it to.
+            Limit::Backfill(id) => match self.backfills.get(id) {
+                Some(it) if it.row.state != BackfillState::Cancelling => it.row.parallel,
+                _ => u32::MAX,
+            },
+            Limit::BackfillTasks => self.share(self.config.max_tasks),
+            Limit::BackfillPool(pool) => {
+                self.share(self.config.pools.get(pool).copied().unwrap_or(0))
+            }
             Limit::Run(run) => self
                 .runs
                 .get(run)

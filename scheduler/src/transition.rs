@@ -1,6 +1,9 @@
 //! The transition tables: which state may follow which.
 
-use crate::row::{AttemptState, OccurrenceState, RunState, ScopeState, TaskState};
+use crate::row::{
+    AttemptState, BackfillItemState, BackfillState, OccurrenceState, RunState, ScopeState,
+    TaskState,
+};
 
 impl RunState {
     /// Whether a run in this state may become `to`. Finished runs go on only by a resume.
@@ -66,6 +69,34 @@ impl ScopeState {
             | (Closed, Open | Waiting)
             | (Skipped | Failed, Waiting) => true,
             (Waiting | Open | Closed | Skipped | Failed, _) => false,
+        }
+    }
+}
+
+impl BackfillState {
+    /// Whether a backfill in this state may become `to`.
+    pub const fn may_become(self, to: Self) -> bool {
+        use BackfillState::{Cancelled, Cancelling, Finished, Paused, Running};
+        match (self, to) {
+            (Running, Paused | Cancelling | Finished)
+            | (Paused, Running | Cancelling | Finished)
+            | (Cancelling, Cancelled) => true,
+            (Running | Paused | Cancelling | Cancelled | Finished, _) => false,
+        }
+    }
+}
+
+impl BackfillItemState {
+    /// Whether an item in this state may become `to`. What is over goes on when its run is resumed, or that of an item
+    /// that it comes after.
+    pub const fn may_become(self, to: Self) -> bool {
+        use BackfillItemState::{Failed, Running, Skipped, Succeeded, Waiting};
+        match (self, to) {
+            (Waiting, Running | Failed | Skipped)
+            | (Running, Succeeded | Failed)
+            | (Succeeded | Failed, Running)
+            | (Skipped, Waiting) => true,
+            (Waiting | Running | Succeeded | Failed | Skipped, _) => false,
         }
     }
 }

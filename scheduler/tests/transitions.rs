@@ -1,6 +1,8 @@
 //! The transition tables, as text and as the diagrams of `docs/states.md`: neither can lie.
 
-use dalsegno_scheduler::row::{OccurrenceState, RunState, ScopeState, TaskState};
+use dalsegno_scheduler::row::{
+    BackfillItemState, BackfillState, OccurrenceState, RunState, ScopeState, TaskState,
+};
 use std::fmt::{Display, Write as _};
 
 /// One table: its states, and which may follow which.
@@ -80,6 +82,18 @@ fn tables() -> Vec<Table> {
             OccurrenceState::ALL,
             OccurrenceState::may_become,
             |it| it != OccurrenceState::Expected,
+        ),
+        Table::new(
+            "backfill",
+            BackfillState::ALL,
+            BackfillState::may_become,
+            |it| matches!(it, BackfillState::Cancelled | BackfillState::Finished),
+        ),
+        Table::new(
+            "backfill_item",
+            BackfillItemState::ALL,
+            BackfillItemState::may_become,
+            |it| !matches!(it, BackfillItemState::Waiting | BackfillItemState::Running),
         ),
     ]
 }

@@ -84,6 +84,10 @@ impl Scheduler {
             true => self.backfill_targets.insert(target),
             false => self.backfill_targets.remove(&target),
         };
+        match row.state {
+            BackfillItemState::Running => self.backfill_running.insert(key),
+            _ => self.backfill_running.remove(&key),
+        };
         self.index_ready(key);
         let succeeded = BackfillItemState::Succeeded;
         if (before == Some(succeeded)) != (row.state == succeeded) {
@@ -133,6 +137,7 @@ impl Scheduler {
             let key = (id, item.number);
             self.backfill_items.remove(&key);
             self.backfill_ready.remove(&key);
+            self.backfill_running.remove(&key);
             self.backfill_targets
                 .remove(&(item.flow.clone(), item.interval, id, item.number));
             for upstream in &item.after {

@@ -6,8 +6,8 @@ use crate::id::{AttemptId, FlowName, RunId, TaskId};
 use crate::input::{Answer, Command, Input, Rejected};
 use crate::reason::{Limit, Reason};
 use crate::row::{
-    Changes, FlowRow, HalfMatchRow, JournalEntry, OccurrenceRow, RunRow, ScopeRow, TaskRow,
-    TaskState,
+    BackfillItemRow, BackfillRow, Changes, FlowRow, HalfMatchRow, JournalEntry, OccurrenceRow,
+    RunRow, ScopeRow, TaskRow, TaskState,
 };
 use crate::state::{FlowState, HalfKey, Place, Run, Scheduler, TaskKey, Timer, Token};
 use crate::time::Timestamp;
@@ -35,6 +35,10 @@ pub struct Draft {
     pub(super) ended: Vec<RunId>,
     /// Runs of sub-flows that ended, and of which their parents have not heard yet.
     pub(super) children_ended: VecDeque<RunId>,
+    /// Backfills whose lane may have room, or that may be over.
+    pub(super) lanes: BTreeSet<u64>,
+    /// Backfills that ended during this input; they leave memory at its end.
+    pub(super) backfills_ended: Vec<u64>,
     /// Rows changed in this draft, as they are now.
     latest: Latest,
     /// What this input changed, in order, for the journal.
@@ -49,6 +53,8 @@ struct Latest {
     runs: BTreeMap<RunId, Arc<RunRow>>,
     tasks: BTreeMap<TaskKey, Arc<TaskRow>>,
     scopes: BTreeMap<Place, Arc<ScopeRow>>,
+    backfills: BTreeMap<u64, Arc<BackfillRow>>,
+    backfill_items: BTreeMap<(u64, u32), Arc<BackfillItemRow>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +64,8 @@ enum Touched {
     Run(RunId),
     Scope(Place),
     Task(TaskKey),
+    Backfill(u64),
+    BackfillItem(u64, u32),
 }
 
 /// How many timers one draft may fire, so that thousands that are due at once do not keep the first
@@ -83,6 +91,8 @@ impl Draft {
             maybe_done: BTreeSet::new(),
             ended: Vec::new(),
             children_ended: VecDeque::new(),
+            lanes: BTreeSet::new(),
+            backfills_ended: Vec::new(),
             latest: Latest::default(),
             touched: Vec::new(),
             touched_set: BTreeSet::new(),
@@ -119,7 +129,12 @@ impl Draft {
             Input::Unpause { flow, by, catch_up } => self.unpause(&flow, &by, catch_up)?,
             Input::Replay(request) => self.replay(request)?,
             Input::Refuse(row) => self.refuse(row)?,
-            Input::Backfill(_) | Input::ChangeBackfill { .. } => Answer::Done,
+            Input::Backfill(request) => self.backfill(*request)?,
+            Input::ChangeBackfill {
+                backfill,
+                change,
+                by,
+            } => self.change_backfill(backfill, change, by)?,
             Input::Tick => Answer::Done,
         };
         // What the input ended is over before anything that is due finds it still there.
@@ -154,6 +169,14 @@ impl Draft {
         changes.runs.extend(self.latest.runs.into_values());
         changes.tasks.extend(self.latest.tasks.into_values());
         changes.scopes.extend(self.latest.scopes.into_values());
+        let backfills = self.latest.backfills.into_values();
+        changes
+            .backfills
+            .extend(backfills.map(Arc::unwrap_or_clone));
+        let items = self.latest.backfill_items.into_values();
+        changes
+            .backfill_items
+            .extend(items.map(Arc::unwrap_or_clone));
         Decision {
             changes,
             commands: self.commands,
@@ -167,14 +190,19 @@ impl Draft {
         loop {
             self.move_tokens();
             self.place_ready();
+            self.start_items();
+            let placed = self.s.ready.is_empty() && self.freed.is_empty() && self.lanes.is_empty();
             let quiet = self.maybe_done.is_empty() && self.children_ended.is_empty();
-            if self.tokens.is_empty() && quiet {
+            if placed && self.tokens.is_empty() && quiet {
                 break;
             }
         }
         self.write_journal();
         for run in std::mem::take(&mut self.ended) {
             self.s.drop_run(run);
+        }
+        for backfill in std::mem::take(&mut self.backfills_ended) {
+            self.s.drop_backfill(backfill);
         }
     }
 
@@ -312,6 +340,21 @@ impl Draft {
         self.latest.occurrences.insert(key, row);
     }
 
+    pub(super) fn put_backfill(&mut self, row: BackfillRow) {
+        let row = Arc::new(row);
+        self.s.index_backfill(row.clone());
+        self.touch(Touched::Backfill(row.id));
+        self.latest.backfills.insert(row.id, row);
+    }
+
+    pub(super) fn put_item(&mut self, row: BackfillItemRow) {
+        let row = Arc::new(row);
+        self.s.index_item(row.clone());
+        self.touch(Touched::BackfillItem(row.backfill, row.number));
+        let key = (row.backfill, row.number);
+        self.latest.backfill_items.insert(key, row);
+    }
+
     fn touch(&mut self, what: Touched) {
         if self.touched_set.insert(what.clone()) {
             self.touched.push(what);
@@ -351,6 +394,16 @@ impl Draft {
                     let row = &self.latest.tasks[key];
                     let kind = format!("task.{}", row.state);
                     (self.flow_name(key.run), Some(key.run), kind, json(&**row))
+                }
+                Touched::Backfill(id) => {
+                    let row = &self.latest.backfills[id];
+                    let kind = format!("backfill.{}", row.state);
+                    (row.flow.clone(), None, kind, json(&**row))
+                }
+                Touched::BackfillItem(backfill, number) => {
+                    let row = &self.latest.backfill_items[&(*backfill, *number)];
+                    let kind = format!("backfill_item.{}", row.state);
+                    (row.flow.clone(), row.run, kind, json(&**row))
                 }
             };
             self.s.last_journal += 1;

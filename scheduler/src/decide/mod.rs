@@ -7,6 +7,7 @@
 mod attempts;
 mod blackouts;
 mod deadlines;
+mod backfill;
 mod deploy;
 mod draft;
 mod events;

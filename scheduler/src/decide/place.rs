@@ -172,6 +172,9 @@ impl Scheduler {
             return None;
         };
         let run = &self.runs[&id];
+        if run.row.backfill.is_some() {
+            return None;
+        }
         let state = self.flows.get(&run.row.flow)?;
         let strict = state
             .flow

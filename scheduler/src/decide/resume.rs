@@ -72,6 +72,7 @@ impl Draft {
         for scope in &snapshot.scopes {
             self.take_back_scope(&flow, scope, again);
         }
+        self.item_resumed(id);
         if run.origin.is_some() {
             self.s.remember_clones(id);
         }

@@ -143,9 +143,14 @@ impl Draft {
             .active_version
             .expect("a flow with a graph has a version");
         let mut event_data: Vec<Value> = arrival.events.iter().map(|it| event_json(it)).collect();
-        let mut events: Vec<u64> = arrival.events.iter().map(|it| it.seq).collect();
+        let mut events = super::backfill::on_record(&arrival.events);
+        let backfill = super::backfill::item_named(&arrival.key).map(|(backfill, _)| backfill);
         // How runs of a flow relate to each other is a matter of its active version.
-        let strategy = flow.spec().run.strategy;
+        // Runs of a backfill stand beside them, in a lane of their own.
+        let strategy = match backfill {
+            Some(_) => Strategy::Parallel(u32::MAX),
+            None => flow.spec().run.strategy,
+        };
         let (flow, version) = match &arrival.before {
             Some(before) => {
                 event_data = Vec::clone(&before.run.event_data);
@@ -169,7 +174,10 @@ impl Draft {
             Strategy::FirstOnly | Strategy::LastOnly | Strategy::SerialLatestOnly => {
                 let mut unfinished = self.s.unfinished(&arrival.flow);
                 // Those that ended just now are still in memory.
-                unfinished.retain(|it| !self.run(*it).row.state.is_terminal());
+                unfinished.retain(|it| {
+                    let row = &self.run(*it).row;
+                    !row.state.is_terminal() && row.backfill.is_none()
+                });
                 unfinished
             }
         };
@@ -224,7 +232,7 @@ impl Draft {
                 origin: origin.map(|(run, _)| run),
                 origin_created_at: origin.map(|(_, created_at)| created_at),
                 parent: None,
-                backfill: None,
+                backfill,
             }),
             flow,
             active: 0,
@@ -466,7 +474,7 @@ impl Draft {
             .as_ref()
             .is_some_and(|it| it.spec().run.strategy == Strategy::StrictSequential);
         match state.row.blocked_by {
-            None if strict && row.state == RunState::Failed => {
+            None if strict && row.state == RunState::Failed && row.backfill.is_none() => {
                 let run = row.id;
                 self.change_flow(&row.flow.clone(), |flow| flow.blocked_by = Some(run));
             }
@@ -505,7 +513,10 @@ impl Draft {
         if let Some(metaflow) = flow.metaflow() {
             data["metaflow"] = ended::about(&row.flow, metaflow, row, end, now);
         }
-        self.take_event(NewEvent {
+        if let Some(backfill) = row.backfill {
+            data["backfill"] = backfill.into();
+        }
+        let told = self.take_event(NewEvent {
             source: format!("dalsegno:flow/{}", row.flow),
             id: format!("run:{}:{}:{}", row.id, row.generation, row.state),
             kind: RUN_ENDED.to_owned(),
@@ -513,6 +524,11 @@ impl Draft {
             time: Some(self.now),
             data,
         });
+        if row.backfill.is_some() {
+            let events = self.changes.events.iter().rev();
+            let event = events.clone().find(|it| it.seq == told).cloned();
+            self.item_ended(row, &event.expect("it was recorded just now"));
+        }
         let metaflow = flow.metaflow().filter(|_| row.state == RunState::Succeeded);
         let told = metaflow.map(|it| ended::success(&row.flow, it, row, end, now));
         for Ended { kind, id, data } in told.unwrap_or_default() {

@@ -544,7 +544,7 @@ fn reset_after(flow: &Flow, trigger: usize, since: Timestamp) -> Option<Timestam
 }
 
 /// Flow parameters taken from the events of a set: of each leaf from its newest one.
-fn given(
+pub(in crate::decide) fn given(
     flow: &Flow,
     spec: &TriggerSpec,
     used: &[(u16, Arc<EventRow>)],

@@ -41,6 +41,11 @@ impl Seen {
         trigger: &TriggerSpec,
         leaf: &TriggerLeaf,
     ) -> Verdict {
+        if let Some(backfill) = self.event.data["backfill"].as_u64()
+            && self.event.source.starts_with("dalsegno:")
+        {
+            return Verdict::Filtered(Reason::OfBackfill { backfill });
+        }
         let captures = match &leaf.source {
             EventSource::Object { key, .. } => {
                 let found = object(&self.event).and_then(|(_, object)| key.captures(object));
@@ -67,17 +72,22 @@ impl Seen {
     }
 }
 
+/// Whether the end of a flow's run counts at a leaf, be it one of a backfill or not.
+pub(in crate::decide) fn end_counts(
+    flow: &FlowSpec,
+    leaf: &TriggerLeaf,
+    event: &EventRow,
+) -> Result<(), Reason> {
+    let scope = [("event", event_json(event))].into();
+    passes(flow, leaf, event, || &scope)
+}
+
 fn passes<'a>(
     flow: &FlowSpec,
     leaf: &TriggerLeaf,
     event: &EventRow,
     scope: impl Fn() -> &'a Scope,
 ) -> Result<(), Reason> {
-    if let Some(backfill) = event.data["backfill"].as_u64()
-        && event.source.starts_with("dalsegno:")
-    {
-        return Err(Reason::OfBackfill { backfill });
-    }
     if let EventSource::Flow { on, .. } = &leaf.source {
         let state = match foreign_upstream(event) {
             Some(_) => "succeeded",

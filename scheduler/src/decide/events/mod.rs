@@ -16,6 +16,8 @@ mod standing;
 mod view;
 
 pub use accept::{EVENT_BYTES_MAX, KEY_BYTES_MAX};
+pub(in crate::decide) use fire::given;
+pub(in crate::decide) use leaf::end_counts;
 pub(crate) use leaf::event_json;
 pub(crate) use listen::{ended_flow, subscriptions};
 pub use release::HELD_MAX;
