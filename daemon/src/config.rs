@@ -45,6 +45,8 @@ pub(crate) struct File {
     misfire_after_seconds: Option<u32>,
     /// Retries of attempts lost without their own fault.
     lost_retries: Option<u32>,
+    /// How much of `max_tasks` and of each pool all backfills together may use, in percent.
+    backfill_share: Option<u32>,
     /// How long a dead leader keeps its lease (PostgreSQL).
     lease_seconds: Option<u32>,
     #[serde(default)]
@@ -144,6 +146,13 @@ impl Settings {
         if max_tasks == 0 {
             bail!("`max_tasks = 0` in {DEFAULT_FILE} would let nothing run; give at least 1");
         }
+        let backfill_share = file.backfill_share.unwrap_or(defaults.backfill_share);
+        if !(1..=100).contains(&backfill_share) {
+            bail!(
+                "`backfill_share = {backfill_share}` in {DEFAULT_FILE} is to be 1 to 100: the part of `max_tasks` \
+                 and of each pool, in percent, that backfills may use"
+            );
+        }
         let database = args.database.clone().or(file.database);
         if let Some(url) = &database
             && !url.starts_with("postgres://")
@@ -189,6 +198,7 @@ impl Settings {
                     .collect(),
                 misfire_after: seconds(file.misfire_after_seconds, defaults.misfire_after),
                 lost_retries: file.lost_retries.unwrap_or(defaults.lost_retries),
+                backfill_share,
             },
         })
     }

@@ -281,10 +281,6 @@ impl Scheduler {
                 text: format!("{reason}; held by {}", self.holders(limit).join(", ")),
                 ..told.cure("raise backfill_share in dalsegno.toml, if backfills may take more")
             },
-            Reason::LimitFull {
-                limit: Limit::Backfill(id),
-                ..
-            } => told.cure(format!("nothing: backfill {id} goes on as its runs end")),
             Reason::BlockedByFailure { run } => told.cure(format!("dalsegno resume {run}")),
             _ => told,
         }

@@ -137,6 +137,20 @@ fn which_state_may_follow_which() {
     2 coalesced   —  —  —  —  —
     3 skipped     →  —  —  —  —
     4 missed      —  —  —  —  —
+
+    backfill       0  1  2  3  4
+    0 running      —  →  →  —  →
+    1 paused       →  —  →  —  →
+    2 cancelling   —  —  —  →  —
+    3 cancelled    —  —  —  —  —
+    4 finished     —  —  —  —  —
+
+    backfill_item  0  1  2  3  4
+    0 waiting     —  →  —  →  →
+    1 running     —  —  →  →  —
+    2 succeeded   —  →  —  —  —
+    3 failed      —  →  —  —  —
+    4 skipped     →  —  —  —  —
     ");
 }
 

@@ -531,7 +531,10 @@ impl Draft {
         }
         let metaflow = flow.metaflow().filter(|_| row.state == RunState::Succeeded);
         let told = metaflow.map(|it| ended::success(&row.flow, it, row, end, now));
-        for Ended { kind, id, data } in told.unwrap_or_default() {
+        for Ended { kind, id, mut data } in told.unwrap_or_default() {
+            if let Some(backfill) = row.backfill {
+                data["backfill"] = backfill.into();
+            }
             self.take_event(NewEvent {
                 source: format!("dalsegno:flow/{}", row.flow),
                 id,

@@ -1,15 +1,16 @@
 //! A world small enough for a story: one core, its rows, and a clock that is moved by hand.
 
-use dalsegno_scheduler::backfill::History;
+use dalsegno_scheduler::backfill::{History, Plan, PlanRequest};
 use dalsegno_scheduler::row::{
     BackfillItemRow, BackfillRow, Changes, FlowVersionRow, HalfMatchRow, JournalEntry,
-    MatchOutcome, OccurrenceRow, OccurrenceState, RunRow, RunSnapshot, RunState, ScopeRow, TaskRow,
-    TaskState,
+    MatchOutcome, OccurrenceRow, OccurrenceState, Recovered, RunRow, RunSnapshot, RunState,
+    ScopeRow, TaskRow, TaskState,
 };
 use dalsegno_scheduler::{
-    Answer, AttemptId, Command, Config, Draft, Flow, FlowName, Input, NewEvent, Outcome, Path,
-    Reason, Rejected, Report, RerunRequest, ResumeRequest, ResumeWith, RunId, Scheduler, Span,
-    StartRequest, StepName, Submission, Success, TaskId, Timestamp, TriggerName, Version,
+    Answer, AttemptId, BackfillChange, BackfillRequest, Command, Config, Draft, Flow, FlowName,
+    Input, NewEvent, Outcome, Path, Reason, Rejected, Report, RerunRequest, ResumeRequest,
+    ResumeWith, RunId, Scheduler, Span, StartRequest, StepName, Submission, Success, TaskId,
+    Timestamp, TriggerName, Version,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -339,11 +340,83 @@ impl World {
         })))
     }
 
+    /// Plans a backfill over all runs ever, as it is asked for.
+    pub(crate) fn plan(&self, request: &PlanRequest) -> Plan {
+        let plan = self
+            .core
+            .plan_backfill(request, &self.history(), &BTreeMap::new(), self.now);
+        plan.expect("it can be planned")
+    }
+
+    /// Plans a backfill and applies it.
+    pub(crate) fn backfill(&mut self, request: &PlanRequest) -> u64 {
+        let plan = self.plan(request);
+        match self.apply(plan, request.parallel, None) {
+            Ok(Answer::Backfill { backfill, .. }) => backfill,
+            other => panic!("no backfill: {other:?}"),
+        }
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        plan: Plan,
+        parallel: u32,
+        key: Option<&str>,
+    ) -> Result<Answer, Rejected> {
+        self.decide(Input::Backfill(Box::new(BackfillRequest {
+            plan,
+            parallel,
+            key: key.map(str::to_owned),
+            by: "ada".into(),
+        })))
+    }
+
+    pub(crate) fn change(
+        &mut self,
+        backfill: u64,
+        change: BackfillChange,
+    ) -> Result<Answer, Rejected> {
+        self.decide(Input::ChangeBackfill {
+            backfill,
+            change,
+            by: "ada".into(),
+        })
+    }
+
     /// The daemon dies, and starts again from its rows.
     pub(crate) fn restart(&mut self) {
+        let recovered = Scheduler::recover(self.config.clone(), self.recovered());
+        let lost = self.lost(&recovered);
+        assert!(
+            lost.is_empty() || self.rows_lost,
+            "a restart changes:\n{}",
+            lost.join("\n")
+        );
+        assert_eq!(self.core.commands(), recovered.commands());
+        self.core = recovered;
+        self.decide(Input::Tick).expect("time may pass");
+    }
+
+    /// What a restart changes. Numbers of events and journal are not kept here.
+    fn lost(&self, recovered: &Scheduler) -> Vec<String> {
+        let mut lost = self.core.differences(recovered);
+        lost.retain(|it| !it.starts_with("number"));
+        lost
+    }
+
+    /// A daemon that dies now would begin again as this one stands, and its indexes are in order.
+    pub(crate) fn check(&self) {
+        let again = Scheduler::recover(self.config.clone(), self.recovered());
+        let mut found = self.lost(&again);
+        found.extend(self.core.disorder());
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+
+    /// What the store would give to a daemon that starts.
+    fn recovered(&self) -> Recovered {
         let rows = &self.rows;
         let open = |run: &RunId| !rows.runs[run].state.is_terminal();
-        let recovered = dalsegno_scheduler::row::Recovered {
+        Recovered {
             flows: self.core.flows().map(|it| it.row.clone()).collect(),
             versions: rows.versions.values().cloned().collect(),
             occurrences: rows
@@ -387,19 +460,7 @@ impl World {
             last_run: rows.runs.keys().last().map_or(0, |it| it.0),
             last_event: 1_000,
             last_journal: 1_000,
-        };
-        let recovered = Scheduler::recover(self.config.clone(), recovered);
-        // Numbers of events and journal are not kept here.
-        let mut lost = self.core.differences(&recovered);
-        lost.retain(|it| !it.starts_with("number"));
-        assert!(
-            lost.is_empty() || self.rows_lost,
-            "a restart changes:\n{}",
-            lost.join("\n")
-        );
-        assert_eq!(self.core.commands(), recovered.commands());
-        self.core = recovered;
-        self.decide(Input::Tick).expect("time may pass");
+        }
     }
 
     // What is told.
