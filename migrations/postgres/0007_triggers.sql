@@ -32,7 +32,7 @@ CREATE TABLE refused (
 
 CREATE INDEX refused_received ON refused (received_at, source, id);
 
--- Orders to run past intervals. `reason` and `after` hold JSON.
+-- Orders to run past intervals. `reason`, `after` and `events` hold JSON.
 CREATE TABLE backfill (
     id          BIGINT PRIMARY KEY,
     flow        TEXT COLLATE "C" NOT NULL,
@@ -62,6 +62,7 @@ CREATE TABLE backfill_item (
     state          TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'succeeded', 'failed', 'skipped')),
     run            BIGINT,
     reason         TEXT,
+    events         TEXT NOT NULL,
     updated_at     BIGINT NOT NULL,
     PRIMARY KEY (backfill, number)
 );

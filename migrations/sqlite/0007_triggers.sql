@@ -39,7 +39,7 @@ CREATE TABLE refused (
 
 CREATE INDEX refused_received ON refused (received_at, source, id);
 
--- Orders to run past intervals. `reason` and `after` hold JSON.
+-- Orders to run past intervals. `reason`, `after` and `events` hold JSON.
 CREATE TABLE backfill (
     id          INTEGER PRIMARY KEY,
     flow        TEXT NOT NULL,
@@ -69,6 +69,7 @@ CREATE TABLE backfill_item (
     state          TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'succeeded', 'failed', 'skipped')),
     run            INTEGER,
     reason         TEXT,
+    events         TEXT NOT NULL,
     updated_at     INTEGER NOT NULL,
     PRIMARY KEY (backfill, number)
 ) STRICT, WITHOUT ROWID;

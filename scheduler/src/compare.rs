@@ -313,7 +313,6 @@ impl Scheduler {
 fn run(run: &Run) -> (RunRow, u32, u32, Arc<Vec<String>>) {
     let waits = run.row.state == RunState::Queued;
     let row = RunRow {
-        backfill: None,
         reason: run.row.reason.clone().filter(|_| !waits),
         ..RunRow::clone(&run.row)
     };

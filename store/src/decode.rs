@@ -1,8 +1,9 @@
 //! Rows from columns, in the order of [`crate::table`].
 
 use crate::error::Error;
-use crate::page::{BackfillCount, OccurrenceCount, Outage, OutageReason, PastRun, TaskCount};
+use crate::page::{BackfillCount, OccurrenceCount, Outage, OutageReason, TaskCount};
 use crate::path;
+use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, AttemptState, BackfillItemRow, BackfillItemState, BackfillMode, BackfillRow,
     BackfillState, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval, JournalEntry,
@@ -401,6 +402,7 @@ pub(crate) fn backfill_item<R: Fields>(row: &R) -> Result<BackfillItemRow, Error
         state: c.word(BackfillItemState::parse)?,
         run: c.maybe_run()?,
         reason: c.maybe_json()?,
+        events: c.json()?,
         updated_at: c.at()?,
     })
 }
@@ -423,9 +425,9 @@ pub(crate) fn occurrence_count<R: Fields>(row: &R) -> Result<OccurrenceCount, Er
     })
 }
 
-pub(crate) fn past_run<R: Fields>(row: &R) -> Result<PastRun, Error> {
+pub(crate) fn history<R: Fields>(row: &R) -> Result<History, Error> {
     let c = &mut Columns::new(row, "a run of a flow");
-    Ok(PastRun {
+    Ok(History {
         flow: FlowName::new(c.text()?),
         interval: Interval {
             start: c.at()?,
@@ -433,6 +435,7 @@ pub(crate) fn past_run<R: Fields>(row: &R) -> Result<PastRun, Error> {
         },
         run: RunId(c.number()?),
         state: c.word(RunState::parse)?,
+        params: Arc::new(c.json()?),
     })
 }
 

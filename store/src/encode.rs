@@ -293,6 +293,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .text(it.state.as_str())
                     .maybe_int(it.run.map(|it| it.0 as i64))
                     .maybe_json(it.reason.as_ref())
+                    .json(&it.events)
                     .at(it.updated_at)
             });
         }

@@ -29,7 +29,7 @@ pub use memory::{Fault, MemoryStore};
 pub use migrations::SCHEMA_VERSION;
 pub use page::{
     BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
-    OccurrenceCount, OccurrenceFilter, Outage, OutageReason, Page, PastRun, RunFilter, TaskCount,
+    OccurrenceCount, OccurrenceFilter, Outage, OutageReason, Page, RunFilter, TaskCount,
     TaskFilter,
 };
 pub use postgres::PostgresStore;

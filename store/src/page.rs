@@ -2,8 +2,8 @@
 
 use crate::error::Error;
 use dalsegno_scheduler::row::{
-    BackfillItemState, BackfillState, EventRow, Interval, MatchOutcome, MatchRow, OccurrenceRow,
-    OccurrenceState, RefusedRow, RunRow, RunState, TaskState,
+    BackfillItemState, BackfillState, EventRow, MatchOutcome, MatchRow, OccurrenceRow,
+    OccurrenceState, RefusedRow, RunState, TaskState,
 };
 use dalsegno_scheduler::{FlowName, RunId, Span, StepName, Timestamp, TriggerName};
 use std::collections::BTreeMap;
@@ -162,26 +162,6 @@ pub struct BackfillCount {
     pub flow: FlowName,
     pub state: BackfillItemState,
     pub items: u64,
-}
-
-/// A run and the interval it is about: what backfills are planned from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastRun {
-    pub flow: FlowName,
-    pub interval: Interval,
-    pub run: RunId,
-    pub state: RunState,
-}
-
-impl From<&RunRow> for PastRun {
-    fn from(run: &RunRow) -> Self {
-        Self {
-            flow: run.flow.clone(),
-            interval: run.interval,
-            run: run.id,
-            state: run.state,
-        }
-    }
 }
 
 /// A time in which no instance decided: nothing was started, no event was taken.

@@ -7,15 +7,16 @@ use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
     BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter, MatchFilter,
-    OUTAGE_MIN, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, PastRun, RunFilter,
-    TaskCount, TaskFilter, after_prefix, event_cursor, match_cursor, middle, occurrence_cursor,
-    page_limit, refused_cursor,
+    OUTAGE_MIN, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter, TaskCount,
+    TaskFilter, after_prefix, event_cursor, match_cursor, middle, occurrence_cursor, page_limit,
+    refused_cursor,
 };
 use crate::path::sortable;
 use crate::select::{Arg, Select};
 use crate::store::Store;
 use crate::table::{self, Table};
 use async_trait::async_trait;
+use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
     FlowVersionRow, HalfMatchRow, JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, Recovered,
@@ -255,14 +256,14 @@ impl<B: Backend> Store for B {
         flows: &[FlowName],
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<PastRun>, Error> {
+    ) -> Result<Vec<History>, Error> {
         let flows: BTreeSet<&FlowName> = flows.iter().collect();
         let selects = flows.into_iter().map(|it| runs_in(it, from, to));
         let answers = self.read(selects.collect()).await?;
-        let mut runs: Vec<PastRun> = answers
+        let mut runs: Vec<History> = answers
             .iter()
             .flatten()
-            .map(decode::past_run)
+            .map(decode::history)
             .collect::<Result<_, _>>()?;
         runs.sort_unstable_by_key(|it| Reverse(it.run));
         Ok(runs)
@@ -683,7 +684,7 @@ pub(crate) fn children(run: RunId) -> Select {
 
 pub(crate) fn runs_in(flow: &FlowName, from: Timestamp, to: Timestamp) -> Select {
     Select::new(
-        "SELECT flow, interval_start, interval_end, id, state FROM run \
+        "SELECT flow, interval_start, interval_end, id, state, params FROM run \
          WHERE flow = ? AND interval_start >= ? AND interval_start < ?",
         [flow.as_str().into(), from.0.into(), to.0.into()],
     )

@@ -4,9 +4,10 @@ use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
     BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
-    OccurrenceCount, OccurrenceFilter, Outage, Page, PastRun, RunFilter, TaskCount, TaskFilter,
+    OccurrenceCount, OccurrenceFilter, Outage, Page, RunFilter, TaskCount, TaskFilter,
 };
 use async_trait::async_trait;
+use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
     FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, Recovered, RefusedRow,
@@ -95,7 +96,7 @@ pub trait Store: Send + Sync {
         flows: &[FlowName],
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<PastRun>, Error>;
+    ) -> Result<Vec<History>, Error>;
     /// How long a run takes: the middle of the newest 20 that succeeded. Flows without any are left out.
     async fn typical_durations(
         &self,

@@ -272,6 +272,7 @@ pub(crate) const BACKFILL_ITEM: Table = Table {
         ("state", Text),
         ("run", Int),
         ("reason", Text),
+        ("events", Text),
         ("updated_at", Int),
     ],
     key: 2,

@@ -256,7 +256,7 @@ fn intervals(
     notes: &mut Vec<String>,
 ) -> Result<Vec<Interval>, Rejected> {
     let most = BACKFILL_ITEMS_MAX / flows;
-    let (mut found, mut outside) = (Vec::new(), 0_u64);
+    let (mut found, mut outside, mut closed) = (Vec::new(), 0_u64, 0_u64);
     let mut start = schedule.next_after(request.from - TICK);
     while let Some(at) = start.filter(|it| *it < request.to) {
         let Some(end) = schedule.next_after(at) else {
@@ -269,9 +269,12 @@ fn intervals(
             break;
         }
         let active = spec.start.is_none_or(|it| end >= it) && spec.end.is_none_or(|it| end < it);
-        match active {
-            true => found.push(Interval { start: at, end }),
-            false => outside += 1,
+        // One that a calendar moves to another day is run, as the schedule would have run it.
+        let skipped = schedule.closed_day(schedule.slot(end).due_at).is_some();
+        match (active, skipped) {
+            (true, false) => found.push(Interval { start: at, end }),
+            (true, true) => closed += 1,
+            (false, _) => outside += 1,
         }
         if found.len() > most {
             return Err(Rejected::Backfill(format!(
@@ -284,6 +287,12 @@ fn intervals(
         notes.push(format!(
             "{outside} intervals before `start` or after `end` of schedule {} are left out",
             spec.name
+        ));
+    }
+    if let (Some((calendar, _)), 1..) = (schedule.calendar(), closed) {
+        notes.push(format!(
+            "{closed} intervals are left out, for their runs would be on closed days of calendar {}",
+            calendar.name()
         ));
     }
     Ok(found)

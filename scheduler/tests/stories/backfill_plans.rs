@@ -215,6 +215,20 @@ fn a_schedule_that_began_later_has_no_earlier_intervals() {
     ");
 }
 
+#[test]
+fn closed_days_have_no_runs_in_a_backfill_either() {
+    // The 14th and 15th are a weekend; a run stands for the day before.
+    let mut spec = daily("f", json!({}));
+    let weekend = json!({"name": "work", "weekdays": ["Sat", "Sun"]});
+    spec["schedules"][0]["calendar"] = json!({"calendar": weekend, "roll": "skip"});
+    let mut w = World::new().flow(&spec);
+    let request = request("f", "2026-11-12", "2026-11-16");
+    assert_snapshot!(told(&plan(&w, &request, &[])), @"");
+    spec["schedules"][0]["calendar"]["roll"] = "next".into();
+    w.deploy(&spec).expect("valid");
+    assert_eq!(plan(&w, &request, &[]).runs(), 4, "those that move are run");
+}
+
 fn diamond() -> World {
     World::new()
         .flow(&daily("a", json!({})))

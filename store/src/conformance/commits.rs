@@ -67,6 +67,7 @@ fn full() -> Changes {
     ordered.finished_at = Some(after(8));
     let mut item = backfill_item(6, 70_000, BackfillItemState::Failed);
     (item.after, item.run, item.reason) = (vec![0, 69_999], Some(RunId(5)), cancelled());
+    item.events = vec![Arc::clone(&event)];
     let mut stopping = task(5, "fit[3.12]@2", TaskState::Stopping);
     stopping.attempt = 4;
     (stopping.attempts_before, stopping.attempts_before_that) = (3, 1);

@@ -256,6 +256,7 @@ pub(super) fn backfill_item(
         state,
         run: None,
         reason: None,
+        events: vec![],
         updated_at: NOW,
     }
 }

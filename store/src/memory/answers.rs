@@ -6,11 +6,12 @@ use crate::lease::Lease;
 use crate::migrations::SCHEMA_VERSION;
 use crate::page::{
     BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter, MatchFilter,
-    OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, PastRun, RunFilter, TaskCount,
-    TaskFilter, event_cursor, match_cursor, middle, occurrence_cursor, page_limit, refused_cursor,
+    OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter, TaskCount, TaskFilter,
+    event_cursor, match_cursor, middle, occurrence_cursor, page_limit, refused_cursor,
 };
 use crate::store::Store;
 use async_trait::async_trait;
+use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
     FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, Recovered, RefusedRow,
@@ -121,13 +122,13 @@ impl Store for MemoryStore {
         flows: &[FlowName],
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<PastRun>, Error> {
+    ) -> Result<Vec<History>, Error> {
         let begins = |it: &RunRow| from <= it.interval.start && it.interval.start < to;
         let inner = self.inner();
         let runs = inner.state.runs.values().rev();
         Ok(runs
             .filter(|it| flows.contains(&it.flow) && begins(it))
-            .map(|it| PastRun::from(&**it))
+            .map(|it| History::from(&**it))
             .collect())
     }
 
