@@ -1,8 +1,10 @@
 //! All rows that ever became durable, kept beside the store; and what no commit may do.
 
+use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
-    Changes, FlowRow, FlowVersionRow, JournalEntry, MatchOutcome, MatchRow, OccurrenceRow,
-    OccurrenceState, Recovered, RunRow, RunSnapshot, RunState, ScopeRow, TaskRow, TaskState,
+    BackfillItemRow, BackfillItemState, BackfillRow, Changes, FlowRow, FlowVersionRow,
+    JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Recovered, RunRow,
+    RunSnapshot, RunState, ScopeRow, TaskRow, TaskState,
 };
 use dalsegno_scheduler::{
     AttemptId, FlowName, Input, Outcome, Path, Report, RunId, StepName, TaskId, TriggerName,
@@ -37,6 +39,8 @@ pub(crate) struct Rows {
     pub(crate) tasks: BTreeMap<(RunId, TaskId), Arc<TaskRow>>,
     pub(crate) scopes: BTreeMap<ScopeKey, Arc<ScopeRow>>,
     pub(crate) occurrences: BTreeMap<(FlowName, String), OccurrenceRow>,
+    backfills: BTreeMap<u64, BackfillRow>,
+    items: BTreeMap<(u64, u32), BackfillItemRow>,
 }
 
 impl Ledger {
@@ -45,6 +49,7 @@ impl Ledger {
         self.check_runs(changes, inputs);
         self.check_tasks(changes, inputs);
         self.check_occurrences(changes);
+        self.check_items(changes);
         for entry in &changes.journal {
             self.last_journal += 1;
             assert_eq!(entry.seq, self.last_journal, "the journal has no gaps");
@@ -71,6 +76,13 @@ impl Ledger {
         for it in &changes.occurrences {
             rows.occurrences
                 .insert((it.flow.clone(), it.key.clone()), it.clone());
+        }
+        for it in &changes.backfills {
+            rows.backfills.insert(it.id, it.clone());
+        }
+        for it in &changes.backfill_items {
+            let key = (it.backfill, it.number);
+            rows.items.insert(key, it.clone());
         }
         for it in &changes.attempts {
             assert!(
@@ -240,6 +252,39 @@ impl Ledger {
         }
     }
 
+    /// An item has one run in its life, and none before all that it comes after has succeeded.
+    fn check_items(&self, changes: &Changes) {
+        let mut items = BTreeMap::new();
+        for it in &changes.backfill_items {
+            items.insert((it.backfill, it.number), it);
+        }
+        for (key, it) in &items {
+            let before = self.rows.items.get(key);
+            let same_run =
+                |before: &BackfillItemRow| before.run.is_none_or(|run| it.run == Some(run));
+            assert!(before.is_none_or(same_run), "{it:?} has another run");
+            let begins = it.run.is_some() && before.is_none_or(|it| it.run.is_none());
+            for upstream in it.after.iter().filter(|_| begins) {
+                let key = (it.backfill, *upstream);
+                let upstream = items.get(&key).copied().or(self.rows.items.get(&key));
+                let state = upstream.expect("what it comes after").state;
+                assert_eq!(
+                    state,
+                    BackfillItemState::Succeeded,
+                    "{it:?} began too early"
+                );
+            }
+        }
+        for it in changes.runs.iter().filter(|it| it.generation == 1) {
+            let Some(backfill) = it.backfill else {
+                continue;
+            };
+            let mut mine = self.rows.items.values().chain(items.values().copied());
+            let known = mine.any(|item| item.backfill == backfill && item.run == Some(it.id));
+            assert!(known, "run {} is no item of backfill {backfill}", it.id);
+        }
+    }
+
     /// The journal, replayed, gives the rows; and the store has the same.
     pub(crate) fn check_whole(&self, stored: &Recovered) {
         same("replayed flows", &self.rows.flows, &self.replayed.flows);
@@ -251,6 +296,16 @@ impl Ledger {
             &self.rows.occurrences,
             &self.replayed.occurrences,
         );
+        same("replayed items", &self.rows.items, &self.replayed.items);
+        let backfills = &self.rows.backfills;
+        same("replayed backfills", backfills, &self.replayed.backfills);
+        let open = |it: &u64| backfills[it].finished_at.is_none();
+        let items = self.rows.items.values().filter(|it| open(&it.backfill));
+        let items: Vec<BackfillItemRow> = items.cloned().collect();
+        same("stored items", &items, &stored.backfill_items);
+        let unfinished = backfills.values().filter(|it| open(&it.id));
+        let unfinished: Vec<BackfillRow> = unfinished.cloned().collect();
+        same("stored backfills", &unfinished, &stored.backfills);
         let open: Vec<Arc<RunRow>> = self
             .rows
             .runs
@@ -295,6 +350,11 @@ impl Ledger {
             .collect()
     }
 
+    /// All runs ever, as backfills are planned from them.
+    pub(crate) fn history(&self) -> Vec<History> {
+        self.rows.runs.values().map(|it| (&**it).into()).collect()
+    }
+
     pub(crate) fn state(&self, run: RunId) -> RunState {
         self.rows.runs[&run].state
     }
@@ -326,6 +386,14 @@ impl Rows {
                 let row: OccurrenceRow = read(&entry.body);
                 self.occurrences
                     .insert((row.flow.clone(), row.key.clone()), row);
+            }
+            "backfill" => {
+                let row: BackfillRow = read(&entry.body);
+                self.backfills.insert(row.id, row);
+            }
+            "backfill_item" => {
+                let row: BackfillItemRow = read(&entry.body);
+                self.items.insert((row.backfill, row.number), row);
             }
             other => panic!("the journal tells of {other}"),
         }

@@ -3,15 +3,22 @@
 use crate::flows::{self, File, KINDS};
 use crate::ledger::Ledger;
 use crate::rng::Rng;
-use dalsegno_scheduler::row::{RunSnapshot, RunState};
+use dalsegno_scheduler::backfill::PlanRequest;
+use dalsegno_scheduler::row::{BackfillMode, RunSnapshot, RunState};
 use dalsegno_scheduler::{
-    FlowName, Input, NewEvent, RerunRequest, ResumeRequest, ResumeWith, RunId, Scheduler,
-    StartRequest, StepName,
+    BackfillChange, BackfillRequest, FlowName, Input, NewEvent, RerunRequest, ResumeRequest,
+    ResumeWith, RunId, Scheduler, Span, StartRequest, StepName, Timestamp,
 };
 use serde_json::{Map, json};
 
 /// One thing that somebody does.
-pub(crate) fn press(rng: &mut Rng, core: &Scheduler, ledger: &Ledger, flows: u64) -> Input {
+pub(crate) fn press(
+    rng: &mut Rng,
+    core: &Scheduler,
+    ledger: &Ledger,
+    now: Timestamp,
+    flows: u64,
+) -> Input {
     let number = rng.below(flows);
     let flow = FlowName::new(flows::name(number));
     let by = || "ada".to_owned();
@@ -28,7 +35,9 @@ pub(crate) fn press(rng: &mut Rng, core: &Scheduler, ledger: &Ledger, flows: u64
                 by: by(),
             })
         }
-        30..60 => Input::Event(NewEvent {
+        30..33 => backfill(rng, core, ledger, now, flow).unwrap_or(Input::Tick),
+        33..37 => change_backfill(rng, core),
+        37..60 => Input::Event(NewEvent {
             source: "outside".to_owned(),
             id: rng.below(400).to_string(),
             kind: (*rng.pick(&KINDS)).to_owned(),
@@ -77,6 +86,52 @@ pub(crate) fn deploy(file: File) -> Input {
         flow: file.flow,
         version: file.version,
         source: file.text,
+    }
+}
+
+/// Plans a backfill and wants it as planned, be there conflicts or not.
+fn backfill(
+    rng: &mut Rng,
+    core: &Scheduler,
+    ledger: &Ledger,
+    now: Timestamp,
+    flow: FlowName,
+) -> Option<Input> {
+    let from = now - Span::from_mins(10 + rng.below(300) as i64);
+    let request = PlanRequest {
+        flow,
+        from,
+        to: from + Span::from_mins(1 + rng.below(60) as i64),
+        mode: *rng.pick(BackfillMode::ALL),
+        downstream: rng.chance(60),
+        parallel: 1 + rng.below(3) as u32,
+    };
+    let durations = Default::default();
+    let plan = core.plan_backfill(&request, &ledger.history(), &durations, now);
+    Some(Input::Backfill(Box::new(BackfillRequest {
+        plan: plan.ok()?,
+        parallel: request.parallel,
+        key: rng.chance(20).then(|| format!("key-{}", rng.below(8))),
+        by: "ada".to_owned(),
+    })))
+}
+
+fn change_backfill(rng: &mut Rng, core: &Scheduler) -> Input {
+    let unfinished: Vec<u64> = core.backfills().iter().map(|it| it.row.id).collect();
+    let backfill = match unfinished.is_empty() {
+        true => rng.below(5),
+        false => *rng.pick(&unfinished),
+    };
+    let change = [
+        BackfillChange::Pause,
+        BackfillChange::Resume,
+        BackfillChange::Resume,
+        BackfillChange::Cancel,
+    ];
+    Input::ChangeBackfill {
+        backfill,
+        change: *rng.pick(&change),
+        by: "ada".to_owned(),
     }
 }
 

@@ -6,9 +6,10 @@ use crate::flows::{self, FLOWS_MAX};
 use crate::ledger::Ledger;
 use crate::people;
 use crate::rng::Rng;
-use dalsegno_scheduler::row::{RunState, TaskState};
+use dalsegno_scheduler::row::{BackfillState, RunState, TaskState};
 use dalsegno_scheduler::{
-    Config, Decision, Input, Limit, LimitUse, Reason, Rejected, RunId, Scheduler, Span, Timestamp,
+    BackfillChange, Config, Decision, Input, Limit, LimitUse, Reason, Rejected, RunId, Scheduler,
+    Span, Timestamp,
 };
 use dalsegno_store::{CommitError, Fault, Lease, MemoryStore};
 use std::collections::BTreeSet;
@@ -144,7 +145,13 @@ impl World {
         let mut inputs = Vec::new();
         for _ in 0..1 + self.rng.below(4) {
             let input = if self.rng.chance(25) {
-                people::press(&mut self.rng, &self.core, &self.ledger, self.flows)
+                people::press(
+                    &mut self.rng,
+                    &self.core,
+                    &self.ledger,
+                    self.now,
+                    self.flows,
+                )
             } else if let Some(mail) = self.executor.arrived(&mut self.rng, self.now) {
                 Input::Report {
                     attempt: mail.attempt,
@@ -265,7 +272,7 @@ impl World {
         self.restart();
         let (lease, core) = stale;
         let mut draft = core.draft(self.now);
-        let input = people::press(&mut self.rng, &core, &self.ledger, self.flows);
+        let input = people::press(&mut self.rng, &core, &self.ledger, self.now, self.flows);
         // Whatever it decides, it does not count.
         let _ = draft.decide(input);
         let changes = draft.finish().changes;
@@ -309,6 +316,7 @@ impl World {
                 reason: None,
             }]);
         }
+        self.change_backfills(BackfillChange::Resume);
         for _ in 0..HEALED_STEPS {
             if self.core.runs().next().is_none() {
                 break;
@@ -354,6 +362,25 @@ impl World {
         }
         let open: Vec<RunId> = self.core.runs().map(|it| it.id).collect();
         assert!(open.is_empty(), "runs {open:?} do not end");
+        // What is left waits for a person: its flow is gone, or has another schedule.
+        for it in self.core.backfills() {
+            let (state, reason) = (it.row.state, &it.row.reason);
+            let waits = state == BackfillState::Paused && reason.is_some();
+            assert!(waits, "backfill {} is {state}: {reason:?}", it.row.id);
+        }
+        self.change_backfills(BackfillChange::Cancel);
+        let open = self.core.backfills();
+        assert!(open.is_empty(), "backfills do not end: {open:?}");
+    }
+
+    fn change_backfills(&mut self, change: BackfillChange) {
+        for it in self.core.backfills() {
+            self.decide(vec![Input::ChangeBackfill {
+                backfill: it.row.id,
+                change,
+                by: "ada".to_owned(),
+            }]);
+        }
     }
 
     /// A run that did not succeed has a cause from before the world was healed.
