@@ -118,8 +118,6 @@ codes! {
         "There is nothing to resume. To repeat a step and all that follows, name it: `{\"from\": \"STEP\"}`.";
     PlanChanged = "plan_changed", 409, "The world changed since the plan was made",
         "Plan again, look at what is different, and apply the new plan's token.";
-    BadBackfill = "bad_backfill", 422, "The backfill cannot be made",
-        "The detail says what is wrong and how to put it right.";
     NoVersion = "no_version", 409, "The flow has no valid version",
         "Correct its file: `dalsegno check` says what is wrong.";
     FlowRemoved = "flow_removed", 409, "The flow's file is gone",
@@ -142,6 +140,8 @@ codes! {
         "`detail` lists the content types that are.";
     BadParams = "bad_params", 422, "Parameters do not fit their declaration",
         "`errors` has one entry per parameter: its `name` and a `message`.";
+    BadBackfill = "bad_backfill", 422, "The backfill cannot be made",
+        "The detail says what is wrong and how to put it right.";
     BadDeployment = "bad_deployment", 422, "The flow cannot be deployed as it is",
         "`detail` says what is wrong; `errors` has one entry per finding, with `line`, `message` and `help`.";
     Panic = "internal_error", 500, "Something broke inside Dalsegno",

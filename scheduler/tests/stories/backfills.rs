@@ -133,7 +133,7 @@ fn what_follows_is_run_by_the_backfill_and_not_once_more_by_the_event() {
     +0s > forget 1/a/1
     +0s > submit 2/a/1
     ");
-    assert_snapshot!(w.matches(), @"1 b/t#0 filtered: the run belongs to backfill 1, and only the backfill starts what follows from it");
+    assert_snapshot!(w.matches(), @"1 b/t#0 filtered: the run belongs to backfill 1, which itself says what follows");
     let run = w.run_row(RunId(2));
     assert_eq!(
         json!(*run.params),
