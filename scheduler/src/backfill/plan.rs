@@ -115,7 +115,7 @@ impl Scheduler {
             to: request.to,
             mode: request.mode,
             downstream: request.downstream,
-            versions: links.iter().map(|it| self.version_of(it)).collect(),
+            versions: links.iter().map(|it| self.version_in(it)).collect(),
             estimate: super::estimate::estimate(&items, durations, request.parallel),
             items,
             conflicts: conflicts.told(),
@@ -126,7 +126,7 @@ impl Scheduler {
         Ok(plan)
     }
 
-    fn version_of(&self, link: &Link) -> (FlowName, crate::id::Version) {
+    fn version_in(&self, link: &Link) -> (FlowName, crate::id::Version) {
         let name = link.flow.name();
         let version = self.flows[name].row.active_version.clone();
         let version = version.expect("a flow with a graph has a version");

@@ -5,9 +5,9 @@
 //! not committed is simply dropped.
 
 mod attempts;
+mod backfill;
 mod blackouts;
 mod deadlines;
-mod backfill;
 mod deploy;
 mod draft;
 mod events;

@@ -2,9 +2,9 @@
 //!
 //! Each line is one changed row (`+3s task.ready 1/a`) or one command (`+3s > submit 1/a/1`).
 
-mod calendars;
 mod backfill_plans;
 mod backfills;
+mod calendars;
 mod cancelling;
 mod deadlines;
 mod events;
