@@ -49,7 +49,7 @@ fn blackout(value: Value<'_>) -> Option<BlackoutSpec> {
     ];
     let action = fields
         .get("do")
-        .map_or(Some(BlackoutAction::default()), |it| it.one_of(&actions));
+        .map_or_else(|| Some(BlackoutAction::default()), |it| it.one_of(&actions));
     let (window, label) = window(&fields, zone.unwrap_or("UTC"))?;
     let name = fields.get("name").and_then(|it| it.text());
     Some(BlackoutSpec {

@@ -30,7 +30,7 @@ pub fn read_with(path: &Path, options: &Options) -> Result<FlowFile, Diagnostics
     match is_python(path) {
         true => metaflow::read(path, options),
         false => {
-            let folder = path.parent().unwrap_or(Path::new(""));
+            let folder = path.parent().unwrap_or_else(|| Path::new(""));
             let calendars = Calendars::of(folder, None);
             parse_with(&path.display().to_string(), &text(path)?, &calendars)
         }

@@ -228,7 +228,7 @@ fn calendar(value: Value<'_>) -> Option<CalendarSpec> {
     ];
     let roll = fields
         .get("roll")
-        .map_or(Some(Roll::default()), |it| it.one_of(&rolls));
+        .map_or_else(|| Some(Roll::default()), |it| it.one_of(&rolls));
     let calendar = fields.required("name", HELP).and_then(calendars::named);
     Some(CalendarSpec {
         calendar: calendar?,

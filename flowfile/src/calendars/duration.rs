@@ -2,11 +2,8 @@
 
 /// Reads a length of time, in seconds.
 pub(super) fn seconds(text: &str) -> Option<i64> {
-    let mut rest = text
-        .trim()
-        .strip_prefix('+')
-        .unwrap_or(text.trim())
-        .strip_prefix('P')?;
+    let text = text.trim();
+    let mut rest = text.strip_prefix('+').unwrap_or(text).strip_prefix('P')?;
     let (mut total, mut any) = (0i64, false);
     while !rest.is_empty() {
         if let Some(time) = rest.strip_prefix('T') {
