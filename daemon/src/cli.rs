@@ -99,6 +99,11 @@ pub(crate) enum Command {
     /// Send events, and look at those that came
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Run past intervals of a flow: plan first, then apply
+    #[command(subcommand)]
+    Backfill(BackfillCommand),
+    /// Show where events come from: queues, watched folders, webhooks, and how they are
+    Sources(SourcesArgs),
     /// Become the Python of Metaflow flows, with their data where Metaflow's client looks
     Python(PythonArgs),
     /// Bring a database up to this version's schema
@@ -320,12 +325,18 @@ pub(crate) struct WhyArgs {
 pub(crate) struct OccurrencesArgs {
     /// The flow's name
     pub(crate) flow: String,
-    /// Only those due at this time or later, such as 2026-11-22T06:00:00Z
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<String>,
+    /// Only those due at this time or later: 2026-11-22T06:00:00Z, 2026-11-22, or 7d for the last seven days
+    #[arg(long, visible_alias = "from", value_name = "TIME")]
+    pub(crate) since: Option<String>,
     /// Only those due before this time
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: Option<String>,
+    #[arg(long, visible_alias = "to", value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Only those in this state: expected, ran, coalesced, skipped or missed; several with commas
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<String>,
+    /// Only those of this schedule or trigger
+    #[arg(long, value_name = "NAME")]
+    pub(crate) trigger: Option<String>,
     #[command(flatten)]
     pub(crate) limit: Limit,
     #[command(flatten)]
@@ -380,9 +391,147 @@ pub(crate) struct PauseArgs {
 
 /// `dalsegno unpause`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+What was held while the flow was paused is shown first. Without --catch-up each schedule does what its
+`misfire: { paused: … }` says, and events that were held start nothing.")]
 pub(crate) struct UnpauseArgs {
     /// The flow's name
     pub(crate) flow: String,
+    /// What starts now of what was held: none, latest (of each schedule and trigger) or all
+    #[arg(long, value_name = "WHICH", value_enum, hide_possible_values = true)]
+    pub(crate) catch_up: Option<CatchUp>,
+    /// Only show what would start now
+    #[arg(long, conflicts_with = "catch_up")]
+    pub(crate) preview: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// What starts of what was held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CatchUp {
+    None,
+    Latest,
+    All,
+}
+
+impl CatchUp {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Latest => "latest",
+            Self::All => "all",
+        }
+    }
+}
+
+/// `dalsegno sources`
+#[derive(Debug, Args)]
+pub(crate) struct SourcesArgs {
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackfillCommand {
+    /// Show what would run, interval by interval, what is there already, and what stands in the way
+    Plan(PlanArgs),
+    /// Plan, show it, and run it
+    Apply(ApplyArgs),
+    /// List backfills, newest first
+    List(BackfillsArgs),
+    /// Show a backfill: how far it is, what runs, what failed
+    Show(BackfillArgs),
+    /// Start no more runs of it for now; those that run go on
+    Pause(BackfillArgs),
+    /// Go on with a paused one
+    Resume(BackfillArgs),
+    /// End it: its runs are cancelled, the rest is not started
+    Cancel(BackfillArgs),
+}
+
+/// What a backfill is about.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PlanOf {
+    /// The flow's name
+    pub(crate) flow: String,
+    /// Intervals that begin at this time or later: 2026-11-01, 2026-11-01T06:00:00Z, or 30d for the last thirty days
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: String,
+    /// Intervals that begin before this time [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Also the flows that follow from it, by interval
+    #[arg(long)]
+    pub(crate) downstream: bool,
+    /// Intervals without a run that succeeded or still runs; this is the default
+    #[arg(long, conflicts_with_all = ["failed", "all"])]
+    pub(crate) missing: bool,
+    /// Intervals whose newest run did not succeed
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) failed: bool,
+    /// All intervals, whatever is there
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `dalsegno backfill plan`
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) of: PlanOf,
+    /// How many items are shown at most
+    #[arg(long = "limit", value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno backfill apply`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --token exactly the plan that has this token is applied, or nothing, if the world has changed since.")]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) of: PlanOf,
+    /// The token of a plan that was shown before
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// How many of its runs may be unfinished at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) parallel: u32,
+    /// Apply at most once for this key, however often it is asked for
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno backfill list`
+#[derive(Debug, Args)]
+pub(crate) struct BackfillsArgs {
+    /// Only backfills of this flow
+    #[arg(long, value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno backfill show`, and what changes one.
+#[derive(Debug, Args)]
+pub(crate) struct BackfillArgs {
+    /// The backfill's number
+    pub(crate) backfill: u64,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -391,6 +540,75 @@ pub(crate) enum EventsCommand {
     Emit(EmitArgs),
     /// List events, newest first
     List(EventsArgs),
+    /// Show an event, and what became of it at each trigger
+    Show(EventArgs),
+    /// Show the events of a flow that wait for others, and for what
+    Waiting(WaitingArgs),
+    /// Let an event be seen once more
+    Replay(ReplayArgs),
+    /// Which runs would a flow file have started, from the events of the last days?
+    DryRun(DryRunArgs),
+    /// List deliveries that could not be read as events, and why
+    Refused(RefusedArgs),
+}
+
+/// `dalsegno events show`
+#[derive(Debug, Args)]
+pub(crate) struct EventArgs {
+    /// The event's number
+    pub(crate) event: u64,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno events waiting`
+#[derive(Debug, Args)]
+pub(crate) struct WaitingArgs {
+    /// The flow's name
+    pub(crate) flow: String,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno events replay`
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The event's number
+    pub(crate) event: u64,
+    /// Only this flow sees it again
+    #[arg(long, value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+    /// Replay at most once for this key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno events dry-run`
+#[derive(Debug, Args)]
+#[command(after_help = "Nothing is deployed and nothing is started.")]
+pub(crate) struct DryRunArgs {
+    /// The flow file, changed as you please
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Events received at this time or later: 2026-11-22T06:00:00Z, 2026-11-22, or 7d
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub(crate) since: String,
+    /// Events received before this time [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno events refused`
+#[derive(Debug, Args)]
+pub(crate) struct RefusedArgs {
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 /// `dalsegno events emit`
@@ -424,6 +642,21 @@ pub(crate) struct EventsArgs {
     /// Only events from this source
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Option<String>,
+    /// Only events about this
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) subject: Option<String>,
+    /// Only events received at this time or later: 2026-11-22T06:00:00Z, 2026-11-22, or 7d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only events received before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Only events that a trigger of this flow has seen
+    #[arg(long, value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+    /// And of which this became there: fired, waiting, filtered, replaced, expired or refused
+    #[arg(long, value_name = "OUTCOME", requires = "flow")]
+    pub(crate) outcome: Option<String>,
     /// List also Dalsegno's own events, which tell that a run has ended
     #[arg(long)]
     pub(crate) all: bool,

@@ -5,6 +5,7 @@ use dalsegno_scheduler::Timestamp;
 use dalsegno_scheduler::metaflow::output;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// An instant in RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -325,6 +326,193 @@ pub(crate) struct Event {
     pub(crate) data: Value,
     #[serde(default)]
     pub(crate) matches: Vec<Match>,
+    /// The event that it repeats.
+    #[serde(default)]
+    pub(crate) replay_of: Option<u64>,
+    /// How often what became of it, in lists.
+    #[serde(default)]
+    pub(crate) outcomes: BTreeMap<String, u64>,
+}
+
+/// Events of one trigger and join key that wait for others.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct WaitingSet {
+    pub(crate) trigger: String,
+    pub(crate) join_key: String,
+    pub(crate) since: Time,
+    #[serde(default)]
+    pub(crate) missing: Vec<String>,
+    #[serde(default)]
+    pub(crate) arrived: Vec<Arrived>,
+    #[serde(default)]
+    pub(crate) fires_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) expires_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) held: Option<Reason>,
+}
+
+/// What waits at one leaf.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Arrived {
+    pub(crate) label: String,
+    pub(crate) events: Vec<Event>,
+    #[serde(default)]
+    pub(crate) more: u64,
+}
+
+/// What would start if a flow were unpaused now, for each choice.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Unpausing {
+    pub(crate) choices: Vec<Choice>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Choice {
+    pub(crate) choice: String,
+    pub(crate) starts: u64,
+    #[serde(default)]
+    pub(crate) runs: Vec<WouldStart>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct WouldStart {
+    pub(crate) trigger: String,
+    pub(crate) due_at: Time,
+}
+
+/// What a flow file would have started.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct DryRun {
+    pub(crate) flow: String,
+    pub(crate) events: u64,
+    pub(crate) since: Time,
+    pub(crate) until: Time,
+    #[serde(default)]
+    pub(crate) truncated: bool,
+    pub(crate) runs: Vec<WouldRun>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct WouldRun {
+    pub(crate) at: Time,
+    pub(crate) trigger: String,
+    #[serde(default)]
+    pub(crate) params: Map<String, Value>,
+    #[serde(default)]
+    pub(crate) events: Vec<u64>,
+    #[serde(default)]
+    pub(crate) refused: Option<Reason>,
+}
+
+/// A delivery that was no event.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Refused {
+    pub(crate) source: String,
+    pub(crate) id: String,
+    pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) excerpt: String,
+    pub(crate) received_at: Time,
+}
+
+/// Where events come from, or go to.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) message: Option<String>,
+    #[serde(default)]
+    pub(crate) cure: Option<String>,
+    #[serde(default)]
+    pub(crate) last_event_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) received: u64,
+    #[serde(default)]
+    pub(crate) refused: u64,
+}
+
+/// What a backfill would run.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct BackfillPlan {
+    pub(crate) flow: String,
+    pub(crate) mode: String,
+    pub(crate) items: Vec<PlanItem>,
+    #[serde(default)]
+    pub(crate) conflicts: Vec<String>,
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
+    #[serde(default)]
+    pub(crate) estimate_us: Option<i64>,
+    pub(crate) counts: PlanCounts,
+    pub(crate) token: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct PlanCounts {
+    pub(crate) run: u64,
+    pub(crate) keep: u64,
+    pub(crate) conflict: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PlanItem {
+    pub(crate) flow: String,
+    pub(crate) interval: Interval,
+    #[serde(default)]
+    pub(crate) after: Vec<u32>,
+    #[serde(default)]
+    pub(crate) existing: Vec<Existing>,
+    pub(crate) verdict: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Existing {
+    pub(crate) run: String,
+    pub(crate) state: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Backfill {
+    #[serde(deserialize_with = "text_or_number")]
+    pub(crate) id: String,
+    pub(crate) flow: String,
+    pub(crate) from: Time,
+    pub(crate) to: Time,
+    pub(crate) mode: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) by: String,
+    #[serde(default)]
+    pub(crate) parallel: u32,
+    pub(crate) created_at: Time,
+    #[serde(default)]
+    pub(crate) finished_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) counts: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub(crate) running: Vec<String>,
+    #[serde(default)]
+    pub(crate) estimate_us: Option<i64>,
+}
+
+fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        other => other.to_string(),
+    })
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct BackfillItem {
+    pub(crate) flow: String,
+    pub(crate) interval: Interval,
+    #[serde(default)]
+    pub(crate) run: Option<String>,
+    #[serde(default)]
+    pub(crate) reason: Option<Reason>,
 }
 
 /// What became of an event at one trigger.

@@ -1,8 +1,10 @@
 //! `dalsegno events`
 
-use super::lists;
-use crate::cli::{EmitArgs, EventsArgs};
-use crate::client::{Client, Event, Exit, Failure, Listing, Result, path};
+use super::{by, lists, moment, names};
+use crate::cli::{
+    DryRunArgs, EmitArgs, EventArgs, EventsArgs, RefusedArgs, ReplayArgs, WaitingArgs,
+};
+use crate::client::{Client, Event, Exit, Failure, Listing, Result, path, typed};
 use crate::output::{self, Screen, print, print_json, say};
 use serde_json::{Value, json};
 
@@ -45,9 +47,17 @@ pub(super) fn emit(client: &Client, args: &EmitArgs) -> Result<Exit> {
 
 /// `dalsegno events list`
 pub(super) fn list(client: &Client, args: &EventsArgs) -> Result<Exit> {
-    let kind = args.kind.as_deref().map(|it| ("type", it));
-    let source = args.source.as_deref().map(|it| ("source", it));
-    let query: Vec<_> = kind.into_iter().chain(source).collect();
+    let since = moment::given("--since", args.since.as_deref())?;
+    let until = moment::given("--until", args.until.as_deref())?;
+    let query = lists::given(&[
+        ("type", args.kind.as_deref()),
+        ("source", args.source.as_deref()),
+        ("subject", args.subject.as_deref()),
+        ("since", since.as_deref()),
+        ("until", until.as_deref()),
+        ("flow", args.flow.as_deref()),
+        ("outcome", args.outcome.as_deref()),
+    ]);
     let limit = args.limit.count as usize;
     if args.json.json || args.all || !query.is_empty() {
         let list = client.list("/api/v1/events", &query, limit)?;
@@ -67,6 +77,81 @@ pub(super) fn list(client: &Client, args: &EventsArgs) -> Result<Exit> {
             if hidden == 1 { "event" } else { "events" }
         ));
     }
+    Ok(Exit::Done)
+}
+
+/// `dalsegno events show`
+pub(super) fn show(client: &Client, args: &EventArgs) -> Result<Exit> {
+    let answer = client.get(&path(&["events", &args.event.to_string()]), &[])?;
+    if args.json.json {
+        print_json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    print(&output::event(&Screen::of_stdout(), &typed(answer)?))?;
+    Ok(Exit::Done)
+}
+
+/// `dalsegno events waiting`
+pub(super) fn waiting(client: &Client, args: &WaitingArgs) -> Result<Exit> {
+    let mut answer = names::full(client, &args.flow, |name| {
+        client.get(&path(&["flows", name, "sets"]), &[])
+    })?;
+    if args.json.json {
+        print_json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    let sets: Vec<_> = typed(answer["items"].take())?;
+    print(&output::sets(&Screen::of_stdout(), &sets))?;
+    Ok(Exit::Done)
+}
+
+/// `dalsegno events replay`
+pub(super) fn replay(client: &Client, args: &ReplayArgs) -> Result<Exit> {
+    let place = path(&["events", &args.event.to_string(), "replay"]);
+    let key = args.key.as_deref().map(|it| ("idempotency-key", it));
+    let headers: Vec<_> = [("content-type", "application/json")]
+        .into_iter()
+        .chain(key)
+        .collect();
+    let body = json!({ "flow": args.flow, "by": by() });
+    let answer = client.post_with(&place, &headers, &body)?;
+    if args.json.json {
+        print_json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    let duplicate = answer["duplicate"].as_bool().unwrap_or(false);
+    let event: Event = client.get_as(&path(&["events", &answer["seq"].to_string()]))?;
+    print(&output::emitted(&event, duplicate))?;
+    Ok(Exit::Done)
+}
+
+/// `dalsegno events dry-run`
+pub(super) fn dry_run(client: &Client, args: &DryRunArgs) -> Result<Exit> {
+    let file = args.file.display().to_string();
+    let source = std::fs::read_to_string(&args.file).map_err(|error| {
+        let text = format!("cannot read {file}: {error}");
+        Failure::new(Exit::Usage, text).help("name a flow file in YAML")
+    })?;
+    let since = moment::one("--since", &args.since)?;
+    let until = moment::given("--until", args.until.as_deref())?;
+    let body = json!({ "source": source, "file": file, "since": since, "until": until });
+    let answer = client.post("/api/v1/dry-run", &body)?;
+    if args.json.json {
+        print_json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    print(&output::dry_run(&Screen::of_stdout(), &typed(answer)?))?;
+    Ok(Exit::Done)
+}
+
+/// `dalsegno events refused`
+pub(super) fn refused(client: &Client, args: &RefusedArgs) -> Result<Exit> {
+    let list = client.list("/api/v1/refused", &[], args.limit.count as usize)?;
+    if args.json.json {
+        return lists::json(&list);
+    }
+    print(&output::refusals(&Screen::of_stdout(), &list.typed()?))?;
+    lists::more(&list);
     Ok(Exit::Done)
 }
 

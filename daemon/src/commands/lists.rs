@@ -1,6 +1,6 @@
 //! Commands that print a list.
 
-use super::{names, starter};
+use super::{moment, names, starter};
 use crate::cli::{FlowsArgs, NextArgs, OccurrencesArgs, RunsArgs};
 use crate::client::{Client, Exit, Flow, Listing, Result, Run, path, typed};
 use crate::output::{self, Screen, print, print_json, say};
@@ -75,9 +75,14 @@ pub(super) fn next(client: &Client, args: &NextArgs) -> Result<Exit> {
 
 /// `dalsegno occurrences`
 pub(super) fn occurrences(client: &Client, args: &OccurrencesArgs) -> Result<Exit> {
-    let from = args.from.as_deref().map(|it| ("from", it));
-    let to = args.to.as_deref().map(|it| ("to", it));
-    let query: Vec<_> = from.into_iter().chain(to).collect();
+    let since = moment::given("--since", args.since.as_deref())?;
+    let until = moment::given("--until", args.until.as_deref())?;
+    let query = given(&[
+        ("since", since.as_deref()),
+        ("until", until.as_deref()),
+        ("state", args.state.as_deref()),
+        ("trigger", args.trigger.as_deref()),
+    ]);
     let list = names::full(client, &args.flow, |name| {
         let place = path(&["flows", name, "occurrences"]);
         client.list(&place, &query, args.limit.count as usize)
@@ -88,6 +93,12 @@ pub(super) fn occurrences(client: &Client, args: &OccurrencesArgs) -> Result<Exi
     print(&output::occurrences(&Screen::of_stdout(), &list.typed()?))?;
     more(&list);
     Ok(Exit::Done)
+}
+
+/// What of a query was given.
+pub(super) fn given<'a>(all: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, &'a str)> {
+    let some = all.iter().filter_map(|(name, it)| Some((*name, (*it)?)));
+    some.collect()
 }
 
 pub(super) fn json(list: &Listing) -> Result<Exit> {

@@ -1,6 +1,7 @@
 //! The commands: each asks, each prints; what it prints is made in [`crate::output`].
 
 mod act;
+mod backfill;
 mod check;
 mod doctor;
 mod events;
@@ -8,6 +9,7 @@ mod follow;
 mod lists;
 mod logs;
 mod migrate;
+mod moment;
 mod names;
 mod pools;
 mod probe;
@@ -15,6 +17,7 @@ mod python;
 mod resume;
 mod run;
 mod show;
+mod sources;
 mod starter;
 mod watch;
 mod why;
@@ -23,6 +26,7 @@ use crate::cli::{Cli, Command, CompletionsArgs, EventsCommand, KeeperArgs, UpArg
 use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
 use crate::output::{choose_color, complain, print, say};
 use clap::CommandFactory;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Does what the command line asks for.
@@ -78,6 +82,13 @@ fn ask(client: &Client, command: &Command) -> Result<Exit> {
         Command::Unpause(args) => act::unpause(client, args),
         Command::Events(EventsCommand::Emit(args)) => events::emit(client, args),
         Command::Events(EventsCommand::List(args)) => events::list(client, args),
+        Command::Events(EventsCommand::Show(args)) => events::show(client, args),
+        Command::Events(EventsCommand::Waiting(args)) => events::waiting(client, args),
+        Command::Events(EventsCommand::Replay(args)) => events::replay(client, args),
+        Command::Events(EventsCommand::DryRun(args)) => events::dry_run(client, args),
+        Command::Events(EventsCommand::Refused(args)) => events::refused(client, args),
+        Command::Backfill(command) => backfill::backfill(client, command),
+        Command::Sources(args) => sources::sources(client, args),
         Command::Up(_)
         | Command::Keeper(_)
         | Command::Sandbox(_)
@@ -178,6 +189,19 @@ fn by() -> String {
     user.ok()
         .filter(|it| !it.is_empty())
         .unwrap_or_else(|| "cli".to_owned())
+}
+
+/// Asks a person; a program has meant it.
+fn agreed() -> Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    let failed = |error: std::io::Error| Failure::new(Exit::Broken, format!("cannot ask: {error}"));
+    eprint!("go on? [Y/n] ");
+    std::io::stderr().flush().map_err(failed)?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(failed)?;
+    Ok(answer.ends_with('\n') && matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! `dalsegno resume`
 
 use super::run::params;
-use super::{by, name_run, names, show, watch};
+use super::{agreed, by, name_run, names, show, watch};
 use crate::cli::ResumeArgs;
 use crate::client::{Client, Exit, Failure, Flow, Result, Run, path, typed};
 use crate::output::{self, print, say};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
 
 pub(super) fn resume(client: &Client, args: &ResumeArgs) -> Result<Exit> {
     let run = name_run(client, &args.run)?;
@@ -115,17 +114,4 @@ fn tell_plan(client: &Client, run: &Run, args: &ResumeArgs) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Asks a person; a program has meant it.
-fn agreed() -> Result<bool> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(true);
-    }
-    let failed = |error: std::io::Error| Failure::new(Exit::Broken, format!("cannot ask: {error}"));
-    eprint!("go on? [Y/n] ");
-    std::io::stderr().flush().map_err(failed)?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(failed)?;
-    Ok(answer.ends_with('\n') && matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
 }

@@ -1,5 +1,6 @@
 //! What people see: text from the API's answers. All of it is pure but [`screen`].
 
+mod backfills;
 mod checked;
 mod diagnosis;
 mod events;
@@ -11,6 +12,7 @@ mod progress;
 mod runs;
 mod screen;
 mod show;
+mod sources;
 #[cfg(test)]
 mod stories;
 mod table;
@@ -18,16 +20,18 @@ mod time;
 mod tone;
 mod why;
 
+pub(crate) use backfills::{backfill, backfill_plan, backfills};
 pub(crate) use checked::{checked, dynamic, not_asked, refused, warning};
 pub(crate) use diagnosis::{Finding, Health, diagnosis};
-pub(crate) use events::{emitted, events};
+pub(crate) use events::{dry_run, emitted, event, events, refusals, sets};
 pub(crate) use flows::{flow, flows, invalid_now};
-pub(crate) use next::{next, occurrences};
+pub(crate) use next::{next, occurrences, unpausing};
 pub(crate) use plan::{goes_on_with, plan};
 pub(crate) use progress::{Tally, earlier};
 pub(crate) use runs::{begun, runs, verdict};
 pub(crate) use screen::{Screen, choose_color, complain, print, print_json, print_raw, say};
 pub(crate) use show::{show, tasks};
+pub(crate) use sources::sources;
 pub(crate) use time::relative as when;
 pub(crate) use tone::{Tone, state};
 pub(crate) use why::why;

@@ -5,7 +5,8 @@ use super::table::Column::{Extra, Firm, Soft};
 use super::table::table;
 use super::time::{absolute, relative};
 use super::tone::{self, Tone};
-use crate::client::Occurrence;
+use crate::client::{Occurrence, Unpausing};
+use std::fmt::Write as _;
 
 /// Coming occurrences of all flows.
 pub(crate) fn next(screen: &Screen, items: &[Occurrence]) -> String {
@@ -56,4 +57,36 @@ pub(crate) fn occurrences(screen: &Screen, items: &[Occurrence]) -> String {
         ],
         rows.collect(),
     )
+}
+
+/// What would start if a flow were unpaused now, for each choice.
+pub(crate) fn unpausing(screen: &Screen, held: &Unpausing) -> String {
+    if held.choices.iter().all(|it| it.starts == 0) {
+        return "nothing was held; nothing starts at once\n".to_owned();
+    }
+    let mut text = String::from("of what was held while it was paused\n");
+    for it in &held.choices {
+        let runs = if it.starts == 1 { "run" } else { "runs" };
+        let what = match it.choice.as_str() {
+            "declared" => "as the flow file says".to_owned(),
+            choice => format!("--catch-up {choice}"),
+        };
+        let _ = writeln!(text, "  {what:<22} {} {runs}", it.starts);
+        if it.choice == "all" {
+            for run in &it.runs {
+                let _ = writeln!(
+                    text,
+                    "    {}  {}  {}",
+                    absolute(run.due_at),
+                    relative(run.due_at, screen.now),
+                    Tone::Quiet.paint(&run.trigger)
+                );
+            }
+            let more = it.starts.saturating_sub(it.runs.len() as u64);
+            if more > 0 {
+                let _ = writeln!(text, "    and {more} more");
+            }
+        }
+    }
+    text
 }
