@@ -38,8 +38,8 @@ if __name__ == "__main__":
 #[test]
 fn a_foreach_with_its_data_in_s3_fails_is_resumed_and_is_found_there() {
     let house = Metaflow::house(&[("flow.py", &format!("{HEAD}{HARVEST}"))]);
-    let url = std::env::var("DALSEGNO_TEST_S3_URL").expect(
-        "DALSEGNO_TEST_S3_URL names an S3; run `cargo xtask test`, which starts an emulator",
+    let url = std::env::var("DALSEGNO_TEST_AWS_URL").expect(
+        "DALSEGNO_TEST_AWS_URL names an emulator of AWS; run `cargo xtask test`, which starts one",
     );
     let bucket = format!("harvest-{}", std::process::id());
     let root = format!("s3://{bucket}/metaflow");

@@ -3,6 +3,7 @@
 //! Nothing here depends on our other crates: what a user cannot see, these tests do not know.
 
 mod api;
+mod aws;
 mod binary;
 mod daemon;
 mod house;
@@ -13,6 +14,7 @@ mod processes;
 mod witness;
 
 pub use api::{Answer, Api, run_id};
+pub use aws::{Aws, Queue};
 pub use binary::Said;
 pub use daemon::Daemon;
 pub use house::House;

@@ -38,7 +38,8 @@ pub(crate) fn is_one(body: &Value) -> bool {
         .all(|it| body.get(it).is_some())
 }
 
-/// The event in an EventBridge event. Type is its `detail-type`, source its `source`, subject its first resource.
+/// The event in an EventBridge event. Type is its `detail-type` with `-` for spaces, which types of events have none of;
+/// source its `source`, subject its first resource.
 ///
 /// # Errors
 /// When it is not as EventBridge sends it.
@@ -70,7 +71,7 @@ pub(crate) fn read(body: Value) -> Result<NewEvent, String> {
     Ok(NewEvent {
         source: event.source,
         id,
-        kind: event.detail_type,
+        kind: event.detail_type.trim().replace(char::is_whitespace, "-"),
         subject: event.resources.into_iter().flatten().next(),
         time,
         data: event.detail,

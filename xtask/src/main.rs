@@ -1,11 +1,11 @@
 //! `cargo xtask`: the tests, the benchmarks, the seeded world and the house rules, each by one command.
 
+mod aws;
 mod bench;
 mod ci;
 mod parts;
 mod postgres;
 mod python_tests;
-mod s3;
 mod shell;
 mod sim;
 mod test;

@@ -2,10 +2,10 @@
 //!
 //! A missing part is an error that says its cure, never a test that is passed over.
 
+use crate::aws::Aws;
 use crate::parts;
 use crate::postgres::{Durability, Postgres};
 use crate::python_tests;
-use crate::s3::S3;
 use crate::shell;
 use crate::workspace::Workspace;
 use anyhow::Result;
@@ -29,7 +29,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         &parts::postgres_binaries(&workspace)?,
         Durability::Throwaway,
     )?;
-    let s3 = S3::start(&parts::s3_emulator(&workspace)?)?;
+    let emulator = workspace.root().join("tests/emulator/aws.py");
+    let aws = Aws::start(&parts::aws_emulator(&workspace)?, &emulator)?;
 
     if needs_binary(&args.rest) {
         shell::show(
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .env("DALSEGNO_TEST_PYTHON", &python)
             .env("DALSEGNO_TEST_METAFLOW_PYTHON", &metaflow)
             .env("DALSEGNO_TEST_WHEELS", &wheels)
-            .env("DALSEGNO_TEST_S3_URL", s3.url())
+            .env("DALSEGNO_TEST_AWS_URL", aws.url())
             .env(
                 "DALSEGNO_TEST_BINARY",
                 workspace.binary("debug", "dalsegno"),

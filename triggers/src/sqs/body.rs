@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn any_event_of_eventbridge_is_an_event_under_its_own_name() {
         let event = one(BATCH_STATE);
-        assert_eq!(event.kind, "Batch Job State Change");
+        assert_eq!(event.kind, "Batch-Job-State-Change");
         assert_eq!(event.source, "aws.batch");
         assert_eq!(event.id, "c8f9c4b5-76e5-d76a-f980-7011e206042b");
         assert_eq!(
@@ -375,7 +375,7 @@ mod tests {
         );
         assert_eq!(event.data["status"], "RUNNABLE");
         let deleted = OBJECT_CREATED_BRIDGE.replace("Object Created", "Object Deleted");
-        assert_eq!(one(deleted).kind, "Object Deleted");
+        assert_eq!(one(deleted).kind, "Object-Deleted");
     }
 
     #[test]

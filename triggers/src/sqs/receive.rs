@@ -172,7 +172,7 @@ impl Queue {
             .receive_message()
             .queue_url(&self.config.url)
             .max_number_of_messages(BATCH)
-            .wait_time_seconds(LONG_POLL.as_secs() as i32)
+            .wait_time_seconds(self.patience())
             .visibility_timeout(facts.visibility.as_secs() as i32)
             .message_system_attribute_names(System::All)
             .message_attribute_names("All")
@@ -200,6 +200,15 @@ impl Queue {
             });
         }
         Ok(true)
+    }
+
+    /// How long a request may wait for messages, in seconds: not at all while it is not known whether all is well, so
+    /// that this is told at once.
+    fn patience(&self) -> i32 {
+        match self.source.state() {
+            SourceState::Ok | SourceState::Held => LONG_POLL.as_secs() as i32,
+            _ => 0,
+        }
     }
 
     /// Decides a batch and does with each message what is to be done. Until then all of it stays hidden.

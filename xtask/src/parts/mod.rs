@@ -7,4 +7,4 @@ mod python;
 
 pub(crate) use chromium::chromium;
 pub(crate) use postgres::{PostgresBinaries, postgres_binaries};
-pub(crate) use python::{metaflow, metaflow_wheels, python, s3_emulator};
+pub(crate) use python::{aws_emulator, metaflow, metaflow_wheels, python};

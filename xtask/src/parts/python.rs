@@ -17,9 +17,9 @@ pub(crate) fn metaflow(workspace: &Workspace) -> Result<PathBuf> {
     named(workspace, "metaflow", "metaflow.txt")
 }
 
-/// The interpreter of an environment with the emulator of S3 in `tests/s3.txt`.
-pub(crate) fn s3_emulator(workspace: &Workspace) -> Result<PathBuf> {
-    named(workspace, "s3", "s3.txt")
+/// The interpreter of an environment with the emulator of AWS in `tests/aws.txt`.
+pub(crate) fn aws_emulator(workspace: &Workspace) -> Result<PathBuf> {
+    named(workspace, "aws", "aws.txt")
 }
 
 /// A folder with all packages of the environment with Metaflow, so that tests can install them without a network.
