@@ -9,6 +9,7 @@ pub mod calendar;
 mod compare;
 mod context;
 mod decide;
+mod dry_run;
 pub mod expr;
 mod flow;
 mod hash;
@@ -34,6 +35,7 @@ pub use decide::{
     SET_EVENTS_MAX, SUB_FLOW_DEPTH_MAX, UnpausePreview, WaitingLeaf, WaitingSet, WouldStart,
     child_run, delay,
 };
+pub use dry_run::{DRY_RUNS_MAX, WouldRun, dry_run};
 pub use flow::{Flow, FlowError, NODES_MAX, Node, NodeId, NodeKind};
 pub use id::*;
 pub use input::*;

@@ -8,6 +8,8 @@ mod calendars;
 mod cancelling;
 mod deadlines;
 mod events;
+mod events_sets;
+mod events_sources;
 mod failures;
 mod foreach;
 mod graphs;

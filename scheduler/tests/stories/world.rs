@@ -385,6 +385,12 @@ impl World {
 
     /// The daemon dies, and starts again from its rows.
     pub(crate) fn restart(&mut self) {
+        self.recover();
+        self.decide(Input::Tick).expect("time may pass");
+    }
+
+    /// The same, before anything is looked at.
+    pub(crate) fn recover(&mut self) {
         let recovered = Scheduler::recover(self.config.clone(), self.recovered());
         let lost = self.lost(&recovered);
         assert!(
@@ -394,7 +400,6 @@ impl World {
         );
         assert_eq!(self.core.commands(), recovered.commands());
         self.core = recovered;
-        self.decide(Input::Tick).expect("time may pass");
     }
 
     /// What a restart changes. Numbers of events and journal are not kept here.
