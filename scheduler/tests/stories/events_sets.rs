@@ -224,7 +224,10 @@ fn a_pause_holds_complete_sets_and_the_choice_at_its_end_says_what_becomes_of_th
             w.events("a b a b a");
             assert_eq!(w.last_run(), 0);
             let held = w.matches();
-            assert_eq!(held.matches("waiting: the flow was paused by ada").count(), 5);
+            assert_eq!(
+                held.matches("waiting: the flow was paused by ada").count(),
+                5
+            );
             w.advance(Span::from_mins(10));
             assert_eq!(
                 w.core.half_matches("f").count(),
@@ -352,4 +355,111 @@ fn a_template_that_fails_refuses_the_run_and_the_ledger_says_so() {
     w.event("a", "1", json!({}));
     assert_snapshot!(w.occurrences(), @"f event:t:1 skipped (parameters are not usable: n: `event.data.n`: No such key: n)");
     assert_snapshot!(w.matches(), @"1 f/t#0 refused: parameters are not usable: n: `event.data.n`: No such key: n");
+}
+
+fn nightly(action: &str) -> Value {
+    let mut spec = triggered(both(), json!({}));
+    spec["blackouts"] = json!([{
+        "name": "night", "timezone": "UTC", "action": action,
+        "window": {"daily": {"from": "22:00", "to": "06:30"}},
+    }]);
+    spec
+}
+
+#[test]
+fn a_blackout_holds_complete_sets_until_it_is_over() {
+    // Until half past six.
+    for restart in [false, true] {
+        let mut w = World::new().flow(&nightly("defer"));
+        w.events("a b a b a");
+        assert_eq!(w.last_run(), 0);
+        assert!(w.matches().starts_with("1 f/t#0 waiting: blackout night"));
+        assert!(w.core.sets("f", w.now)[0].held.is_some());
+        if restart {
+            w.restart();
+        }
+        assert_eq!(w.core.disorder(), Vec::<String>::new());
+        w.until_due();
+        assert_eq!(w.now.to_string(), "2026-11-22T06:30:00Z");
+        assert_eq!(w.used(), "1: 1 2\n2: 3 4");
+        assert_eq!(w.core.half_matches("f").count(), 1);
+        assert_eq!(w.core.sets("f", w.now)[0].held, None);
+    }
+}
+
+#[test]
+fn a_pause_that_ends_in_a_blackout_holds_on() {
+    let mut w = World::new().flow(&nightly("defer"));
+    w.pause("f");
+    w.events("a b");
+    w.release(CatchUp::All);
+    assert_eq!(w.last_run(), 0);
+    w.until_due();
+    assert_eq!(
+        (w.used().as_str(), w.now.to_string().as_str()),
+        ("1: 1 2", "2026-11-22T06:30:00Z")
+    );
+}
+
+#[test]
+fn a_blackout_that_skips_refuses_complete_sets() {
+    let mut w = World::new().flow(&nightly("skip"));
+    w.events("a b a");
+    assert_snapshot!(w.matches(), @r"
+    1 f/t#0 refused: blackout night, until 2026-11-22T06:30:00Z
+    2 f/t#1 refused: blackout night, until 2026-11-22T06:30:00Z
+    3 f/t#0 waiting: waits for event b
+    ");
+    w.advance(Span::from_mins(60));
+    w.events("b");
+    assert_snapshot!(w.used(), @"1: 3 4");
+}
+
+fn late(action: &str) -> Value {
+    let deadline = json!({"on_deadline": {"at": "09:00", "action": action}});
+    triggered(both(), deadline)
+}
+
+#[test]
+fn at_a_deadline_a_run_starts_with_what_has_come() {
+    let mut w = World::new().flow(&late("run"));
+    w.events("a a");
+    w.until_due();
+    assert_snapshot!(w.used(), @"1: 1 2");
+    assert_snapshot!(w.occurrences(), @"");
+    assert_eq!(w.core.half_matches("f").count(), 0);
+    // The next day nothing has come at all.
+    w.until_due();
+    assert_eq!(w.run_row(RunId(2)).events, Vec::<u64>::new());
+    assert_eq!(
+        w.run_row(RunId(2)).interval.end.to_string(),
+        "2026-11-23T09:00:00Z"
+    );
+}
+
+#[test]
+fn at_a_deadline_what_has_come_is_dropped() {
+    let mut w = World::new().flow(&late("skip"));
+    w.events("a");
+    w.until_due();
+    assert_snapshot!(w.matches(), @"");
+    assert_snapshot!(w.occurrences(), @"");
+}
+
+#[test]
+fn at_a_deadline_an_event_says_that_the_trigger_is_late_and_the_set_waits_on() {
+    let mut w = World::new().flow(&late("alert"));
+    w.events("a");
+    w.until_due();
+    let told = &w.changes.events[0];
+    assert_eq!(
+        (told.kind.as_str(), told.source.as_str()),
+        ("dalsegno.trigger.late", "dalsegno:flow/f")
+    );
+    assert_eq!(
+        *told.data,
+        json!({"flow": "f", "trigger": "t", "deadline": "2026-11-22T09:00:00Z", "waiting_for": ["event b"]})
+    );
+    w.events("b");
+    assert_snapshot!(w.used(), @"1: 1 3");
 }
