@@ -426,7 +426,11 @@ fn at_a_deadline_a_run_starts_with_what_has_come() {
     w.events("a a");
     w.until_due();
     assert_snapshot!(w.used(), @"1: 1 2");
-    assert_snapshot!(w.occurrences(), @"");
+    assert_snapshot!(w.occurrences(), @r"
+    f deadline:t:2026-11-22T09:00:00Z ran run 1
+    f deadline:t:2026-11-23T09:00:00Z expected
+    f event:t:2 ran run 1
+    ");
     assert_eq!(w.core.half_matches("f").count(), 0);
     // The next day nothing has come at all.
     w.until_due();
@@ -442,8 +446,11 @@ fn at_a_deadline_what_has_come_is_dropped() {
     let mut w = World::new().flow(&late("skip"));
     w.events("a");
     w.until_due();
-    assert_snapshot!(w.matches(), @"");
-    assert_snapshot!(w.occurrences(), @"");
+    assert_snapshot!(w.matches(), @"1 f/t#0 expired: no run had started by the deadline, for event b had not come");
+    assert_snapshot!(w.occurrences(), @r"
+    f deadline:t:2026-11-22T09:00:00Z skipped (no run had started by the deadline, for event b had not come)
+    f deadline:t:2026-11-23T09:00:00Z expected
+    ");
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Draft {
                     let taken = self.use_up(&set, 1, used);
                     self.s.mark_held(&set, false);
                     self.s.time_set(&set);
-                    let fired = self.start_set(&flow, trigger, &set, taken);
+                    let fired = self.start_late(&flow, trigger, &set, taken);
                     first = match first {
                         Some(Ok(_)) => first,
                         _ => Some(fired.run.ok_or(fired.reason.unwrap_or(Reason::FlowRemoved))),

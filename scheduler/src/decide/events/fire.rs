@@ -406,6 +406,22 @@ impl Draft {
         set: &SetKey,
         taken: Taken,
     ) -> Fired {
+        let fired = self.start_late(flow, trigger, set, taken);
+        let spec = &flow.spec().triggers[trigger];
+        if let (Some(run), Some(_)) = (fired.run, spec.on_deadline) {
+            self.deadline_met(flow.name(), &spec.name, run);
+        }
+        fired
+    }
+
+    /// The same for a deadline that is over, which such a run does not meet.
+    pub(super) fn start_late(
+        &mut self,
+        flow: &Flow,
+        trigger: usize,
+        set: &SetKey,
+        taken: Taken,
+    ) -> Fired {
         let spec = &flow.spec().triggers[trigger];
         let name = flow.name();
         let mut events: Vec<Arc<EventRow>> = taken.used.iter().map(|it| it.1.clone()).collect();
@@ -452,9 +468,6 @@ impl Draft {
                 Err(reason)
             }
         };
-        if let (Ok(run), Some(_)) = (&result, spec.on_deadline) {
-            self.deadline_met(name, &spec.name, *run);
-        }
         match result {
             Ok(run) => self.note(set, &taken, MatchOutcome::Fired, None, Some(run)),
             Err(reason) => self.note(set, &taken, MatchOutcome::Refused, Some(reason), None),
