@@ -69,7 +69,11 @@ impl Draft {
                     let fired = self.start_late(&flow, trigger, &set, taken);
                     first = match first {
                         Some(Ok(_)) => first,
-                        _ => Some(fired.run.ok_or(fired.reason.unwrap_or(Reason::FlowRemoved))),
+                        _ => Some(
+                            fired
+                                .run
+                                .ok_or_else(|| fired.reason.unwrap_or_else(|| reason.clone())),
+                        ),
                     };
                 }
                 match first.expect("there is a set") {

@@ -189,9 +189,7 @@ impl Draft {
     /// Does whatever is to be done with a set now. Gives what came of an event, if it was used.
     pub(super) fn pump(&mut self, set: &SetKey, event: u64) -> Option<Fired> {
         let mut told = None;
-        let Some((flow, trigger)) = self.s.trigger_of(set) else {
-            return None;
-        };
+        let (flow, trigger) = self.s.trigger_of(set)?;
         let flow = flow.clone();
         let spec = &flow.spec().triggers[trigger];
         while self.s.sets.get(set).is_some_and(|it| it.events > 0) {

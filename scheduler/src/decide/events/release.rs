@@ -98,9 +98,10 @@ impl Draft {
             loop {
                 let queues = self.s.queues(&set, spec.on.leaves().len());
                 let standing = Standing::of(spec, &queues);
-                let complete_at = match (standing.next(self.now), standing.complete_at) {
-                    (Next::Fire, Some(at)) => at,
-                    _ => break,
+                let (Next::Fire, Some(complete_at)) =
+                    (standing.next(self.now), standing.complete_at)
+                else {
+                    break;
                 };
                 let taken = self.take(spec, &set, &queues);
                 let newest = taken.used.iter().map(|(_, it)| it.seq).max();
