@@ -1,5 +1,6 @@
 //! How the rest of the daemon speaks to the engine.
 
+use dalsegno_scheduler::backfill::{Plan, PlanRequest};
 use dalsegno_scheduler::{
     Answer, FlowName, Input, Rejected, ResumeWith, RunId, Scheduler, StepName, Timestamp,
 };
@@ -105,6 +106,12 @@ pub(crate) enum Ask {
         key: Option<String>,
         by: String,
     },
+    Backfill {
+        request: PlanRequest,
+        token: String,
+        key: Option<String>,
+        by: String,
+    },
     Replay {
         seq: u64,
         flow: Option<FlowName>,
@@ -197,6 +204,36 @@ impl EngineHandle {
         by: String,
     ) -> Result<Answer, AskError> {
         self.send(Ask::Replay { seq, flow, key, by }).await
+    }
+
+    /// What a backfill would run, what stands in its way, and the token with which it can be ordered. Reads only;
+    /// whoever follows may ask too.
+    ///
+    /// # Errors
+    /// When there is no such flow, nothing can be planned for it, or the store does not answer.
+    pub async fn plan_backfill(&self, request: &PlanRequest) -> Result<Plan, AskError> {
+        let store = &*self.shared.store;
+        crate::backfill::plan(&self.view(), store, request, self.now()).await
+    }
+
+    /// Orders the backfill that [`EngineHandle::plan_backfill`] showed: plans anew, and `token` must be that plan's.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::ask`]; [`Rejected::PlanChanged`] when the world is not as it was.
+    pub async fn backfill(
+        &self,
+        request: PlanRequest,
+        token: String,
+        key: Option<String>,
+        by: String,
+    ) -> Result<Answer, AskError> {
+        self.send(Ask::Backfill {
+            request,
+            token,
+            key,
+            by,
+        })
+        .await
     }
 
     async fn send(&self, ask: Ask) -> Result<Answer, AskError> {

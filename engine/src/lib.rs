@@ -1,5 +1,6 @@
 //! The one task that owns the core: gather, decide, commit, install, dispatch.
 
+mod backfill;
 pub mod clock;
 mod engine;
 mod handle;

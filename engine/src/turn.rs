@@ -5,10 +5,11 @@
 
 use crate::engine::Engine;
 use crate::handle::{Ask, AskError, Request, Role, Topic};
+use dalsegno_scheduler::backfill::PlanRequest;
 use dalsegno_scheduler::row::{BackfillRow, Changes, Claim, EventRow, RunSnapshot};
 use dalsegno_scheduler::{
-    Answer, AttemptId, Command, Input, Outcome, Reason, Rejected, ReplayRequest, Report,
-    RerunRequest, ResumeRequest, RunId, Scheduler, Timestamp,
+    Answer, AttemptId, BackfillRequest, Command, Input, Outcome, Reason, Rejected, ReplayRequest,
+    Report, RerunRequest, ResumeRequest, RunId, Scheduler, Timestamp,
 };
 use dalsegno_store::{CommitError, Lease};
 use std::collections::{BTreeSet, VecDeque};
@@ -51,6 +52,19 @@ pub(crate) enum Step {
 enum Item {
     Request(Input, oneshot::Sender<Result<Answer, AskError>>),
     Report(AttemptId, Report),
+}
+
+/// Why a request becomes no input.
+enum Turned {
+    Away(AskError),
+    /// Its key was used before.
+    Before(Answer),
+}
+
+impl From<AskError> for Turned {
+    fn from(error: AskError) -> Self {
+        Self::Away(error)
+    }
 }
 
 type Waiting = (
@@ -261,23 +275,27 @@ impl<'a> Lead<'a> {
         batch
     }
 
-    /// A resume and a rerun need the run's rows, a replay the event: they are not in memory.
+    /// A resume and a rerun need the run's rows, a replay the event, a backfill past runs: they are not in memory.
     async fn read(&mut self, request: Request) -> Option<Item> {
-        let input = match request.ask {
+        let input: Result<Input, Turned> = match request.ask {
             Ask::Input(input) => Ok(input),
             Ask::Resume {
                 run,
                 from,
                 with,
                 by,
-            } => self.snapshot(run).await.map(|snapshot| {
-                Input::Resume(Box::new(ResumeRequest {
-                    snapshot,
-                    from,
-                    with,
-                    by,
-                }))
-            }),
+            } => self
+                .snapshot(run)
+                .await
+                .map_err(Turned::from)
+                .map(|snapshot| {
+                    Input::Resume(Box::new(ResumeRequest {
+                        snapshot,
+                        from,
+                        with,
+                        by,
+                    }))
+                }),
             Ask::Rerun {
                 run,
                 from,
@@ -285,28 +303,44 @@ impl<'a> Lead<'a> {
                 with,
                 key,
                 by,
-            } => self.snapshot(run).await.map(|snapshot| {
-                Input::Rerun(Box::new(RerunRequest {
-                    snapshot,
-                    from,
-                    params,
-                    with,
-                    key,
-                    by,
-                }))
-            }),
-            Ask::Replay { seq, flow, key, by } => self.event(seq).await.map(|event| {
-                Input::Replay(ReplayRequest {
-                    event,
-                    flow,
-                    key,
-                    by,
+            } => self
+                .snapshot(run)
+                .await
+                .map_err(Turned::from)
+                .map(|snapshot| {
+                    Input::Rerun(Box::new(RerunRequest {
+                        snapshot,
+                        from,
+                        params,
+                        with,
+                        key,
+                        by,
+                    }))
+                }),
+            Ask::Backfill {
+                request,
+                token,
+                key,
+                by,
+            } => self.planned(request, &token, key, by).await,
+            Ask::Replay { seq, flow, key, by } => {
+                self.event(seq).await.map_err(Turned::from).map(|event| {
+                    Input::Replay(ReplayRequest {
+                        event,
+                        flow,
+                        key,
+                        by,
+                    })
                 })
-            }),
+            }
         };
         match input {
             Ok(input) => Some(Item::Request(input, request.answer)),
-            Err(refusal) => {
+            Err(Turned::Before(answer)) => {
+                let _ = request.answer.send(Ok(answer));
+                None
+            }
+            Err(Turned::Away(refusal)) => {
                 let _ = request.answer.send(Err(refusal));
                 None
             }
@@ -323,6 +357,44 @@ impl<'a> Lead<'a> {
             Ok(None) => Err(AskError::Rejected(Rejected::UnknownRun(run))),
             Err(error) => Err(AskError::Store(error.to_string())),
         }
+    }
+
+    /// The backfill of a plan, if it would be the same plan today.
+    async fn planned(
+        &self,
+        request: PlanRequest,
+        token: &str,
+        key: Option<String>,
+        by: String,
+    ) -> Result<Input, Turned> {
+        let store = &*self.engine.shared.store;
+        let now = self.engine.now();
+        let parallel = request.parallel;
+        let plan = crate::backfill::plan(&self.core, store, &request, now).await?;
+        let same = plan.token == token;
+        let input = Input::Backfill(Box::new(BackfillRequest {
+            plan,
+            parallel,
+            key,
+            by,
+        }));
+        if same {
+            return Ok(input);
+        }
+        // The order itself changes the world: the second use of its key is answered all the same.
+        match self.answered_before(&input).await {
+            Some(answer) => Err(Turned::Before(answer)),
+            None => Err(Turned::Away(AskError::Rejected(Rejected::PlanChanged(
+                "flows, runs or intervals have changed since".to_owned(),
+            )))),
+        }
+    }
+
+    /// What an input with the same key was answered, if there was one.
+    async fn answered_before(&self, input: &Input) -> Option<Answer> {
+        let key = input.claim()?;
+        let claim = self.engine.shared.store.claim(&key).await.ok()??;
+        self.first_answer(&claim).await.ok()
     }
 
     /// An event as stored.
@@ -388,6 +460,16 @@ impl<'a> Lead<'a> {
                 let counters = &self.engine.shared.counters;
                 counters.inputs.fetch_add(1, Ordering::Relaxed);
                 let result = draft.decide(input.clone());
+                // What was right once may be so no more, but a key's second use gets the first one's answer.
+                if result.is_err()
+                    && caller.is_some()
+                    && let Some(answer) = self.answered_before(&input).await
+                {
+                    if let Some(caller) = caller {
+                        let _ = caller.send(Ok(answer));
+                    }
+                    continue;
+                }
                 if let Err(rejected) = &result {
                     counters.rejected.fetch_add(1, Ordering::Relaxed);
                     if let Input::Report { attempt, report } = &input {

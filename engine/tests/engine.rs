@@ -1,9 +1,14 @@
 //! Stories of the engine: the real loop on the memory store, with an executor that plays along.
 
 use dalsegno_engine::{AskError, EngineConfig, EngineHandle, Executor, Reporter, Role};
-use dalsegno_scheduler::row::{Changes, Claim, RefusedRow, RunState};
+use dalsegno_scheduler::backfill::PlanRequest;
+use dalsegno_scheduler::row::{
+    BackfillItemState, BackfillMode, BackfillState, Changes, Claim, RefusedRow, RunState,
+};
+use dalsegno_scheduler::schedule::When;
 use dalsegno_scheduler::spec::{
-    Command, FlowSpec, OnFailure, Retry, RunPolicy, ScopeIndex, StepSpec, default_grace,
+    Command, FlowSpec, OnFailure, Retry, RunPolicy, ScheduleSpec, ScopeIndex, StepSpec,
+    default_grace,
 };
 use dalsegno_scheduler::{
     Answer, AttemptId, Config, Flow, FlowName, Input, NewEvent, Outcome, Rejected, Report,
@@ -108,6 +113,33 @@ impl Stage {
         let flow = Arc::new(chain(name, steps));
         let input = Input::Deploy {
             flow,
+            version: Version::new("v1"),
+            source: "".into(),
+            file: format!("{name}.yaml"),
+        };
+        self.engine.ask(input).await.expect("a valid flow");
+    }
+
+    /// A flow that is due at every full hour.
+    async fn deploy_hourly(&self, name: &str) {
+        let mut spec = chain(name, &[("a", &[])]).spec().clone();
+        spec.schedules.push(ScheduleSpec {
+            name: "hourly".into(),
+            when: When::Every {
+                period: Span::from_mins(60),
+            },
+            timezone: "UTC".into(),
+            gap: Default::default(),
+            overlap: None,
+            jitter: Span::ZERO,
+            misfire: Default::default(),
+            params: BTreeMap::new(),
+            start: None,
+            end: None,
+            calendar: None,
+        });
+        let input = Input::Deploy {
+            flow: Arc::new(Flow::new(spec).expect("a valid flow")),
             version: Version::new("v1"),
             source: "".into(),
             file: format!("{name}.yaml"),
@@ -354,7 +386,15 @@ async fn only_an_event_that_is_there_is_replayed() {
         (problem.status, problem.code.as_str()),
         (404, "unknown_event")
     );
-    replay(1).await.expect("replayed");
+    let replayed = |duplicate| Answer::Event {
+        seq: 2,
+        runs: vec![],
+        duplicate,
+    };
+    assert_eq!(replay(1).await.expect("there"), replayed(false));
+    assert_eq!(replay(1).await.expect("there"), replayed(true));
+    let copy = stage.store.event(2).await.expect("memory reads");
+    assert_eq!(copy.expect("on record").replay_of, Some(1));
     stage.end().await;
 }
 
@@ -387,5 +427,70 @@ async fn the_second_use_of_a_key_is_answered_from_what_the_first_one_left() {
     assert_eq!(again.expect("on record already"), Answer::Done);
     let told = stage.store.refused(None, 10).await.expect("memory reads");
     assert_eq!(told.items, [delivery()]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_backfill_is_ordered_by_the_token_of_its_plan_and_once_for_a_key() {
+    let stage = stage(Arc::default(), false).await;
+    stage.deploy_hourly("etl").await;
+    let from = Timestamp::from_secs(1_780_000_000 / 3_600 * 3_600);
+    let request = PlanRequest {
+        flow: "etl".into(),
+        from,
+        to: from + Span::from_mins(180),
+        mode: BackfillMode::Missing,
+        downstream: false,
+        parallel: 2,
+    };
+    let plan = stage.engine.plan_backfill(&request).await.expect("a plan");
+    assert_eq!(plan.runs(), 3);
+    let order = |token: &str, key: &str| {
+        stage.engine.backfill(
+            request.clone(),
+            token.to_owned(),
+            Some(key.to_owned()),
+            "ada".into(),
+        )
+    };
+    let other = order("another token", "k").await;
+    assert!(
+        matches!(other, Err(AskError::Rejected(Rejected::PlanChanged(_)))),
+        "{other:?}"
+    );
+    let ordered = |duplicate| Answer::Backfill {
+        backfill: 1,
+        duplicate,
+    };
+    let (first, twin) = tokio::join!(order(&plan.token, "k"), order(&plan.token, "k"));
+    assert_eq!(first.expect("ordered"), ordered(false));
+    assert_eq!(twin.expect("in the same batch"), ordered(true));
+    assert_eq!(
+        order(&plan.token, "k").await.expect("later"),
+        ordered(true),
+        "what it has made does not stand in its way"
+    );
+    let late = order(&plan.token, "another key").await;
+    assert!(
+        matches!(late, Err(AskError::Rejected(Rejected::PlanChanged(_)))),
+        "{late:?}"
+    );
+
+    // To its end: three runs, in the order of their intervals.
+    let mut notices = stage.engine.subscribe();
+    while stage
+        .store
+        .backfill(1)
+        .await
+        .expect("memory reads")
+        .is_none_or(|it| it.state != BackfillState::Finished)
+    {
+        let _ = notices.recv().await;
+    }
+    let counts = stage.store.backfill_counts(1).await.expect("memory reads");
+    let counts: Vec<_> = counts.iter().map(|it| (it.state, it.items)).collect();
+    assert_eq!(counts, [(BackfillItemState::Succeeded, 3)]);
+    let again = stage.engine.plan_backfill(&request).await.expect("a plan");
+    assert_eq!(again.runs(), 0, "nothing is missing any more");
     stage.end().await;
 }
