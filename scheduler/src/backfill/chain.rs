@@ -153,9 +153,9 @@ impl Scheduler {
                 Ok(needs) => return Ok(Some((trigger, needs))),
                 Err(text) => {
                     let (name, trigger) = (flow.name(), &trigger.name);
-                    why.get_or_insert(format!(
-                        "{name} follows from {heard}, but its trigger {trigger} {text}: left out"
-                    ));
+                    why.get_or_insert_with(|| {
+                        format!("{name} follows from {heard}, but its trigger {trigger} {text}: left out")
+                    });
                 }
             }
         }

@@ -203,9 +203,11 @@ impl Scheduler {
                     params: run.params.clone(),
                 }),
                 None => {
-                    conflict.get_or_insert(format!(
-                        "{name} {start}: it follows from {upstream}, which has no run of this interval that succeeded"
-                    ));
+                    conflict.get_or_insert_with(|| {
+                        format!(
+                            "{name} {start}: it follows from {upstream}, which has no run of this interval that succeeded"
+                        )
+                    });
                 }
             }
         }
