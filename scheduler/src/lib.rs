@@ -45,4 +45,6 @@ pub use state::{Config, FlowState, Scheduler};
 pub use submission::Submission;
 pub use time::{Span, Timestamp};
 pub use view::LimitUse;
-pub use why::{Explanation, explain_occurrence, explain_run};
+pub use why::{
+    Explanation, NEAR, PastFacts, PastOutage, cure, explain_at, explain_occurrence, explain_run,
+};

@@ -1,9 +1,16 @@
 //! Why: explanations from recorded reasons, for runs that wait, ended, or never came to be.
 
+mod at;
+mod cure;
+
+pub use at::{NEAR, PastFacts, PastOutage, explain_at};
+pub use cure::cure;
+
+use crate::decide::WaitingSet;
 use crate::id::{AttemptId, RunId};
 use crate::reason::{Limit, Reason};
-use crate::row::{OccurrenceState, RunRow, RunState, TaskRow, TaskState};
-use crate::spec::Strategy;
+use crate::row::{OccurrenceRow, OccurrenceState, RunRow, RunState, TaskRow, TaskState};
+use crate::spec::{EventSource, Strategy, TriggerSpec};
 use crate::state::Scheduler;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -11,6 +18,8 @@ use std::sync::Arc;
 /// One reason, in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
+    /// Stable: the reason's code, or one of [`STATES`].
+    pub code: String,
     /// What it is about: a flow, run, task, schedule or trigger.
     pub subject: String,
     pub reason: Option<Reason>,
@@ -22,8 +31,9 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    fn new(subject: impl ToString, text: impl ToString) -> Self {
+    fn new(code: &'static str, subject: impl ToString, text: impl ToString) -> Self {
         Self {
+            code: code.to_owned(),
             subject: subject.to_string(),
             reason: None,
             text: text.to_string(),
@@ -34,8 +44,9 @@ impl Explanation {
 
     fn because(subject: impl ToString, reason: &Reason) -> Self {
         Self {
+            code: reason.code(),
             reason: Some(reason.clone()),
-            ..Self::new(subject, reason)
+            ..Self::new("", subject, reason)
         }
     }
 
@@ -93,80 +104,154 @@ impl Scheduler {
         }
         for occurrence in self.expected(name) {
             all.push(match &occurrence.reason {
-                Some(reason) => Explanation::because(&occurrence.key, reason)
-                    .cure(format!("dalsegno unpause {name}")),
+                Some(reason) => {
+                    let until = match reason {
+                        Reason::Blackout { until, .. } => *until,
+                        _ => None,
+                    };
+                    Explanation {
+                        cure: cure(reason, name),
+                        ..Explanation::because(&occurrence.key, reason).until(until)
+                    }
+                }
                 None => {
                     let due = occurrence.due_at;
-                    let text = if row.paused.is_some() {
+                    let mut text = if row.paused.is_some() {
                         format!("the next occurrence, due at {due}, starts no run while the flow is paused")
                     } else {
                         format!("the next occurrence is due at {due}")
                     };
-                    Explanation::new(&occurrence.trigger, text).until(Some(self.fires_at(occurrence)))
+                    if let Some(note) = self.calendar_note(occurrence) {
+                        text += &note;
+                    }
+                    Explanation::new("next_occurrence", &occurrence.trigger, text).until(Some(self.fires_at(occurrence)))
                 }
             });
         }
+        for (flow, trigger, reason) in self.without_future(now) {
+            if flow.as_str() == name {
+                all.push(Explanation {
+                    cure: cure(&reason, name),
+                    ..Explanation::because(trigger, &reason)
+                });
+            }
+        }
+        if let Some(until) = self.blackout_of(name, now) {
+            all.push(until);
+        }
         if let Some(flow) = &state.flow {
+            let sets = self.sets(name, now);
             for trigger in &flow.spec().triggers {
-                all.extend(self.why_trigger(name, trigger));
+                all.extend(self.why_trigger(name, trigger, &sets));
             }
             let dynamic = flow.metaflow().and_then(|it| it.only_people());
             if let Some(text) = dynamic {
-                all.push(Explanation::new(name, text).cure(format!("dalsegno run {name}")));
+                all.push(
+                    Explanation::new("only_people", name, text)
+                        .cure(format!("dalsegno run {name}")),
+                );
             } else if flow.spec().schedules.is_empty() && flow.spec().triggers.is_empty() {
                 let text = "it has neither schedule nor trigger, so only people start it";
-                all.push(Explanation::new(name, text).cure(format!("dalsegno run {name}")));
+                all.push(
+                    Explanation::new("only_people", name, text)
+                        .cure(format!("dalsegno run {name}")),
+                );
             }
         }
         Some(all)
     }
 
-    fn why_trigger(&self, flow: &str, trigger: &crate::spec::TriggerSpec) -> Vec<Explanation> {
-        let mut sets: Vec<(&str, Option<Timestamp>, Timestamp)> = self
-            .half_matches(flow)
-            .filter(|row| row.trigger == trigger.name)
-            .map(|row| (row.join_key.as_str(), row.expires_at, row.event.received_at))
-            .collect();
-        sets.dedup_by_key(|it| it.0.to_owned());
-        if sets.is_empty() {
+    /// A blackout that stops schedules and triggers now.
+    fn blackout_of(&self, name: &str, now: Timestamp) -> Option<Explanation> {
+        let flow = self.flow(name)?.flow.as_ref()?;
+        let (blackout, _, until) = flow.blackout_at(now)?;
+        let until = Some(until);
+        let reason = Reason::Blackout {
+            name: blackout,
+            until,
+        };
+        Some(Explanation {
+            cure: cure(&reason, name),
+            ..Explanation::because(name, &reason).until(until)
+        })
+    }
+
+    /// What a calendar does to an occurrence.
+    fn calendar_note(&self, occurrence: &OccurrenceRow) -> Option<String> {
+        let flow = self.flow(occurrence.flow.as_str())?.flow.clone()?;
+        let (_, schedule) = crate::state::schedule(&flow, &occurrence.trigger)?;
+        let (day, note) = schedule.closed_day(occurrence.interval.end)?;
+        let called = match note.as_str() {
+            "" => String::new(),
+            note => format!(" ({note})"),
+        };
+        Some(match occurrence.due_at == occurrence.interval.end {
+            true => format!("; it will be skipped: {day}{called} is a closed day"),
+            false => format!("; moved from {day}{called}"),
+        })
+    }
+
+    fn why_trigger(
+        &self,
+        flow: &str,
+        trigger: &TriggerSpec,
+        sets: &[WaitingSet],
+    ) -> Vec<Explanation> {
+        let notes = self.upstream_notes(trigger);
+        let mut sets = sets
+            .iter()
+            .filter(|it| it.trigger == trigger.name)
+            .peekable();
+        if sets.peek().is_none() {
             let missing = crate::decide::missing(&trigger.on, &|_| false);
             let reason = Reason::WaitingFor { missing };
             return vec![Explanation {
-                text: format!("{reason}{}", self.upstream_notes(trigger)),
+                text: format!("{reason}{notes}"),
+                cure: cure(&reason, flow),
                 ..Explanation::because(&trigger.name, &reason)
             }];
         }
-        sets.into_iter()
-            .map(|(key, expires_at, since)| {
-                let filled: Vec<u16> = self
-                    .half_matches(flow)
-                    .filter(|row| row.trigger == trigger.name && row.join_key == key)
-                    .map(|row| row.leaf)
-                    .collect();
-                let missing = crate::decide::missing(&trigger.on, &|it| filled.contains(&it));
-                let reason = Reason::WaitingFor { missing };
-                let about = if key.is_empty() {
-                    trigger.name.to_string()
-                } else {
-                    format!("{} [{key}]", trigger.name)
-                };
-                Explanation {
-                    text: format!(
-                        "{reason}; the first of the set arrived at {}{}",
-                        since.floor_to_second(),
-                        self.upstream_notes(trigger)
-                    ),
-                    ..Explanation::because(about, &reason).until(expires_at)
+        sets.map(|set| {
+            let about = match set.join_key.as_str() {
+                "" => trigger.name.to_string(),
+                key => format!("{} [{key}]", trigger.name),
+            };
+            let since = set.since.floor_to_second();
+            let (reason, until) = match (&set.held, set.missing.is_empty(), set.fires_at) {
+                (Some(held), _, _) => {
+                    let until = match held {
+                        Reason::Blackout { until, .. } => *until,
+                        _ => None,
+                    };
+                    (held.clone(), until)
                 }
-            })
-            .collect()
+                (None, true, Some(until)) => (Reason::Gathering { until }, Some(until)),
+                (None, ..) => {
+                    let missing = set.missing.clone();
+                    (
+                        Reason::WaitingFor { missing },
+                        set.expires_at.or(set.fires_at),
+                    )
+                }
+            };
+            let events = match set.events {
+                1 => "1 event waits".to_owned(),
+                events => format!("{events} events wait"),
+            };
+            Explanation {
+                text: format!("{reason}; {events}, the first since {since}{notes}"),
+                cure: cure(&reason, flow),
+                ..Explanation::because(about, &reason).until(until)
+            }
+        })
+        .collect()
     }
 
     /// What keeps the flows that a trigger waits for from running.
-    fn upstream_notes(&self, trigger: &crate::spec::TriggerSpec) -> String {
+    fn upstream_notes(&self, trigger: &TriggerSpec) -> String {
         let mut notes = String::new();
         for leaf in trigger.on.leaves() {
-            let crate::spec::EventSource::Flow { flow, .. } = &leaf.source else {
+            let EventSource::Flow { flow, .. } = &leaf.source else {
                 continue;
             };
             let note = match self.flow(flow.as_str()).map(|it| &it.row) {
@@ -210,15 +295,20 @@ impl Scheduler {
                 }),
                 (TaskState::Running, _) if self.child_of(&attempt_of(task)).is_some() => {
                     let text = self.waits_for_run(task);
-                    all.push(Explanation::new(about, text).until(task.deadline));
+                    let waits = Explanation::new("waits_for_run", about, text);
+                    all.push(waits.until(task.deadline));
                 }
                 (TaskState::Running, _) => {
                     let since = task.started_at.unwrap_or(now);
                     let text = format!("attempt {} runs for {}", task.attempt, now - since);
-                    all.push(Explanation::new(about, text).until(task.deadline));
+                    all.push(Explanation::new("running", about, text).until(task.deadline));
                 }
                 (TaskState::Submitting, _) => {
-                    all.push(Explanation::new(about, "the executor is asked to start it"));
+                    all.push(Explanation::new(
+                        "submitting",
+                        about,
+                        "the executor is asked to start it",
+                    ));
                 }
                 _ => {}
             }
@@ -282,7 +372,10 @@ impl Scheduler {
                 ..told.cure("raise backfill_share in dalsegno.toml, if backfills may take more")
             },
             Reason::BlockedByFailure { run } => told.cure(format!("dalsegno resume {run}")),
-            _ => told,
+            _ => Explanation {
+                cure: cure(reason, ""),
+                ..told
+            },
         }
     }
 
@@ -354,7 +447,7 @@ pub fn explain_run(run: &RunRow, tasks: &[Arc<TaskRow>]) -> Vec<Explanation> {
                 _ => told,
             });
         }
-        None => all.push(Explanation::new(&subject, run.state)),
+        None => all.push(Explanation::new("ended", &subject, run.state)),
     }
     let mut told: Vec<_> = tasks
         .iter()
@@ -372,6 +465,7 @@ pub fn explain_run(run: &RunRow, tasks: &[Arc<TaskRow>]) -> Vec<Explanation> {
             let about = format!("run {}, task {}", run.id, task.task);
             all.push(Explanation {
                 text: format!("{}: {reason}", task.state),
+                cure: cure(reason, run.flow.as_str()),
                 ..Explanation::because(about, reason)
             });
         }
@@ -387,10 +481,11 @@ pub fn explain_occurrence(row: &crate::row::OccurrenceRow) -> Explanation {
     let told = match (&row.reason, row.run) {
         (Some(reason), _) => Explanation {
             text: format!("{}: {reason}", row.state),
+            cure: cure(reason, row.flow.as_str()),
             ..Explanation::because(&row.key, reason)
         },
-        (None, Some(run)) => Explanation::new(&row.key, format!("{}: run {run}", row.state)),
-        (None, None) => Explanation::new(&row.key, row.state),
+        (None, Some(run)) => Explanation::new("ran", &row.key, format!("{}: run {run}", row.state)),
+        (None, None) => Explanation::new("expected", &row.key, row.state),
     };
     match row.state {
         OccurrenceState::Expected => told.until(Some(row.due_at)),
