@@ -18,11 +18,7 @@ pub fn cure(reason: &Reason, flow: &str) -> Option<String> {
                     "wait, cancel a run of {flow}, or let more run at once: `run: {{ strategy: {{ parallel: N }} }}`"
                 )
             }
-            Limit::Backfill(id) => {
-                format!(
-                    "wait, or plan the rest anew with a larger --parallel: dalsegno backfill cancel {id}"
-                )
-            }
+            Limit::Backfill(id) => format!("wait; dalsegno backfill show {id} tells how far it is"),
             Limit::BackfillTasks | Limit::BackfillPool(_) => {
                 "raise backfill_share in dalsegno.toml, if backfills may take more".to_owned()
             }

@@ -784,7 +784,7 @@ fn a_resumed_run_waits_for_room_in_the_lane() {
     w.fail("1/a");
     w.resume(RunId(1), None).expect("it may go on");
     assert_eq!(counts(&w, id), "1 waiting, 2 running");
-    assert_snapshot!(w.why_run(RunId(1)), @"run 1: waits for the runs at a time of backfill 1 (parallel): 1 of 1 in use");
+    assert_snapshot!(w.why_run(RunId(1)), @"run 1: waits for the runs at a time of backfill 1 (parallel): 1 of 1 in use -> wait; dalsegno backfill show 1 tells how far it is");
     w.check();
     w.ok("2/a");
     // Two are unfinished until now, so no third was made.

@@ -99,7 +99,7 @@ fn a_half_set_is_emptied_at_the_first_reset_after_it_began() {
     // Midnight in Los Angeles is 08:00 UTC, two hours after the beginning.
     let mut w = World::new().flow(&reset(json!({})));
     w.event("a", "1", json!({}));
-    assert_snapshot!(w.why_flow("f"), @"t: waits for event b; the first of the set arrived at 2026-11-22T06:00:00Z until 2026-11-22T08:00:00Z");
+    assert_snapshot!(w.why_flow("f"), @"t: waits for event b; 1 event waits, the first since 2026-11-22T06:00:00Z until 2026-11-22T08:00:00Z -> event b must come; dalsegno run f starts it without");
     w.restart();
     w.until_due();
     assert_snapshot!(w.matches(), @"1 f/t#0 expired: the set was emptied at 2026-11-22T08:00:00Z (reset_at), and event b had not arrived");

@@ -45,7 +45,7 @@ fn a_failed_run_names_its_failed_task_and_the_cure() {
     let snapshot = w.snapshot(RunId(1));
     assert_snapshot!(explained(&explain_run(&snapshot.run, &snapshot.tasks)), @r"
     run 1: a failed -> dalsegno resume 1
-    run 1, task a: failed: exit code 1
+    run 1, task a: failed: exit code 1 -> read its log, put it right, and resume the run
     run 1, task b: skipped: a, which it needs, failed
     ");
 }
@@ -62,7 +62,7 @@ fn what_was_skipped_stands_after_what_it_was_skipped_for() {
     tasks.sort_by_key(|it| it.task.to_string());
     assert_snapshot!(explained(&explain_run(&snapshot.run, &tasks)), @r"
     run 1: z failed -> dalsegno resume 1
-    run 1, task z: failed: exit code 1
+    run 1, task z: failed: exit code 1 -> read its log, put it right, and resume the run
     run 1, task a: skipped: z, which it needs, failed
     ");
 }
@@ -85,7 +85,7 @@ fn a_flow_says_what_holds_it_back_and_what_comes_next() {
     f: the flow was paused by ada: maintenance -> dalsegno unpause f
     f: waits because run 1 failed and the strategy is strict_sequential; resume it to go on -> dalsegno resume 1, or dalsegno unpause f to go on without it
     daily: the next occurrence, due at 2026-11-22T07:00:00Z, starts no run while the flow is paused until 2026-11-22T07:00:00Z
-    both: waits for flow up; the first of the set arrived at 2026-11-22T06:00:00Z; up does not exist until 2026-11-22T06:01:00Z
+    both: waits for flow up; 1 event waits, the first since 2026-11-22T06:00:00Z; up does not exist until 2026-11-22T06:01:00Z -> flow up must come; dalsegno run f starts it without
     ");
 }
 
