@@ -2,8 +2,10 @@
 
 use crate::config::SourcesConfig;
 use dalsegno_engine::EngineHandle;
-use dalsegno_triggers::status::Sources;
+use dalsegno_triggers::status::{SourceCounts, SourceStatus, Sources};
 use dalsegno_triggers::{directory, sqs};
+use dalsegno_web::SourceState;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,48 @@ impl Receivers {
         {
             warn!("some arrivals are not decided; they are received again, and recognised");
         }
+    }
+}
+
+/// The sources as pages and the API ask for them.
+pub(crate) struct Told(pub(crate) Sources);
+
+impl dalsegno_web::Sources for Told {
+    fn all(&self) -> Vec<SourceState> {
+        self.0.list().into_iter().map(told).collect()
+    }
+}
+
+fn told(it: SourceStatus) -> SourceState {
+    let SourceCounts {
+        deliveries,
+        events,
+        duplicates,
+        passed_over,
+        refused,
+        errors,
+    } = it.counts;
+    SourceState {
+        kind: it.kind.as_str(),
+        name: it.name,
+        target: it.target,
+        state: it.state.as_str(),
+        is_trouble: it.state.is_trouble(),
+        message: Some(it.message).filter(|it| !it.is_empty()),
+        cure: it.cure,
+        notes: it.notes,
+        since: it.since,
+        last_event_at: it.last_event_at,
+        received: deliveries,
+        refused,
+        counts: BTreeMap::from([
+            ("deliveries", deliveries),
+            ("events", events),
+            ("duplicates", duplicates),
+            ("passed_over", passed_over),
+            ("refused", refused),
+            ("errors", errors),
+        ]),
     }
 }
 

@@ -11,7 +11,7 @@ use dalsegno_executor::{Layout, LocalConfig, LocalExecutor, MetaflowConfig, Snap
 use dalsegno_scheduler::{Span, Timestamp};
 use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
 use dalsegno_triggers::status::Sources;
-use dalsegno_triggers::{lineage, status, webhook};
+use dalsegno_triggers::{lineage, webhook};
 use dalsegno_web::WebState;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -102,7 +102,6 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let sources = Sources::default();
     let receivers = Receivers::new();
     let events_in = dalsegno_triggers::router(engine.clone())
-        .merge(status::router(sources.clone()))
         .merge(lineage::router(engine.clone(), &sources))
         .merge(webhook::router(
             engine.clone(),
@@ -120,6 +119,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             logs: Arc::new(logs::AttemptLogs(executor.layout().clone())),
             metaflow: Arc::new(registry.clone()),
             task_data: Arc::new(LocalData),
+            sources: Arc::new(sources::Told(sources.clone())),
             token: settings.token.clone(),
             loopback: address.ip().is_loopback(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

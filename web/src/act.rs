@@ -5,7 +5,7 @@ use crate::read;
 use crate::state::App;
 use dalsegno_engine::Code;
 use dalsegno_scheduler::{
-    Answer, FlowName, Input, Reason, ResumeWith, RunId, StartRequest, StepName,
+    Answer, CatchUp, FlowName, Input, Reason, ResumeWith, RunId, StartRequest, StepName,
 };
 use serde_json::{Map, Value};
 
@@ -62,15 +62,11 @@ pub(crate) async fn pause(
     Ok(())
 }
 
-pub(crate) async fn unpause(app: &App, flow: &str, by: String) -> Outcome<()> {
+pub(crate) async fn unpause(app: &App, flow: &str, by: String, catch_up: CatchUp) -> Outcome<()> {
     read::flow(&app.engine().view(), flow)?;
     let flow = FlowName::new(flow);
     app.engine()
-        .ask(Input::Unpause {
-            flow,
-            by,
-            catch_up: Default::default(),
-        })
+        .ask(Input::Unpause { flow, by, catch_up })
         .await?;
     Ok(())
 }

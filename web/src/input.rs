@@ -83,6 +83,59 @@ impl Query {
         Ok(Some(at))
     }
 
+    /// Words of a list, separated by commas; none when left out.
+    pub(crate) fn words<T: Copy>(
+        &self,
+        name: &str,
+        all: &[T],
+        text: impl Fn(T) -> &'static str,
+    ) -> Outcome<Vec<T>> {
+        let words = self.get(name).into_iter().flat_map(|it| it.split(','));
+        words
+            .map(|word| {
+                let found = all.iter().copied().find(|it| text(*it) == word);
+                found.ok_or_else(|| {
+                    let known: Vec<&str> = all.iter().map(|it| text(*it)).collect();
+                    let near = closest(word, known.iter().copied());
+                    let near = near
+                        .map(|it| format!("; did you mean `{it}`?"))
+                        .unwrap_or_default();
+                    let detail = format!(
+                        "query parameter `{name}` does not know `{word}`{near} (known are {})",
+                        known.join(", ")
+                    );
+                    Failure::new(Code::BadRequest, detail)
+                })
+            })
+            .collect()
+    }
+
+    /// One word of a list.
+    pub(crate) fn word<T: Copy>(
+        &self,
+        name: &str,
+        all: &[T],
+        text: impl Fn(T) -> &'static str,
+    ) -> Outcome<Option<T>> {
+        match self.words(name, all, text)?.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(*one)),
+            _ => {
+                let detail = format!("query parameter `{name}` takes one word, not several");
+                Err(Failure::new(Code::BadRequest, detail))
+            }
+        }
+    }
+
+    /// Refuses a span of time that ends before it begins.
+    pub(crate) fn in_order(&self, since: Timestamp, until: Timestamp) -> Outcome<()> {
+        if since <= until {
+            return Ok(());
+        }
+        let detail = format!("`since` is {since}, which is after `until`, {until}");
+        Err(Failure::new(Code::BadRequest, detail))
+    }
+
     /// How many items are wanted: 1 to [`PAGE_MAX`].
     pub(crate) fn limit(&self) -> Outcome<usize> {
         let expected = "a whole number from 1 to 1000";
@@ -94,6 +147,21 @@ impl Query {
                 format!("query parameter `limit` is {limit}, and {expected} is expected"),
             )),
         }
+    }
+}
+
+/// An instant in a JSON body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Instant(pub(crate) Timestamp);
+
+impl<'de> serde::Deserialize<'de> for Instant {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Timestamp::parse_rfc3339(&text).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "`{text}` is no instant; one such as 2026-11-22T06:00:00Z is expected"
+            ))
+        })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::metaflow;
 use dalsegno_scheduler::row::{
-    AttemptRow, EventRow, FlowRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, RunRow,
-    TaskRow,
+    AttemptRow, BackfillItemRow, BackfillRow, EventRow, FlowRow, HalfMatchRow, JournalEntry,
+    MatchRow, OccurrenceRow, RefusedRow, RunRow, TaskRow,
 };
 use dalsegno_scheduler::{AttemptId, Reason, Scheduler, Timestamp};
 use serde::Serialize;
@@ -29,10 +29,14 @@ macro_rules! shown {
 shown! {
     FlowRow: "active_version" "invalid" "paused" "blocked_by";
     OccurrenceRow: "reason" "run";
-    EventRow: "subject";
+    RefusedRow:;
+    BackfillRow: "reason" "finished_at";
+    BackfillItemRow: "reason" "run";
+    EventRow: "subject" "replay_of";
     MatchRow: "reason" "run";
     HalfMatchRow: "expires_at";
-    RunRow: "reason" "ending" "started_at" "finished_at" "deadline" "origin";
+    RunRow: "reason" "ending" "started_at" "finished_at" "deadline" "origin"
+        "parent" "backfill";
     TaskRow: "reason" "submitted_at" "started_at" "finished_at" "retry_at" "deadline" "external_id"
         "outputs" "chosen" "splits";
     AttemptRow: "reason" "external_id" "started_at";
@@ -64,7 +68,15 @@ fn is_time(name: &str) -> bool {
     name.ends_with("_at")
         || matches!(
             name,
-            "at" | "deadline" | "time" | "start" | "end" | "from" | "to" | "since"
+            "at" | "deadline"
+                | "time"
+                | "start"
+                | "end"
+                | "from"
+                | "to"
+                | "since"
+                | "until"
+                | "next"
         )
 }
 
@@ -123,7 +135,36 @@ fn reason_text(map: &Map<String, Value>) -> Option<String> {
 pub(crate) fn run(view: &Scheduler, run: &RunRow) -> Value {
     let mut value = row(run);
     value["metaflow"] = json!(metaflow::of_run(view, run));
+    if let Some(parent) = &run.parent {
+        let attempt = &parent.attempt;
+        value["parent"] = json!({
+            "run": attempt.run.to_string(), "task": attempt.task, "attempt": attempt.number,
+            "waits": parent.waits, "depth": parent.depth,
+        });
+    }
     value
+}
+
+/// An event; CloudEvents calls its kind `type`.
+pub(crate) fn event(event: &EventRow) -> Value {
+    let mut value = row(event);
+    value["type"] = value["kind"].take();
+    if let Some(map) = value.as_object_mut() {
+        map.remove("kind");
+    }
+    value
+}
+
+/// An occurrence, and whether a calendar moved it to another day than the schedule's.
+pub(crate) fn occurrence(occurrence: &OccurrenceRow) -> Value {
+    let mut value = row(occurrence);
+    value["moved"] = is_moved(occurrence).into();
+    value
+}
+
+/// The interval of a schedule's occurrence ends at its slot, wherever a calendar moved the run.
+pub(crate) fn is_moved(occurrence: &OccurrenceRow) -> bool {
+    occurrence.key.starts_with("cron:") && occurrence.due_at != occurrence.interval.end
 }
 
 /// An attempt that has ended.

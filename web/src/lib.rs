@@ -32,4 +32,4 @@ pub use metaflow::{
     TaskData,
 };
 pub use router::router;
-pub use state::{LogFiles, Stream, WebState};
+pub use state::{LogFiles, SourceState, Sources, Stream, WebState};

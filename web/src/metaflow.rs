@@ -4,14 +4,16 @@ use crate::state::App;
 use dalsegno_engine::Problem;
 use dalsegno_scheduler::metaflow::{MetaflowFlow, Storage, run_id};
 use dalsegno_scheduler::row::{FlowRow, RunRow};
-use dalsegno_scheduler::{FlowName, Scheduler, Version};
+use dalsegno_scheduler::{Flow, FlowName, Scheduler, Version};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
-/// What registers, removes and knows flows that are Metaflow files. The daemon does; pages and API only ask.
+/// What reads flow files, and registers, removes and knows flows that are Metaflow files. The daemon does; pages and API
+/// only ask.
 pub trait MetaflowFlows: Send + Sync + 'static {
     /// Registers a flow that came over HTTP.
     ///
@@ -24,6 +26,13 @@ pub trait MetaflowFlows: Send + Sync + 'static {
     /// # Errors
     /// When it lies in the flows folder, or the engine does not take the change.
     fn remove(&self, flow: FlowName) -> Later<()>;
+
+    /// Reads the text of a flow file as if it lay in the flows folder. Nothing is registered. Takes a while: not for the
+    /// threads that serve.
+    ///
+    /// # Errors
+    /// What is wrong with it, in `errors`.
+    fn read(&self, file: &str, text: &str) -> Result<Arc<Flow>, Problem>;
 
     /// What pages tell about a flow beyond what it declares.
     fn about(&self, row: &FlowRow, flow: &MetaflowFlow) -> About;

@@ -1,14 +1,15 @@
 //! `/metrics` in the text format of Prometheus, 0.0.4.
 
+use crate::state::SourceState;
 use dalsegno_engine::{EngineHandle, Role};
 use dalsegno_scheduler::Limit;
-use dalsegno_scheduler::row::{RunState, TaskState};
+use dalsegno_scheduler::row::{BackfillItemState, BackfillState, RunState, TaskState};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All figures now.
-pub(crate) fn render(engine: &EngineHandle, version: &str) -> String {
+pub(crate) fn render(engine: &EngineHandle, sources: &[SourceState], version: &str) -> String {
     let mut page = Page::default();
     let counters = engine.counters();
     page.gauge(
@@ -62,6 +63,17 @@ pub(crate) fn render(engine: &EngineHandle, version: &str) -> String {
             "Attempts handed to an executor.",
             &counters.attempts_submitted,
         ),
+        (
+            "events",
+            "Events accepted, those of Dalsegno's own included.",
+            &counters.events,
+        ),
+        (
+            "refused_deliveries",
+            "Deliveries that could not be read as events.",
+            &counters.refused,
+        ),
+        ("backfills", "Backfills begun.", &counters.backfills),
     ] {
         let name = format!("dalsegno_{name}_total");
         page.counter(&name, help);
@@ -72,7 +84,88 @@ pub(crate) fn render(engine: &EngineHandle, version: &str) -> String {
     page.sample(name, &[], load(&counters.commit_us) as f64 / 1e6);
 
     live(&mut page, engine);
+    triggers(&mut page, engine);
+    places(&mut page, sources);
     page.0
+}
+
+/// Gauges of what starts runs.
+fn triggers(page: &mut Page, engine: &EngineHandle) {
+    let (view, now) = (engine.view(), engine.now());
+    let name = "dalsegno_waiting_sets";
+    page.gauge(name, "Sets of events that wait at triggers.");
+    let sets: usize = view
+        .flows()
+        .map(|it| view.set_count(it.row.name.as_str()))
+        .sum();
+    page.sample(name, &[], sets);
+    let name = "dalsegno_schedules_without_future";
+    page.gauge(
+        name,
+        "Schedules of flows that are there, of which nothing is expected any more.",
+    );
+    page.sample(name, &[], view.without_future(now).len());
+
+    let mut backfills: BTreeMap<BackfillState, u64> = BTreeMap::new();
+    let mut items: BTreeMap<BackfillItemState, u64> = BTreeMap::new();
+    for backfill in view.backfills() {
+        *backfills.entry(backfill.row.state).or_default() += 1;
+        for (state, count) in backfill.counts {
+            *items.entry(state).or_default() += u64::from(count);
+        }
+    }
+    let name = "dalsegno_backfills";
+    page.gauge(name, "Unfinished backfills by state.");
+    let over = [BackfillState::Cancelled, BackfillState::Finished];
+    for state in BackfillState::ALL.iter().filter(|it| !over.contains(it)) {
+        let count = backfills.get(state).copied().unwrap_or(0);
+        page.sample(name, &[("state", state.as_str())], count);
+    }
+    let name = "dalsegno_backfill_items";
+    page.gauge(name, "Items of unfinished backfills by state.");
+    for state in BackfillItemState::ALL {
+        let count = items.get(state).copied().unwrap_or(0);
+        page.sample(name, &[("state", state.as_str())], count);
+    }
+}
+
+/// Gauges of where events come from and go to.
+fn places(page: &mut Page, sources: &[SourceState]) {
+    let mut states: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for it in sources {
+        *states.entry((it.kind, it.state)).or_default() += 1;
+    }
+    let name = "dalsegno_sources";
+    page.gauge(name, "Places that events come from or go to, by state.");
+    for ((kind, state), count) in states {
+        page.sample(name, &[("kind", kind), ("state", state)], count);
+    }
+    for (name, help, value) in [
+        (
+            "dalsegno_source_trouble",
+            "1 when someone should look at the place.",
+            (|it| u64::from(it.is_trouble)) as fn(&SourceState) -> u64,
+        ),
+        (
+            "dalsegno_source_received_total",
+            "Deliveries that were looked at.",
+            |it| it.received,
+        ),
+        (
+            "dalsegno_source_refused_total",
+            "Deliveries that could not be read as events.",
+            |it| it.refused,
+        ),
+    ] {
+        match name.ends_with("_total") {
+            true => page.counter(name, help),
+            false => page.gauge(name, help),
+        }
+        for it in sources {
+            let labels = [("kind", it.kind), ("source", it.name.as_str())];
+            page.sample(name, &labels, value(it));
+        }
+    }
 }
 
 /// Gauges of the live state.

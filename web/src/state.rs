@@ -3,7 +3,7 @@
 use crate::dag::Layout;
 use crate::metaflow::{MetaflowFlows, TaskData};
 use dalsegno_engine::EngineHandle;
-use dalsegno_scheduler::{AttemptId, Flow, FlowName, Version};
+use dalsegno_scheduler::{AttemptId, Flow, FlowName, Timestamp, Version};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +33,40 @@ impl Stream {
     }
 }
 
+/// How the places are doing that events come from, and go to. The daemon knows; pages, API and metrics only ask.
+pub trait Sources: Send + Sync + 'static {
+    /// All that are configured, by kind and name.
+    fn all(&self) -> Vec<SourceState>;
+}
+
+/// One of them as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceState {
+    /// `queue`, `directory`, `webhook`, `lineage` …
+    pub kind: &'static str,
+    pub name: String,
+    /// Where it is: a URL or a folder.
+    pub target: String,
+    /// In one word: `ok`, `denied`, `unreachable` …
+    pub state: &'static str,
+    /// Someone should look at it.
+    pub is_trouble: bool,
+    /// What is wrong, if anything is.
+    pub message: Option<String>,
+    /// What a person can do about it.
+    pub cure: Option<String>,
+    /// What is worth a look although it works.
+    pub notes: Vec<String>,
+    /// Since when it has been in this state.
+    pub since: Timestamp,
+    pub last_event_at: Option<Timestamp>,
+    /// Since the daemon started: deliveries that were looked at, those that could not be read as events, and others by
+    /// name.
+    pub received: u64,
+    pub refused: u64,
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
 /// What [`crate::router`] needs.
 #[derive(Clone)]
 pub struct WebState {
@@ -40,6 +74,7 @@ pub struct WebState {
     pub logs: Arc<dyn LogFiles>,
     pub metaflow: Arc<dyn MetaflowFlows>,
     pub task_data: Arc<dyn TaskData>,
+    pub sources: Arc<dyn Sources>,
     /// Whoever calls must know it; `None`: everyone on this machine may call.
     pub token: Option<String>,
     /// The daemon listens on loopback only, so requests for any other host name are refused (a page of

@@ -2,6 +2,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "api/triggers.rs"]
+mod triggers;
 
 use axum::http::{StatusCode, header};
 use common::{read, request, shop, stage, stage_with};

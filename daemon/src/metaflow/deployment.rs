@@ -150,7 +150,7 @@ fn bad(detail: String) -> Problem {
     Problem::new(Code::BadDeployment, detail)
 }
 
-fn refused(found: &Diagnostics) -> Problem {
+pub(super) fn refused(found: &Diagnostics) -> Problem {
     let first = found.iter().next().map(|it| it.message.clone());
     let errors: Vec<_> = found
         .iter()

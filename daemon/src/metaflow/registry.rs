@@ -11,7 +11,7 @@ use dalsegno_flowfile::FlowFile;
 use dalsegno_flowfile::metaflow::Options;
 use dalsegno_scheduler::metaflow::MetaflowFlow;
 use dalsegno_scheduler::row::FlowRow;
-use dalsegno_scheduler::{Answer, FlowName, Input};
+use dalsegno_scheduler::{Answer, Flow, FlowName, Input};
 use dalsegno_web::{About, Deployed, Deployment, Later, MetaflowFlows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -390,6 +390,22 @@ impl MetaflowFlows for Registry {
             info!("flow {flow} is off: its deployment was removed");
             Ok(())
         })
+    }
+
+    fn read(&self, file: &str, text: &str) -> Result<Arc<Flow>, Problem> {
+        // Whatever folder it has on the machine that asks: here it would lie in this one.
+        let name = Path::new(file).file_name().unwrap_or_default();
+        let path = self.0.config.flows_dir.join(name);
+        let is_python = path.extension().is_some_and(|it| it == "py");
+        let read = match is_python {
+            true => dalsegno_flowfile::metaflow::read_text(&path, text, &self.options()),
+            false => {
+                let name = name.to_string_lossy();
+                dalsegno_flowfile::parse_in(&self.0.config.flows_dir, &name, text)
+            }
+        };
+        read.map(|it| it.flow)
+            .map_err(|found| deployment::refused(&found))
     }
 
     fn about(&self, row: &FlowRow, flow: &MetaflowFlow) -> About {

@@ -1,6 +1,6 @@
 //! Flows: what is declared, what comes next, start, pause, remove.
 
-use super::turned_down;
+use super::{turned_down, why};
 use crate::act::{self, Started};
 use crate::input::{Json, Query};
 use crate::json;
@@ -16,8 +16,7 @@ use axum::response::{IntoResponse, Response};
 use dalsegno_engine::Code;
 use dalsegno_scheduler::row::{FlowRow, OccurrenceRow};
 use dalsegno_scheduler::spec::Command;
-use dalsegno_scheduler::{Flow, FlowName, Scheduler};
-use dalsegno_store::{Cursor, OccurrenceFilter};
+use dalsegno_scheduler::{Flow, Scheduler};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -27,14 +26,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v1/flows", list)
         .get("/api/v1/flows/{name}", one)
         .delete("/api/v1/flows/{name}", remove)
-        .get("/api/v1/flows/{name}/occurrences", occurrences)
         .get("/api/v1/flows/{name}/versions", versions)
         .get("/api/v1/flows/{name}/why", why)
         .post("/api/v1/flows/{name}/runs", start)
         .post("/api/v1/flows/{name}/pause", pause)
-        .post("/api/v1/flows/{name}/unpause", unpause)
-        .get("/api/v1/occurrences", all_occurrences)
-        .get("/api/v1/next", next)
 }
 
 async fn list(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<Value>> {
@@ -140,29 +135,6 @@ async fn remove(
     shown(&app, &name)
 }
 
-async fn occurrences(
-    State(app): State<Arc<App>>,
-    Path(name): Path<String>,
-    query: Query,
-) -> Outcome<axum::Json<Value>> {
-    query.only(&["from", "to", "limit", "cursor"])?;
-    read::flow(&app.engine().view(), &name)?;
-    let filter = OccurrenceFilter {
-        from: query.time("from")?,
-        to: query.time("to")?,
-        ..OccurrenceFilter::default()
-    };
-    let cursor = query.get("cursor").map(Cursor::from);
-    let limit = query.limit()?;
-    let store = app.engine().store();
-    let flow = FlowName::new(&name);
-    let page = store
-        .occurrences(&flow, &filter, cursor.as_ref(), limit)
-        .await?;
-    let items = page.items.iter().map(json::row).collect();
-    Ok(axum::Json(json::list(items, page.next.map(|it| it.0))))
-}
-
 async fn versions(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -188,18 +160,9 @@ async fn why(
     query.only(&["at"])?;
     let view = app.engine().view();
     let (row, flow) = read::flow(&view, &name)?;
-    let items = match query.time("at")? {
-        Some(at) => {
-            // What ought to have happened then: the last occurrence due at or before that moment.
-            let to = dalsegno_scheduler::Timestamp(at.0.saturating_add(1));
-            let filter = OccurrenceFilter {
-                to: Some(to),
-                ..OccurrenceFilter::default()
-            };
-            let store = app.engine().store();
-            let page = store.occurrences(&row.name, &filter, None, 1).await?;
-            page.items.iter().map(occurrence_why).collect()
-        }
+    let mut items: Vec<Value> = why::not_deciding(&app).into_iter().collect();
+    items.extend(match query.time("at")? {
+        Some(at) => why::at(&app, &row.name, at).await?,
         None => {
             let whys = view.why_flow(&name, app.engine().now()).unwrap_or_default();
             let mut items: Vec<Value> = whys.iter().map(explanation).collect();
@@ -209,7 +172,7 @@ async fn why(
             }
             items
         }
-    };
+    });
     Ok(axum::Json(json::list(items, None)))
 }
 
@@ -222,30 +185,14 @@ fn not_ready(app: &App, row: &FlowRow, flow: &Flow) -> Vec<Value> {
     let held = about.held.map(|it| format!("it cannot be started: {it}"));
     let texts = held.into_iter().chain(about.progress);
     texts
-        .map(|text| json!({"subject": row.name, "text": text, "reason": null, "until": null, "cure": null}))
+        .map(|text| json!({"subject": row.name, "code": "not_ready", "text": text, "reason": null, "until": null, "cure": null}))
         .collect()
-}
-
-fn occurrence_why(it: &OccurrenceRow) -> Value {
-    let text = match (&it.run, &it.reason) {
-        (Some(run), None) => format!("{}: run {run}", it.state),
-        (Some(run), Some(reason)) => format!("{}: run {run}; {reason}", it.state),
-        (None, Some(reason)) => format!("{}: {reason}", it.state),
-        (None, None) => it.state.to_string(),
-    };
-    json!({
-        "subject": format!("{} due {} UTC", it.trigger, crate::text::clock(it.due_at)),
-        "text": text,
-        "reason": it.reason.as_ref().map(json::row),
-        "run": it.run.map(|it| it.to_string()),
-        "occurrence": it.key, "until": null, "cure": null,
-    })
 }
 
 /// An explanation as JSON.
 pub(super) fn explanation(it: &dalsegno_scheduler::Explanation) -> Value {
     json!({
-        "subject": it.subject, "text": it.text, "reason": it.reason.as_ref().map(json::row),
+        "subject": it.subject, "code": it.code, "text": it.text, "reason": it.reason.as_ref().map(json::row),
         "until": it.until.map(|it| it.to_string()), "cure": it.cure,
     })
 }
@@ -325,60 +272,10 @@ async fn pause(
     shown(&app, &name)
 }
 
-async fn unpause(
-    State(app): State<Arc<App>>,
-    Path(name): Path<String>,
-    Json(body): Json<ReasonBody>,
-) -> Outcome<axum::Json<Value>> {
-    act::unpause(&app, &name, body.by.unwrap_or_else(|| "api".into())).await?;
-    shown(&app, &name)
-}
-
-fn shown(app: &App, name: &str) -> Outcome<axum::Json<Value>> {
+pub(super) fn shown(app: &App, name: &str) -> Outcome<axum::Json<Value>> {
     let view = app.engine().view();
     let (row, flow) = read::flow(&view, name)?;
     Ok(axum::Json(flow_json(app, &view, &row, flow.as_deref())))
-}
-
-/// Occurrences of all flows in a span of time, latest due first.
-async fn all_occurrences(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<Value>> {
-    query.only(&["from", "to", "limit"])?;
-    let limit = query.limit()?;
-    let filter = OccurrenceFilter {
-        from: query.time("from")?,
-        to: query.time("to")?,
-        ..OccurrenceFilter::default()
-    };
-    let names: Vec<FlowName> = app
-        .engine()
-        .view()
-        .flows()
-        .map(|it| it.row.name.clone())
-        .collect();
-    let mut found = Vec::new();
-    for name in names {
-        let page = app
-            .engine()
-            .store()
-            .occurrences(&name, &filter, None, limit)
-            .await?;
-        found.extend(page.items);
-    }
-    found.sort_by(|a, b| (b.due_at, &b.flow, &b.key).cmp(&(a.due_at, &a.flow, &a.key)));
-    found.truncate(limit);
-    Ok(axum::Json(json::list(
-        found.iter().map(json::row).collect(),
-        None,
-    )))
-}
-
-/// What runs next, over all flows that are on.
-async fn next(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<Value>> {
-    query.only(&["limit"])?;
-    let limit = query.limit()?;
-    let view = app.engine().view();
-    let items = upcoming(&view).take(limit).map(json::row).collect();
-    Ok(axum::Json(json::list(items, None)))
 }
 
 /// Expected occurrences of flows that are on, by due time.

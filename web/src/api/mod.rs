@@ -1,14 +1,20 @@
 //! `/api/v1`: the same reads as the pages, as JSON; and everything that changes something.
 
+mod backfills;
+mod dry_run;
 mod events;
 pub(crate) mod flows;
+mod held;
 mod live;
 pub(crate) mod logs;
 pub(crate) mod metaflow;
+mod occurrences;
 mod openapi;
 mod ops;
 pub(crate) mod runs;
+mod sources;
 mod turned_down;
+mod why;
 
 #[cfg(test)]
 pub(crate) use openapi::DOCUMENT;
@@ -20,7 +26,12 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = flows::routes(routes);
     let routes = runs::routes(routes);
     let routes = logs::routes(routes);
+    let routes = occurrences::routes(routes);
+    let routes = held::routes(routes);
     let routes = events::routes(routes);
+    let routes = sources::routes(routes);
+    let routes = dry_run::routes(routes);
+    let routes = backfills::routes(routes);
     let routes = metaflow::routes(routes);
     let routes = live::routes(routes);
     let routes = openapi::routes(routes);

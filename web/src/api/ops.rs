@@ -50,7 +50,7 @@ async fn readyz(State(app): State<Arc<App>>) -> Outcome<String> {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = crate::metrics::render(app.engine(), &app.web.version);
+    let text = crate::metrics::render(app.engine(), &app.web.sources.all(), &app.web.version);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

@@ -101,7 +101,18 @@ async fn one(
 ) -> Outcome<axum::Json<Value>> {
     query.only(&[])?;
     let run = read::run(app.engine(), &id).await?;
-    Ok(axum::Json(json::run(&app.engine().view(), &run)))
+    let children = app.engine().store().children(run.id).await?;
+    let view = app.engine().view();
+    let children = children.iter().map(|it| {
+        let it = view.run(it.id).unwrap_or(it);
+        let task = it.parent.as_ref().map(|it| &it.attempt.task);
+        serde_json::json!({
+            "run": it.id.to_string(), "flow": it.flow, "task": task, "state": it.state,
+        })
+    });
+    let mut value = json::run(&view, &run);
+    value["children"] = children.collect();
+    Ok(axum::Json(value))
 }
 
 /// A run by its id in Metaflow, so that what stands in a pathspec leads to it.

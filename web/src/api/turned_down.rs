@@ -75,7 +75,7 @@ fn explanation(event: &EventRow, it: &MatchRow) -> Value {
     let at = crate::text::clock(event.received_at);
     let why = it.reason.as_ref().map(|it| format!(": {it}"));
     json!({
-        "subject": it.trigger,
+        "code": it.outcome, "subject": it.trigger,
         "text": format!(
             "event {} ({}) of {at} UTC was {}{}",
             event.seq, event.kind, it.outcome, why.unwrap_or_default()

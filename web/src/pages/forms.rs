@@ -31,7 +31,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 /// Who acts when a button is pressed.
-const BY: &str = "page";
+pub(super) const BY: &str = "page";
 
 async fn start(
     State(app): State<Arc<App>>,
@@ -96,7 +96,7 @@ async fn unpause(
     Path(name): Path<String>,
     form: Form,
 ) -> Outcome<Response> {
-    let done = act::unpause(&app, &name, BY.into()).await;
+    let done = act::unpause(&app, &name, BY.into(), Default::default()).await;
     flow_after(&app, &name, done, &form).await
 }
 
@@ -184,7 +184,7 @@ async fn run_after(app: &App, id: &str, done: Outcome<()>) -> Outcome<Response> 
     }
 }
 
-fn refused(problem: &Problem) -> Notice {
+pub(super) fn refused(problem: &Problem) -> Notice {
     notice(problem.title, problem.detail.clone())
 }
 
@@ -194,6 +194,6 @@ fn notice(title: &str, text: String) -> Notice {
 }
 
 /// 303: the browser asks for the page anew, and reloading it does not send the form again.
-fn see(href: &str) -> Response {
+pub(super) fn see(href: &str) -> Response {
     Redirect::to(href).into_response()
 }

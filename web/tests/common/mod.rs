@@ -10,15 +10,15 @@ use dalsegno_scheduler::row::{FlowRow, TaskState};
 use dalsegno_scheduler::spec::FlowSpec;
 use dalsegno_scheduler::{
     AttemptId, Config, Flow, FlowName, Input, Outcome, Reason, Report, RunId, Span, Submission,
-    Success, Version,
+    Success, Timestamp, Version,
 };
 use dalsegno_store::{MemoryStore, Store};
 use dalsegno_web::{
     About, Artifact, Artifacts, CardFile, Deployed, Deployment, KeptTask, Later, LogFiles,
-    MetaflowFlows, Stream, TaskData, WebState,
+    MetaflowFlows, SourceState, Sources, Stream, TaskData, WebState,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -150,6 +150,15 @@ impl MetaflowFlows for Deployer {
             Ok(())
         })
     }
+    fn read(&self, file: &str, text: &str) -> Result<Arc<Flow>, Problem> {
+        let bad = |text: String| {
+            let errors = json!([{"line": 1, "message": text, "help": null, "code": "flow.test"}]);
+            Problem::new(Code::BadDeployment, format!("{file}: {text}")).with("errors", errors)
+        };
+        let spec: FlowSpec = serde_json::from_str(text).map_err(|it| bad(it.to_string()))?;
+        let flow = Flow::new(spec).map_err(|it| bad(format!("{it:?}")))?;
+        Ok(Arc::new(flow))
+    }
     fn about(&self, _: &FlowRow, flow: &MetaflowFlow) -> About {
         About {
             python: flow
@@ -171,6 +180,43 @@ impl MetaflowFlows for Deployer {
             warnings: Vec::new(),
             deployed_from: None,
         }
+    }
+}
+
+/// A queue that is well, and one that does not let us in.
+struct Places;
+
+impl Sources for Places {
+    fn all(&self) -> Vec<SourceState> {
+        let at = Timestamp::from_secs;
+        let well = SourceState {
+            kind: "queue",
+            name: "arrivals".into(),
+            target: "https://sqs.eu-central-1.amazonaws.com/1/arrivals".into(),
+            state: "ok",
+            is_trouble: false,
+            message: None,
+            cure: None,
+            notes: vec!["its clock is 2 min ahead".into()],
+            since: at(1_000),
+            last_event_at: Some(at(2_000)),
+            received: 9,
+            refused: 2,
+            counts: BTreeMap::from([("events", 7), ("errors", 0)]),
+        };
+        let denied = SourceState {
+            name: "orders".into(),
+            state: "denied",
+            is_trouble: true,
+            message: Some("AccessDenied: sqs:ReceiveMessage is not allowed".into()),
+            cure: Some("allow sqs:ReceiveMessage on the queue".into()),
+            notes: Vec::new(),
+            last_event_at: None,
+            received: 0,
+            refused: 0,
+            ..well.clone()
+        };
+        vec![well, denied]
     }
 }
 
@@ -242,6 +288,7 @@ pub(crate) async fn stage_with(token: Option<&str>) -> Stage {
         logs: Arc::new(Logs(logs.path().to_owned())),
         metaflow: Arc::new(Deployer(engine.clone())),
         task_data: Arc::new(Kept(logs.path().to_owned())),
+        sources: Arc::new(Places),
         token: token.map(str::to_owned),
         loopback: true,
         version: "0.0.0".into(),
