@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Starts when `orders.a` with at least one row has come, or both of `orders.b` and `orders.c`.
 fn listener() -> Value {
     let event = |kind: &str| json!({"leaf": {"source": {"event": {"kind": kind}}}});
-    let filtered = json!({"leaf": {"source": {"event": {"kind": "orders.a"}}, "filter": "event.data.rows > 0"}});
+    let filtered = json!({"leaf": {"source": {"event": {"kind": "orders.a"}}, "where": "event.data.rows > 0"}});
     json!({
         "name": "listener",
         "triggers": [
