@@ -320,7 +320,331 @@ async fn the_events_page_shows_what_each_event_says() {
         "{page}"
     );
     assert!(page.contains(r#"<a href="/runs/1">run 1</a> succeeded"#));
-    assert!(page.contains(r#"class=" own""#), "toned down");
+    assert!(page.contains(r#"class="own""#), "toned down");
+}
+
+/// Sends a form as a browser does.
+async fn send_form(stage: &Stage, path: &str, body: &str) -> common::Answer {
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    read(stage.send(request("POST", path, &form, body)).await).await
+}
+
+/// Sends an event, and tells its number.
+async fn emit(stage: &Stage, kind: &str, subject: &str) -> u64 {
+    let event = dalsegno_scheduler::NewEvent {
+        source: "/desk".into(),
+        id: uuid::Uuid::new_v4().to_string(),
+        kind: kind.into(),
+        subject: Some(subject.into()),
+        time: None,
+        data: json!({"note": "<b>"}),
+    };
+    match stage.engine.ask(Input::Event(event)).await.expect("taken") {
+        dalsegno_scheduler::Answer::Event { seq, .. } => seq,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A flow that starts with one event, and takes none of subject `no`.
+fn listener() -> serde_json::Value {
+    json!({
+        "name": "listener",
+        "triggers": [{"name": "note", "on": {"leaf": {
+            "source": {"event": {"kind": "desk.note"}}, "where": "event.subject != 'no'"}}}],
+        "steps": [{"name": "read", "run": {"shell": "x"}}],
+    })
+}
+
+#[tokio::test]
+async fn the_list_of_events_is_filtered_and_tells_what_became_of_each() {
+    let stage = stage().await;
+    stage.deploy(listener()).await;
+    let fired = emit(&stage, "desk.note", "eu/berlin").await;
+    let filtered = emit(&stage, "desk.note", "no").await;
+    let other = emit(&stage, "desk.other", "eu/paris").await;
+    let link = |seq: u64| format!(r#"<a href="/events/{seq}">{seq}</a>"#);
+    let shows = async |query: &str, which: &[u64]| {
+        let page = stage.get(&format!("/events?{query}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+        for seq in [fired, filtered, other] {
+            let is_there = page.body.contains(&link(seq));
+            assert_eq!(is_there, which.contains(&seq), "{query}: {seq}");
+        }
+        page.body
+    };
+    let page = shows("", &[fired, filtered, other]).await;
+    assert!(
+        page.contains("#i-fired") && page.contains("#i-filtered"),
+        "{page}"
+    );
+    assert!(
+        page.contains(r#"<a href="/runs/1">run 1</a>"#),
+        "the run: {page}"
+    );
+    assert!(page.contains("no trigger"), "{page}");
+    let page = shows("type=desk.note", &[fired, filtered]).await;
+    assert!(
+        page.contains(r#"name="type" value="desk.note""#),
+        "kept: {page}"
+    );
+    shows("subject=eu%2F*", &[fired, other]).await;
+    shows("subject=no&source=%2Fdesk", &[filtered]).await;
+    shows("flow=listener", &[fired, filtered]).await;
+    shows("flow=listener&outcome=filtered", &[filtered]).await;
+    let page = shows("outcome=filtered", &[fired, filtered, other]).await;
+    assert!(page.contains("choose the flow too"), "{page}");
+    shows("since=2000-01-01", &[fired, filtered, other]).await;
+    let page = shows("since=2999-01-01+06:00", &[]).await;
+    assert!(page.contains("No event fits"), "{page}");
+    let bad = stage.get("/events?since=yesterday").await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+    assert!(bad.body.contains("`since` is `yesterday`"), "{}", bad.body);
+    let old = stage.get(&format!("/events?event={fired}")).await;
+    assert_eq!(old.header(header::LOCATION), format!("/events/{fired}"));
+}
+
+#[tokio::test]
+async fn the_page_of_an_event_tells_who_saw_it_and_lets_it_be_seen_once_more() {
+    let stage = stage().await;
+    stage.deploy(listener()).await;
+    let fired = emit(&stage, "desk.note", "eu").await;
+    let page = stage.get(&format!("/events/{fired}")).await.body;
+    for part in [
+        r#"<a href="/flows/listener">listener</a>"#,
+        "event desk.note where",
+        "#i-fired",
+        r#"<a href="/runs/1">run 1</a>"#,
+        "&#60;b&#62;",
+        r#"<option value="listener">"#,
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let filtered = emit(&stage, "desk.note", "no").await;
+    let page = stage.get(&format!("/events/{filtered}")).await.body;
+    assert!(page.contains("#i-filtered"), "{page}");
+    let lonely = emit(&stage, "desk.other", "eu").await;
+    let page = stage.get(&format!("/events/{lonely}")).await.body;
+    assert!(
+        page.contains("triggers: - event: desk.other"),
+        "what to do: {page}"
+    );
+
+    let path = format!("/events/{fired}/replay");
+    let sent = send_form(&stage, &path, "flow=listener&key=k").await;
+    assert_eq!(sent.status, StatusCode::SEE_OTHER, "{}", sent.body);
+    let place = sent.header(header::LOCATION).to_owned();
+    assert_ne!(place, format!("/events/{fired}"), "a new event");
+    let page = stage.get(&place).await.body;
+    assert!(
+        page.contains(&format!(r#"<a href="/events/{fired}">event {fired}</a>"#)),
+        "{page}"
+    );
+    assert!(
+        page.contains("/runs/2"),
+        "it started a run of its own: {page}"
+    );
+    let page = stage.get(&format!("/events/{fired}")).await.body;
+    assert!(
+        page.contains(&format!(r#"<a href="{place}">event"#)),
+        "{page}"
+    );
+    let again = send_form(&stage, &path, "flow=listener&key=k").await;
+    assert_eq!(
+        again.header(header::LOCATION),
+        place,
+        "sent twice, done once"
+    );
+    let nobody = send_form(&stage, &path, "flow=nobody").await;
+    assert_eq!(nobody.status, StatusCode::NOT_FOUND, "{}", nobody.body);
+    assert_eq!(stage.get("/events/99").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_shown_with_its_reason_and_sources_with_their_cure() {
+    let stage = stage().await;
+    let page = stage.get("/events/refused").await.body;
+    assert!(page.contains("Nothing was refused"), "{page}");
+    let row = dalsegno_scheduler::row::RefusedRow {
+        source: "queue:arrivals".into(),
+        id: "m-1".into(),
+        reason: "no JSON: <eof>".into(),
+        excerpt: "{\"a\": <".into(),
+        received_at: dalsegno_engine::clock::now(),
+    };
+    stage
+        .engine
+        .ask(Input::Refuse(row))
+        .await
+        .expect("on record");
+    let page = stage.get("/events/refused").await.body;
+    assert!(
+        page.contains("queue:arrivals") && page.contains("no JSON: &#60;eof&#62;"),
+        "{page}"
+    );
+
+    let page = stage.get("/events/sources").await.body;
+    for part in [
+        "arrivals",
+        "9 received",
+        "#i-failed",
+        "What to do:",
+        "sqs:ReceiveMessage",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(page.contains("sources (1 in trouble)"), "{page}");
+    let (trouble, well) = (page.find("<b>orders</b>"), page.find("<b>arrivals</b>"));
+    assert!(trouble.is_some() && trouble < well, "trouble first");
+}
+
+/// A flow with a schedule, and one that follows it.
+fn daily(step: &str) -> [serde_json::Value; 2] {
+    [
+        json!({
+            "name": "daily",
+            "schedules": [{"name": "morning", "when": {"cron": {"text": "0 6 * * *"}}, "timezone": "UTC"}],
+            "steps": [{"name": step, "run": {"shell": "x"}}],
+        }),
+        json!({
+            "name": "after_daily",
+            "triggers": [{"name": "daily", "on": {"leaf": {"source": {"flow": {"flow": "daily", "on": "succeeded"}}}}, "join": "interval"}],
+            "steps": [{"name": "tell", "run": {"shell": "x"}}],
+        }),
+    ]
+}
+
+/// The value of a hidden field.
+fn hidden(page: &str, name: &str) -> String {
+    let start = format!(r#"name="{name}" value=""#);
+    let (_, rest) = page
+        .split_once(&start)
+        .unwrap_or_else(|| panic!("{name}: {page}"));
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_backfill_is_planned_seen_applied_and_followed() {
+    let stage = stage().await;
+    let page = stage.get("/backfills").await.body;
+    assert!(page.contains("No backfills yet") && page.contains(r#"href="/backfills/new""#));
+    let page = stage.get("/backfills/new").await.body;
+    assert!(page.contains("No flow has a schedule"), "{page}");
+    for flow in daily("bad") {
+        stage.deploy(flow).await;
+    }
+    let page = stage.get("/backfills/new").await.body;
+    assert!(page.contains(r#"<option value="daily">"#) && !page.contains("after_daily"));
+
+    let asked = "flow=daily&from=2026-10-01&to=2026-10-04&mode=missing&parallel=3";
+    let page = stage.get(&format!("/backfills/new?{asked}")).await.body;
+    assert!(
+        page.contains("Apply: 3 runs") && page.contains("2026-10-02 06:00"),
+        "{page}"
+    );
+    let tree = stage
+        .get(&format!("/backfills/new?{asked}&downstream=yes"))
+        .await
+        .body;
+    assert!(tree.contains("Apply: 6 runs"), "{tree}");
+    assert!(
+        tree.contains(r#"class="branch" aria-hidden="true"></span>after_daily"#),
+        "{tree}"
+    );
+    let bad = stage
+        .get("/backfills/new?flow=daily&from=soon&to=2026-10-04")
+        .await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+    assert!(
+        bad.body.contains("`from` is `soon`") && bad.body.contains("<form"),
+        "{}",
+        bad.body
+    );
+
+    let stale = send_form(&stage, "/backfills", &format!("{asked}&token=old")).await;
+    assert_eq!(stale.status, StatusCode::CONFLICT, "{}", stale.body);
+    assert!(
+        stale.body.contains("Apply: 3 runs"),
+        "the plan as it is now: {}",
+        stale.body
+    );
+    let token = hidden(&page, "token");
+    let order = format!("{asked}&token={token}&key=k");
+    let sent = send_form(&stage, "/backfills", &order).await;
+    assert_eq!(
+        sent.header(header::LOCATION),
+        "/backfills/1",
+        "{}",
+        sent.body
+    );
+    let again = send_form(&stage, "/backfills", &order).await;
+    assert_eq!(
+        again.header(header::LOCATION),
+        "/backfills/1",
+        "ordered once"
+    );
+
+    let mut changes = stage.engine.subscribe();
+    while stage.engine.view().backfill(1).is_some() {
+        let _ = changes.recv().await;
+    }
+    let page = stage.get("/backfills/1").await.body;
+    for part in [
+        "#i-finished",
+        "3 failed",
+        "<h2>Failed</h2>",
+        r#"<a href="/runs/1">run 1</a>"#,
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("/backfills/1/cancel"), "it is over: {page}");
+    let page = stage.get("/backfills/1?state=succeeded").await.body;
+    assert!(page.contains("No items in this state"), "{page}");
+    let page = stage.get("/backfills").await.body;
+    assert!(page.contains("3 of 3"), "{page}");
+    let page = stage.get("/runs/1").await.body;
+    assert!(
+        page.contains(r#"<a href="/backfills/1">backfill 1</a>"#),
+        "{page}"
+    );
+    assert_eq!(
+        stage.get("/backfills/7").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn a_backfill_is_paused_resumed_and_cancelled_by_buttons() {
+    let stage = stage().await;
+    let [flow, _] = daily("hold");
+    stage.deploy(flow).await;
+    let asked = "flow=daily&from=2026-10-01&to=2026-10-04&parallel=1";
+    let page = stage.get(&format!("/backfills/new?{asked}")).await.body;
+    let token = hidden(&page, "token");
+    send_form(&stage, "/backfills", &format!("{asked}&token={token}")).await;
+    let page = stage.get("/backfills/1").await.body;
+    assert!(
+        page.contains("1 running") && page.contains("2 waiting"),
+        "{page}"
+    );
+    for (word, sign) in [
+        ("pause", "#i-paused"),
+        ("resume", "#i-running"),
+        ("cancel", "#i-cancel"),
+    ] {
+        let sent = send_form(&stage, &format!("/backfills/1/{word}"), "").await;
+        assert_eq!(
+            sent.header(header::LOCATION),
+            "/backfills/1",
+            "{}",
+            sent.body
+        );
+        let page = stage.get("/backfills/1").await.body;
+        let (_, head) = page.split_once("<h1>Backfill 1").expect("a head");
+        let (head, _) = head
+            .split_once("</div>\n<span")
+            .unwrap_or((&head[..400], ""));
+        assert!(head.contains(sign) || page.contains(sign), "{word}: {head}");
+    }
 }
 
 /// Deploys the flow with a Python file as its text.

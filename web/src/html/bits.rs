@@ -46,6 +46,14 @@ fn sized_state(word: &str, class: &str) -> Html {
     ))
 }
 
+/// A sign with words of one's own.
+pub(crate) fn signed(sign: &str, text: &str) -> Html {
+    let text = escape(text);
+    Html(format!(
+        r##"<span class="state s-{sign}"><svg viewBox="0 0 24 24" width="15" height="15" aria-hidden="true"><use href="#i-{sign}"/></svg>{text}</span>"##
+    ))
+}
+
 pub(crate) fn badge(state: &str, text: &str, title: &str) -> Html {
     let (text, title) = (escape(text), escape(title));
     Html(format!(

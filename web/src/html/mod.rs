@@ -1,5 +1,6 @@
 //! What pages are filled with: plain text and ready-made pieces of HTML. No reading, no deciding.
 
+mod backfills;
 mod bits;
 mod events;
 mod field;
@@ -9,6 +10,7 @@ mod frame;
 mod misc;
 mod run;
 
+pub(crate) use backfills::*;
 pub(crate) use bits::*;
 pub(crate) use events::*;
 pub(crate) use field::{field, field_name};

@@ -1,66 +1,197 @@
-//! The page of events: what arrived, and what became of it.
+//! The page of events: what arrived, what became of it, what was refused, and how the sources are doing.
 
-use super::lines::{flow_href, starter};
+use super::lines::{choice, instant};
 use super::{Page, frame, is_fragment, shown};
 use crate::html::{
-    EventLine, EventPanel, EventsPage, Html, MatchLine, exact_and_told, fact, run_link, state, told,
+    EventLine, EventsAsked, EventsPage, Filter, Html, RefusedLine, RefusedPage, SourceLine,
+    SourcesPage, exact_and_told, run_link, signed, state, told,
 };
 use crate::input::{PAGE_DEFAULT, Query};
-use crate::problem::{Failure, Outcome};
+use crate::problem::Outcome;
+use crate::read;
 use crate::routes::Routes;
-use crate::state::App;
+use crate::state::{App, SourceState};
 use crate::text::{shorten, url_encode};
 use askama::Template;
 use axum::extract::State;
-use dalsegno_engine::Code;
-use dalsegno_scheduler::row::{EventRow, MatchRow};
-use dalsegno_scheduler::{Scheduler, Timestamp};
+use axum::response::{IntoResponse, Redirect, Response};
+use dalsegno_scheduler::row::{EventRow, MatchOutcome, MatchRow, RefusedRow};
+use dalsegno_scheduler::{FlowName, RunId, Timestamp};
 use dalsegno_store::{Cursor, EventFilter};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How much of an event's data its line shows.
 const DATA_MAX: usize = 80;
 
+/// How many of the runs that an event started its line names.
+const RUNS_MAX: usize = 3;
+
+/// How much of a refused delivery its line shows.
+const EXCERPT_MAX: usize = 600;
+
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.get("/events", events)
+    routes
+        .get("/events", events)
+        .get("/events/refused", refused)
+        .get("/events/sources", sources)
 }
 
-async fn events(State(app): State<Arc<App>>, query: Query) -> Page {
+async fn events(State(app): State<Arc<App>>, query: Query) -> Outcome<Response> {
+    // Addresses of one event were so before it had a page of its own.
+    if let Some(seq) = query.parse::<u64>("event", "an event's number")? {
+        return Ok(Redirect::permanent(&format!("/events/{seq}")).into_response());
+    }
+    Ok(list(&app, &query).await?.into_response())
+}
+
+async fn list(app: &App, query: &Query) -> Page {
     let now = app.engine().now();
+    let view = app.engine().view();
+    let flow = query.get("flow");
+    if let Some(name) = flow {
+        read::flow(&view, name)?;
+    }
+    let outcome = query.word("outcome", MatchOutcome::ALL, |it| it.as_str())?;
+    let (subject, subject_prefix) = match query.get("subject") {
+        Some(text) => match text.strip_suffix('*') {
+            Some(prefix) => (None, Some(prefix.to_owned())),
+            None => (Some(text.to_owned()), None),
+        },
+        None => (None, None),
+    };
+    let filter = EventFilter {
+        source: query.get("source").map(str::to_owned),
+        kind: query.get("type").map(str::to_owned),
+        subject,
+        subject_prefix,
+        since: instant(query, "since")?,
+        until: None,
+        flow: flow.map(FlowName::new),
+        outcome: outcome.filter(|_| flow.is_some()),
+    };
     let cursor = query.get("cursor").map(Cursor::from);
-    let filter = EventFilter::default();
     let store = app.engine().store();
     let found = store.events(&filter, cursor.as_ref(), PAGE_DEFAULT).await?;
-    let here: Option<u64> = query.parse("event", "an event's number")?;
-    let event = match here {
-        Some(seq) => Some(panel(&app, seq, now).await?),
-        None => None,
-    };
-    let line = |it: &Arc<EventRow>| EventLine {
-        seq: it.seq,
-        href: format!("/events?event={}", it.seq),
-        here: here == Some(it.seq),
-        own: is_own(it),
-        kind: it.kind.clone(),
-        source: it.source.clone(),
-        subject: it.subject.clone().unwrap_or_default(),
-        id: shorten(&it.id, 40),
-        data: data_told(it),
-        received: told(it.received_at, now),
-    };
+    let mut lines = Vec::with_capacity(found.items.len());
+    for event in &found.items {
+        lines.push(line(event, &store.matches(event.seq).await?, now));
+    }
+    let flows = view.flows().map(|it| it.row.name.to_string());
+    let asked = |name: &str| query.get(name).unwrap_or_default().to_owned();
     let page = EventsPage {
-        frame: frame(&app, "events", ""),
-        event,
-        events: found.items.iter().map(line).collect(),
-        next: found
-            .next
-            .map(|it| format!("/events?cursor={}", url_encode(&it.0))),
+        frame: frame(app, "events", ""),
+        tabs: tabs(app, "/events"),
+        hint: (outcome.is_some() && flow.is_none()).then_some(
+            "An outcome is one flow's: choose the flow too. Until then all events are shown.",
+        ),
+        asked: EventsAsked {
+            kind: asked("type"),
+            source: asked("source"),
+            subject: asked("subject"),
+            since: asked("since"),
+            flows: flows.map(|it| choice(&it, &it, flow)).collect(),
+            outcomes: MatchOutcome::ALL
+                .iter()
+                .map(|it| choice(it.as_str(), it.as_str(), outcome.map(MatchOutcome::as_str)))
+                .collect(),
+            any: filter != EventFilter::default(),
+        },
+        events: lines,
+        next: found.next.map(|it| older(query, &it)),
     };
-    shown(match is_fragment(&query) {
+    shown(match is_fragment(query) {
         true => page.as_live().render(),
         false => page.render(),
     })
+}
+
+/// The next part of the same list.
+fn older(query: &Query, cursor: &Cursor) -> String {
+    let names = ["type", "source", "subject", "flow", "outcome", "since"];
+    let kept = names
+        .into_iter()
+        .filter_map(|name| Some(format!("{name}={}&", url_encode(query.get(name)?))));
+    let kept: String = kept.collect();
+    format!("/events?{kept}cursor={}", url_encode(&cursor.0))
+}
+
+/// The parts of the page, with how many sources are in trouble.
+fn tabs(app: &App, here: &str) -> Vec<Filter> {
+    let troubles = app
+        .web
+        .sources
+        .all()
+        .iter()
+        .filter(|it| it.is_trouble)
+        .count();
+    let sources = match troubles {
+        0 => "sources".to_owned(),
+        troubles => format!("sources ({troubles} in trouble)"),
+    };
+    let tabs = [
+        ("/events", "events".to_owned()),
+        ("/events/refused", "refused".to_owned()),
+        ("/events/sources", sources),
+    ];
+    let tab = |(href, label): (&str, String)| Filter {
+        label,
+        href: href.to_owned(),
+        here: href == here,
+    };
+    tabs.into_iter().map(tab).collect()
+}
+
+fn line(it: &EventRow, matches: &[MatchRow], now: Timestamp) -> EventLine {
+    EventLine {
+        seq: it.seq,
+        href: format!("/events/{}", it.seq),
+        own: is_own(it),
+        replay_of: it.replay_of,
+        kind: it.kind.clone(),
+        source: it.source.clone(),
+        subject: it.subject.clone().unwrap_or_default(),
+        data: data_told(it),
+        became: became(matches),
+        received: told(it.received_at, now),
+    }
+}
+
+/// The runs that came of an event, each once.
+pub(super) fn runs_of(matches: &[MatchRow]) -> BTreeSet<RunId> {
+    let fired = matches
+        .iter()
+        .filter(|it| it.outcome == MatchOutcome::Fired);
+    fired.filter_map(|it| it.run).collect()
+}
+
+/// What became of an event, by outcome; then the runs.
+fn became(matches: &[MatchRow]) -> Html {
+    if matches.is_empty() {
+        return Html(r#"<span class="soft small">no trigger</span>"#.into());
+    }
+    let mut counts: BTreeMap<MatchOutcome, usize> = BTreeMap::new();
+    for it in matches {
+        *counts.entry(it.outcome).or_default() += 1;
+    }
+    let mut html = Html::default();
+    for (outcome, count) in counts {
+        let word = outcome.as_str();
+        let word = match count {
+            1 => state(word),
+            count => signed(word, &format!("{count} {word}")),
+        };
+        html = html.then(&word).then(&Html::text(" "));
+    }
+    let runs = runs_of(matches);
+    for run in runs.iter().take(RUNS_MAX) {
+        html = html.then(&run_link(*run)).then(&Html::text(" "));
+    }
+    match runs.len().checked_sub(RUNS_MAX) {
+        None | Some(0) => html,
+        Some(more) => html.then(&Html::text(format_args!("and {more} more"))),
+    }
 }
 
 /// What an event says, on one line.
@@ -82,41 +213,77 @@ fn is_own(event: &EventRow) -> bool {
     event.kind.starts_with("dalsegno.")
 }
 
-async fn panel(app: &App, seq: u64, now: Timestamp) -> Outcome<EventPanel> {
-    let view = app.engine().view();
+async fn refused(State(app): State<Arc<App>>, query: Query) -> Page {
+    let now = app.engine().now();
+    let cursor = query.get("cursor").map(Cursor::from);
     let store = app.engine().store();
-    let unknown = || Failure::new(Code::UnknownEvent, format!("there is no event {seq}"));
-    let event = store.event(seq).await?.ok_or_else(unknown)?;
-    let matches = store.matches(seq).await?;
-    let mut facts = vec![
-        fact("Source", Html::text(&event.source)),
-        fact("Id", Html::text(&event.id)),
-        fact("Time", exact_and_told(event.time, now)),
-        fact("Received", exact_and_told(event.received_at, now)),
-    ];
-    if let Some(subject) = &event.subject {
-        facts.push(fact("Subject", Html::text(subject)));
-    }
-    Ok(EventPanel {
-        seq,
-        kind: event.kind.clone(),
-        close: "/events".into(),
-        facts,
-        matches: matches.iter().map(|it| match_line(&view, it)).collect(),
-        data: serde_json::to_string_pretty(&event.data).unwrap_or_default(),
+    let found = store.refused(cursor.as_ref(), PAGE_DEFAULT).await?;
+    let line = |it: &RefusedRow| RefusedLine {
+        source: it.source.clone(),
+        id: shorten(&it.id, 60),
+        reason: it.reason.clone(),
+        excerpt: shorten(&it.excerpt, EXCERPT_MAX),
+        received: told(it.received_at, now),
+    };
+    let page = RefusedPage {
+        frame: frame(&app, "events", ""),
+        tabs: tabs(&app, "/events/refused"),
+        refused: found.items.iter().map(line).collect(),
+        next: found
+            .next
+            .map(|it| format!("/events/refused?cursor={}", url_encode(&it.0))),
+    };
+    shown(match is_fragment(&query) {
+        true => page.as_live().render(),
+        false => page.render(),
     })
 }
 
-fn match_line(view: &Scheduler, it: &MatchRow) -> MatchLine {
-    MatchLine {
-        flow: it.flow.to_string(),
-        flow_href: flow_href(&it.flow),
-        trigger: starter(view, &it.flow, &it.trigger),
-        outcome: state(it.outcome.as_str()),
-        why: match (it.run, &it.reason) {
-            (Some(run), _) => run_link(run),
-            (None, Some(reason)) => Html::text(reason),
-            (None, None) => Html::default(),
+async fn sources(State(app): State<Arc<App>>, query: Query) -> Page {
+    let now = app.engine().now();
+    let mut all = app.web.sources.all();
+    // What needs a look comes first; the order is the daemon's otherwise.
+    all.sort_by_key(|it| !it.is_trouble);
+    let page = SourcesPage {
+        frame: frame(&app, "events", ""),
+        tabs: tabs(&app, "/events/sources"),
+        sources: all.iter().map(|it| source_line(it, now)).collect(),
+    };
+    shown(match is_fragment(&query) {
+        true => page.as_live().render(),
+        false => page.render(),
+    })
+}
+
+fn source_line(it: &SourceState, now: Timestamp) -> SourceLine {
+    let sign = match (it.state, it.is_trouble) {
+        ("ok", _) => "succeeded",
+        ("starting", _) => "submitting",
+        (_, true) => "failed",
+        _ => "caught",
+    };
+    let others = it
+        .counts
+        .iter()
+        .map(|(name, count)| format!("{count} {name}"));
+    let counts = [
+        Some(format!("{} received", it.received)),
+        (it.refused > 0).then(|| format!("{} refused", it.refused)),
+    ];
+    let counts: Vec<String> = counts.into_iter().flatten().chain(others).collect();
+    SourceLine {
+        kind: it.kind.to_owned(),
+        name: it.name.clone(),
+        target: it.target.clone(),
+        state: signed(sign, &it.state.replace('_', " ")),
+        since: told(it.since, now),
+        last: match it.last_event_at {
+            Some(at) => exact_and_told(at, now),
+            None => Html::text("none yet"),
         },
+        counts: counts.join(", "),
+        message: it.message.clone(),
+        cure: it.cure.clone(),
+        notes: it.notes.clone(),
     }
 }

@@ -1,8 +1,11 @@
 //! Lines that several pages show.
 
-use crate::html::{Filter, Html, RunLine, Why, exact_and_told, state, told, took};
+use crate::html::{Choice, Filter, Html, RunLine, Why, exact_and_told, state, told, took};
+use crate::input::Query;
+use crate::problem::{Failure, Outcome};
 use crate::text::{escape, url_encode};
 use crate::words;
+use dalsegno_engine::Code;
 use dalsegno_scheduler::row::{OccurrenceRow, RunRow, RunState};
 use dalsegno_scheduler::{Explanation, FlowName, Scheduler, Timestamp, TriggerName};
 
@@ -100,4 +103,62 @@ pub(super) fn state_filters(path: &str, here: Option<&str>) -> Vec<Filter> {
         here: here.unwrap_or("") == states,
     };
     STATES.into_iter().map(filter).collect()
+}
+
+/// One choice of a form's list.
+pub(super) fn choice(value: &str, label: &str, chosen: Option<&str>) -> Choice {
+    Choice {
+        value: value.to_owned(),
+        label: label.to_owned(),
+        here: chosen == Some(value),
+    }
+}
+
+/// An instant as people type it into a form.
+pub(super) fn instant(query: &Query, name: &str) -> Outcome<Option<Timestamp>> {
+    query.get(name).map(|text| moment(name, text)).transpose()
+}
+
+/// A day, a day and time (both UTC), or an instant of RFC 3339.
+pub(super) fn moment(name: &str, text: &str) -> Outcome<Timestamp> {
+    let text = text.trim();
+    let spaced = text.replacen(' ', "T", 1);
+    let tries = [
+        text.to_owned(),
+        format!("{spaced}T00:00:00Z"),
+        format!("{spaced}:00Z"),
+        format!("{spaced}Z"),
+    ];
+    let found = tries.iter().find_map(|it| Timestamp::parse_rfc3339(it));
+    found.ok_or_else(|| {
+        let detail = format!(
+            "`{name}` is `{text}`, and a day (2026-11-22), a day and time in UTC (2026-11-22 06:00) or an instant (2026-11-22T06:00:00Z) is expected"
+        );
+        Failure::new(Code::BadRequest, detail)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_may_be_typed_as_a_day_or_a_day_and_time() {
+        let day = moment("since", "2026-11-22").expect("a day");
+        assert_eq!(day.to_string(), "2026-11-22T00:00:00Z");
+        for text in [
+            "2026-11-22 06:00",
+            "2026-11-22T06:00",
+            "2026-11-22T07:00:00+01:00",
+        ] {
+            let at = moment("since", text).expect(text);
+            assert_eq!(at.to_string(), "2026-11-22T06:00:00Z", "{text}");
+        }
+        let Failure(problem) = moment("since", "yesterday").expect_err("no instant");
+        assert!(
+            problem.detail.contains("`since` is `yesterday`"),
+            "{}",
+            problem.detail
+        );
+    }
 }

@@ -1,6 +1,8 @@
 //! Pages: what they read, and the forms on them.
 
+mod backfills;
 mod cards;
+mod event;
 mod events;
 mod flow;
 mod flows;
@@ -30,6 +32,8 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = run::routes(routes);
     let routes = cards::routes(routes);
     let routes = events::routes(routes);
+    let routes = event::routes(routes);
+    let routes = backfills::routes(routes);
     let routes = forms::routes(routes);
     problem::routes(routes)
 }

@@ -13,12 +13,13 @@ use crate::problem::Outcome;
 use crate::read;
 use crate::routes::Routes;
 use crate::state::App;
+use crate::text::url_encode;
 use askama::Template;
 use axum::extract::{Path, State};
 use dalsegno_scheduler::expr::plain;
-use dalsegno_scheduler::row::{RunRow, RunState};
+use dalsegno_scheduler::row::{ParentTask, RunRow, RunState};
 use dalsegno_scheduler::spec::ParamSpec;
-use dalsegno_scheduler::{Explanation, Flow, Scheduler, Timestamp, Version};
+use dalsegno_scheduler::{AttemptId, Explanation, Flow, Scheduler, Timestamp, Version};
 use std::sync::Arc;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -183,7 +184,7 @@ const EVENTS_MAX: usize = 20;
 async fn events(app: &App, run: &RunRow) -> Outcome<Vec<Fact>> {
     let mut facts = Vec::new();
     for seq in run.events.iter().take(EVENTS_MAX) {
-        let href = format!("/events?event={seq}");
+        let href = format!("/events/{seq}");
         let told = match app.engine().store().event(*seq).await? {
             Some(event) => {
                 let upstream = event
@@ -207,6 +208,21 @@ async fn events(app: &App, run: &RunRow) -> Outcome<Vec<Fact>> {
     Ok(facts)
 }
 
+/// The step of another run that this one was made for.
+fn part_of(parent: &ParentTask) -> Html {
+    let AttemptId { run, task, .. } = &parent.attempt;
+    let href = format!("/runs/{run}?task={}#task", url_encode(&task.to_string()));
+    let step = Html::link(&href, format_args!("step {task}"));
+    let waits = match parent.waits {
+        true => Html::default(),
+        false => Html::text(", which does not wait for it"),
+    };
+    run_link(*run)
+        .then(&Html::text(", "))
+        .then(&step)
+        .then(&waits)
+}
+
 fn facts(
     view: &Scheduler,
     flow: Option<&Flow>,
@@ -215,6 +231,14 @@ fn facts(
     now: Timestamp,
 ) -> Vec<Fact> {
     let mut facts = vec![fact("Started by", starter(view, &run.flow, &run.trigger))];
+    if let Some(parent) = &run.parent {
+        facts.push(fact("Part of", part_of(parent)));
+    }
+    if let Some(backfill) = run.backfill {
+        let href = format!("/backfills/{backfill}");
+        let link = Html::link(&href, format_args!("backfill {backfill}"));
+        facts.push(fact("Belongs to", link));
+    }
     if run.interval.start != run.interval.end {
         let interval = format!(
             "{} – {}",
