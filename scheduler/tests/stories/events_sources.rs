@@ -333,3 +333,30 @@ fn a_dry_run_tells_which_runs_would_have_started() {
     "#);
     assert_snapshot!(tell(from + Span::from_mins(15)), @r#"2026-11-22T06:10:00Z t [1, 2] {"n":1}"#);
 }
+
+#[test]
+fn the_end_of_a_backfills_run_starts_nothing() {
+    let on = json!({"leaf": {"source": {"flow": {"flow": "up", "on": "succeeded"}}}});
+    let mut w = World::new().flow(&triggered("down", on, json!({})));
+    let mut told = EventRow {
+        source: "dalsegno:flow/up".into(),
+        kind: "dalsegno.run.ended".into(),
+        data: Arc::new(json!({"flow": "up", "state": "succeeded", "backfill": 7})),
+        ..stranger()
+    };
+    w.replay(&Arc::new(told.clone()), None, None)
+        .expect("accepted");
+    told.data = Arc::new(json!({"flow": "up", "state": "succeeded"}));
+    w.replay(&Arc::new(told), None, None).expect("accepted");
+    assert_snapshot!(w.matches(), @r"
+    1 down/t#0 filtered: the run belongs to backfill 7, which itself says what follows
+    2 down/t#0 fired run 1
+    ");
+}
+
+/// An event of long ago.
+fn stranger() -> EventRow {
+    let mut w = World::new();
+    w.event("a", "1", json!({}));
+    EventRow::clone(&w.stored())
+}
