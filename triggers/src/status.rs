@@ -1,11 +1,7 @@
 //! How each source of events is doing: what pages, the API and `doctor` show.
 
-use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use dalsegno_scheduler::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{info, warn};
@@ -147,29 +143,6 @@ pub struct SourceStatus {
     pub since: Timestamp,
     pub last_event_at: Option<Timestamp>,
     pub counts: SourceCounts,
-}
-
-impl SourceStatus {
-    /// As the API gives it.
-    pub fn json(&self) -> Value {
-        json!({
-            "kind": self.kind, "name": self.name, "target": self.target, "state": self.state,
-            "message": self.message, "cure": self.cure, "notes": self.notes, "since": self.since.to_string(),
-            "last_event_at": self.last_event_at.map(|it| it.to_string()), "counts": self.counts,
-        })
-    }
-}
-
-/// `GET /api/v1/sources`.
-pub fn router(sources: Sources) -> Router {
-    Router::new()
-        .route("/api/v1/sources", get(list))
-        .with_state(sources)
-}
-
-async fn list(State(sources): State<Sources>) -> Json<Value> {
-    let items: Vec<Value> = sources.list().iter().map(SourceStatus::json).collect();
-    Json(json!({ "items": items, "next": null }))
 }
 
 type Key = (SourceKind, String);

@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn the_openapi_document_knows_every_state() {
-        use dalsegno_scheduler::row::{OccurrenceState, RunState, TaskState};
+        use dalsegno_scheduler::row::{
+            BackfillItemState, BackfillState, MatchOutcome, OccurrenceState, RunState, TaskState,
+        };
         let document: Value = serde_json::from_str(crate::api::DOCUMENT).expect("JSON");
         let states = |name: &str| {
             let schema = &document["components"]["schemas"][name];
@@ -173,6 +175,14 @@ mod tests {
             states("Occurrence"),
             serde_json::json!(OccurrenceState::ALL)
         );
+        assert_eq!(states("Backfill"), serde_json::json!(BackfillState::ALL));
+        assert_eq!(
+            states("BackfillItem"),
+            serde_json::json!(BackfillItemState::ALL)
+        );
+        let schemas = &document["components"]["schemas"];
+        let outcomes = &schemas["Event"]["properties"]["matches"]["items"]["properties"]["outcome"];
+        assert_eq!(outcomes["enum"], serde_json::json!(MatchOutcome::ALL));
     }
 
     #[test]

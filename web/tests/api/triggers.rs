@@ -3,7 +3,7 @@
 use crate::common::{self, Stage, read, request, shop, stage};
 use axum::http::{StatusCode, header};
 use dalsegno_scheduler::row::{RefusedRow, TaskState};
-use dalsegno_scheduler::{Answer, Input, NewEvent, Timestamp};
+use dalsegno_scheduler::{Answer, Input, NewEvent, Span, Timestamp};
 use serde_json::{Value, json};
 
 /// Starts when `orders.a` with at least one row has come, or both of `orders.b` and `orders.c`.
@@ -68,6 +68,24 @@ async fn refused(stage: &Stage, asked: &[(&str, &str, Value, &str, &str)]) {
     }
 }
 
+/// The OpenAPI document has a schema of this name, and the answer has all that it requires and nothing else than it names.
+async fn documented(stage: &Stage, schema: &str, answer: &Value) {
+    let document = stage.get("/api/v1/openapi.json").await.json();
+    let schema = &document["components"]["schemas"][schema];
+    let known = schema["properties"].as_object().expect("a schema");
+    let members = answer.as_object().expect("an object");
+    for name in members.keys() {
+        assert!(
+            known.contains_key(name),
+            "{name} is not documented: {answer}"
+        );
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        let name = name.as_str().expect("a name");
+        assert!(members.contains_key(name), "{name} is missing: {answer}");
+    }
+}
+
 fn numbers(items: &Value) -> Vec<u64> {
     let items = items.as_array().expect("a list").iter();
     items
@@ -116,6 +134,8 @@ async fn events_are_found_by_what_they_are_and_what_became_of_them() {
     );
     let one = stage.get(&format!("/api/v1/events/{second}")).await.json();
     let matched = &one["matches"][0];
+    documented(&stage, "Event", &one).await;
+    documented(&stage, "Event", &list["items"][0]).await;
     assert_eq!(matched["outcome"], "filtered");
     assert_eq!(matched["reason"]["code"], "filter_false");
     assert_eq!(matched["label"], "event orders.a where event.data.rows > 0");
@@ -260,6 +280,7 @@ async fn what_waits_is_told_with_what_is_missing_and_what_holds_it() {
     let sets = stage.get("/api/v1/flows/listener/sets").await.json();
     assert_eq!(sets["count"], 1);
     let set = &sets["items"][0];
+    documented(&stage, "WaitingSet", set).await;
     assert_eq!(
         (&set["trigger"], &set["events"]),
         (&json!("pair"), &json!(23))
@@ -292,6 +313,7 @@ async fn what_waits_is_told_with_what_is_missing_and_what_holds_it() {
     assert!(held["text"].is_string());
 
     let preview = stage.get("/api/v1/flows/listener/unpause").await.json();
+    documented(&stage, "UnpausePreview", &preview).await;
     assert_eq!(
         (&preview["paused"], &preview["default"]),
         (&json!(true), &json!("declared"))
@@ -368,6 +390,7 @@ async fn a_flow_file_is_tried_on_the_events_of_the_past() {
     let answer = stage.post("/api/v1/dry-run", &body.to_string()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let tried = answer.json();
+    documented(&stage, "DryRun", &tried).await;
     assert_eq!(
         (&tried["flow"], &tried["events"], &tried["truncated"]),
         (&json!("listener"), &json!(3), &json!(false))
@@ -460,6 +483,7 @@ async fn refused_deliveries_and_sources_are_told_with_what_is_wrong() {
     }
     let page = stage.get("/api/v1/refused?limit=2").await.json();
     let items = page["items"].as_array().expect("a list");
+    documented(&stage, "Refused", &items[0]).await;
     assert_eq!(items.len(), 2);
     assert_eq!(
         items[0],
@@ -475,6 +499,7 @@ async fn refused_deliveries_and_sources_are_told_with_what_is_wrong() {
 
     let sources = stage.get("/api/v1/sources").await.json();
     let orders = &sources["items"][1];
+    documented(&stage, "Source", orders).await;
     assert_eq!(
         (&orders["name"], &orders["kind"], &orders["state"]),
         (&json!("orders"), &json!("queue"), &json!("denied"))
@@ -552,6 +577,7 @@ async fn the_ledger_is_filtered_and_summed_up() {
         answer["items"].as_array().expect("a list").clone()
     };
     let expected = found("state=expected").await;
+    documented(&stage, "Occurrence", &expected[0]).await;
     assert_eq!(expected.len(), 1, "{expected:?}");
     assert_eq!(
         (&expected[0]["trigger"], &expected[0]["moved"]),
@@ -578,6 +604,7 @@ async fn the_ledger_is_filtered_and_summed_up() {
         assert_eq!(sum[name], count, "{name}: {sum}");
     }
     assert_eq!(sum["complete"], true, "what is expected is still to come");
+    documented(&stage, "Completeness", &sum).await;
     assert_eq!(sum["by_trigger"][1]["trigger"], "manual");
     assert_eq!(sum["by_trigger"][1]["succeeded"], 1);
     let alarms = sum["alarms"].as_array().expect("alarms");
@@ -608,6 +635,30 @@ async fn the_ledger_is_filtered_and_summed_up() {
 }
 
 #[tokio::test]
+async fn an_occurrence_that_a_calendar_moved_says_so() {
+    let stage = stage().await;
+    let day = |days: i64| {
+        let at = stage.engine.now() + Span::from_secs(days * 86_400);
+        at.to_chrono().date_naive().to_string()
+    };
+    let mut flow = daily("feast", "good");
+    flow["schedules"][0]["calendar"] = json!({
+        "calendar": {"name": "feasts", "dates": {(day(1)): "Feast", (day(2)): "The day after"}},
+        "roll": "next",
+    });
+    stage.deploy(flow).await;
+    for path in [
+        "/api/v1/flows/feast/occurrences?state=expected",
+        "/api/v1/next",
+    ] {
+        let list = stage.get(path).await.json();
+        let next = &list["items"][0];
+        assert_eq!(next["moved"], true, "{path}: {list}");
+        assert_eq!(next["due_at"], format!("{}T00:00:00Z", day(3)), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_run_is_no_success_in_the_ledger() {
     let stage = stage().await;
     stage.deploy(daily("sorry", "bad")).await;
@@ -624,6 +675,7 @@ async fn a_backfill_is_planned_applied_followed_paused_and_cancelled() {
     let plan = stage.post("/api/v1/backfills/plan", &ask.to_string()).await;
     assert_eq!(plan.status, StatusCode::OK, "{}", plan.body);
     let plan = plan.json();
+    documented(&stage, "BackfillPlan", &plan).await;
     assert_eq!(plan["counts"], json!({"run": 3, "keep": 0, "conflict": 0}));
     assert_eq!(
         (&plan["mode"], &plan["conflicts"]),
@@ -656,6 +708,7 @@ async fn a_backfill_is_planned_applied_followed_paused_and_cancelled() {
     assert_eq!(twice.headers["idempotent-replayed"], "true");
 
     let one = stage.get("/api/v1/backfills/1").await.json();
+    documented(&stage, "Backfill", &one).await;
     assert_eq!(
         (&one["id"], &one["by"], &one["state"]),
         (&json!(1), &json!("ada"), &json!("running"))
@@ -679,6 +732,8 @@ async fn a_backfill_is_planned_applied_followed_paused_and_cancelled() {
     assert_eq!(items["items"].as_array().map(Vec::len), Some(2));
     assert_eq!(items["items"][0]["number"], 1);
     assert!(items["items"][0].get("events").is_none());
+    documented(&stage, "BackfillItem", &items["items"][0]).await;
+    documented(&stage, "Run", &shown).await;
     let first = stage.get("/api/v1/backfills/1/items?limit=1").await.json();
     assert_eq!(
         (&first["items"][0]["run"], first["next"].is_string()),
