@@ -49,6 +49,7 @@ fn a_flow_with_a_block_is_drawn_with_a_frame_around_it() {
             Vec::new()
         },
         selected: false,
+        child: None,
     };
     let frame = |_: &str| Look {
         state: "open",

@@ -850,3 +850,166 @@ async fn a_run_goes_on_as_a_new_one_with_other_parameters() {
         "nothing differs: in place"
     );
 }
+
+#[tokio::test]
+async fn the_flow_page_shows_what_a_set_waits_for_with_its_events() {
+    let stage = stage().await;
+    stage.deploy(shop()).await;
+    assert!(!stage.get("/flows/shop").await.body.contains("Waiting for"));
+    let seq = emit(&stage, "orders.a", "<eu>").await;
+    let page = stage.get("/flows/shop").await.body;
+    let (_, sets) = page.split_once("<h2>Waiting for</h2>").expect("a panel");
+    let (sets, _) = sets.split_once("</section>").expect("its end");
+    let event = format!(r#"<a href="/events/{seq}">event {seq} &lt;eu&gt;</a>"#);
+    assert!(sets.contains(&event), "{sets}");
+    let (_, missing) = sets.split_once(r#"class="missing""#).expect("a line");
+    assert!(missing.contains("orders.b"), "{sets}");
+
+    stage.post("/api/v1/flows/shop/pause", "{}").await;
+    emit(&stage, "orders.b", "x").await;
+    let page = stage.get("/flows/shop").await.body;
+    assert!(page.contains(r#"class="badge s-paused">held: "#), "{page}");
+}
+
+#[tokio::test]
+async fn a_pause_is_ended_on_a_page_that_tells_what_would_start() {
+    let stage = stage().await;
+    stage.deploy(listener()).await;
+    let nothing = stage.get("/flows/listener/unpause").await;
+    assert_eq!(
+        nothing.header(header::LOCATION),
+        "/flows/listener",
+        "not paused"
+    );
+    stage
+        .post("/api/v1/flows/listener/pause", r#"{"reason": "<why>"}"#)
+        .await;
+    for subject in ["a", "b"] {
+        emit(&stage, "desk.note", subject).await;
+    }
+    let page = stage.get("/flows/listener").await.body;
+    assert!(page.contains(r#"href="/flows/listener/unpause""#), "{page}");
+    let page = stage.get("/flows/listener/unpause").await.body;
+    for part in [
+        "&#60;why&#62;",
+        r#"value="declared" checked"#,
+        "starts 1 run<",
+        "starts 2 runs<",
+        "starts nothing",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let path = "/flows/listener/unpause";
+    let bad = send_form(&stage, path, "catch_up=some").await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST, "{}", bad.body);
+    assert!(
+        bad.body.contains("declared, none, latest or all"),
+        "{}",
+        bad.body
+    );
+    let sent = send_form(&stage, path, "catch_up=latest").await;
+    assert_eq!(
+        sent.header(header::LOCATION),
+        "/flows/listener",
+        "{}",
+        sent.body
+    );
+    let page = stage.get("/flows/listener").await.body;
+    assert!(
+        page.contains("/runs/1") && !page.contains("/runs/2"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn the_flow_page_tells_its_occurrences_as_marks_and_figures_and_why_at_a_moment() {
+    let stage = stage().await;
+    stage.deploy(listener()).await;
+    let page = stage.get("/flows/listener").await.body;
+    assert!(page.contains("Nothing was due yet"), "{page}");
+    let first = emit(&stage, "desk.note", "a").await;
+    stage.get("/api/v1/runs/1/wait?timeout=30").await;
+    let page = stage.get("/flows/listener").await.body;
+    assert!(page.contains("1 of 1 ran"), "{page}");
+    assert!(
+        page.contains(r#"class="mark s-succeeded o-ran" href="/runs/1""#),
+        "{page}"
+    );
+    assert!(page.contains("run 1 succeeded"), "its title: {page}");
+    let at = stage.get(&format!("/api/v1/events/{first}")).await.json();
+    let at = at["received_at"].as_str().expect("a time").to_owned();
+    let page = stage.get(&format!("/flows/listener?at={at}")).await.body;
+    let (_, why) = page
+        .split_once("<h2>Why did it run, or not?</h2>")
+        .expect("a panel");
+    assert!(
+        why.contains(r#"<ul class="whys">"#) && why.contains("run 1"),
+        "{why}"
+    );
+    let bad = stage.get("/flows/listener?at=then").await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_schedule_that_will_not_run_again_is_an_alarm_and_a_moved_day_is_named() {
+    let stage = stage().await;
+    let mut over = daily("read")[0].clone();
+    over["schedules"][0]["end"] = json!(1_000_000);
+    stage.deploy(over).await;
+    let page = stage.get("/flows/daily").await.body;
+    assert!(page.contains("<b>morning will not run again</b>"), "{page}");
+
+    let mut moved = daily("read")[0].clone();
+    moved["name"] = json!("moved");
+    // Closed today and on the next days, so that the next one moves.
+    let mut dates = serde_json::Map::new();
+    for ahead in 0..3 {
+        let day =
+            dalsegno_engine::clock::now() + dalsegno_scheduler::Span::from_secs(ahead * 86_400);
+        let day = day.to_string();
+        let (day, _) = day.split_once('T').expect("a date");
+        dates.insert(day.into(), json!("Holiday <x>"));
+    }
+    moved["schedules"][0]["calendar"] =
+        json!({"calendar": {"name": "off", "dates": dates}, "roll": "next"});
+    stage.deploy(moved).await;
+    let page = stage.get("/flows/moved").await.body;
+    assert!(
+        page.contains("moved from ") && page.contains(": Holiday &lt;x&gt;"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_run_of_a_sub_flow_and_its_parent_are_linked_both_ways() {
+    let stage = stage().await;
+    stage
+        .deploy(json!({"name": "child", "steps": [{"name": "work", "run": {"shell": "x"}}]}))
+        .await;
+    let call = json!({"name": "refresh", "run": {"flow": {"flow": "child", "wait": true}}});
+    stage
+        .deploy(json!({"name": "parent", "steps": [call]}))
+        .await;
+    let run = stage.finished_run("parent").await;
+    let page = stage.get(&format!("/runs/{run}")).await.body;
+    assert!(
+        page.contains(r#"<a class="child" href="/runs/2">"#),
+        "on the card: {page}"
+    );
+    assert!(
+        page.contains(
+            r#"<td class="why"><a href="/runs/2">run 2</a> <span class="state s-succeeded">"#
+        ),
+        "in the row: {page}"
+    );
+    let child = stage.get("/runs/2").await.body;
+    let part_of = format!(
+        r#"<a href="/runs/{run}">run {run}</a>, <a href="/runs/{run}?task=refresh#task">step refresh</a>"#
+    );
+    assert!(child.contains(&part_of), "{child}");
+    let task = stage.get(&format!("/runs/{run}?task=refresh")).await.body;
+    assert!(
+        task.contains(r#"<dt>Started</dt><dd><a href="/runs/2">run 2</a></dd>"#),
+        "{task}"
+    );
+}

@@ -14,7 +14,7 @@ mod ops;
 pub(crate) mod runs;
 mod sources;
 mod turned_down;
-mod why;
+pub(crate) mod why;
 
 #[cfg(test)]
 pub(crate) use openapi::DOCUMENT;

@@ -5,7 +5,9 @@ use crate::problem::Outcome;
 use crate::state::App;
 use dalsegno_engine::Role;
 use dalsegno_scheduler::row::JournalEntry;
-use dalsegno_scheduler::{FlowName, NEAR, PastFacts, PastOutage, Timestamp, explain_at};
+use dalsegno_scheduler::{
+    Explanation, FlowName, NEAR, PastFacts, PastOutage, Timestamp, explain_at,
+};
 use dalsegno_store::{EventFilter, JournalFilter, OutageReason};
 use serde_json::{Value, json};
 
@@ -19,6 +21,16 @@ const PAGES: usize = 40;
 
 /// Why this flow did or did not run at that moment.
 pub(super) async fn at(app: &App, flow: &FlowName, at: Timestamp) -> Outcome<Vec<Value>> {
+    let whys = explained(app, flow, at).await?;
+    Ok(whys.iter().map(explanation).collect())
+}
+
+/// The same for pages.
+pub(crate) async fn explained(
+    app: &App,
+    flow: &FlowName,
+    at: Timestamp,
+) -> Outcome<Vec<Explanation>> {
     let now = app.engine().now();
     let facts = facts(app, flow, at).await?;
     let mut whys = explain_at(flow.as_str(), at, now, &facts);
@@ -28,7 +40,7 @@ pub(super) async fn at(app: &App, flow: &FlowName, at: Timestamp) -> Outcome<Vec
         let expected = view.why_flow(flow.as_str(), now).unwrap_or_default();
         whys.extend(expected.into_iter().filter(|it| it.code != "only_people"));
     }
-    Ok(whys.iter().map(explanation).collect())
+    Ok(whys)
 }
 
 async fn facts(app: &App, flow: &FlowName, at: Timestamp) -> Outcome<PastFacts> {

@@ -20,6 +20,8 @@ pub struct Look {
     /// Parts of the progress bar: state and share of 1000. Empty: no bar.
     pub parts: Vec<(&'static str, u32)>,
     pub selected: bool,
+    /// The run that the card's step has started: address and words.
+    pub child: Option<(String, String)>,
 }
 
 /// Gives each card (by its steps) and each frame (by its name) a look.
@@ -179,6 +181,17 @@ fn draw_card(svg: &mut String, card: &Card, id: &str, look: &Look) {
     svg.push_str("</g>");
     if look.link.is_some() {
         svg.push_str("</a>");
+    }
+    if let Some((href, text)) = &look.child {
+        // Beside the card's own link, for links do not nest.
+        let _ = write!(
+            svg,
+            r#"<a class="child" href="{}"><title>{1}</title><text class="k" x="{2:.1}" y="{3:.1}" text-anchor="end">{1} ↗</text></a>"#,
+            escape(href),
+            escape(text),
+            x + CARD_WIDTH - 36.0,
+            y + 36.5,
+        );
     }
 }
 

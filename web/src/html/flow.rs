@@ -15,14 +15,21 @@ pub(crate) struct FlowPage {
     pub(crate) invalid: Option<String>,
     pub(crate) removed: bool,
     pub(crate) paused: Option<String>,
+    /// Enabled schedules that will never run again, and why.
+    pub(crate) alarms: Vec<(String, String)>,
     pub(crate) whys: Vec<Why>,
+    /// What is known about the moment that someone asked for.
+    pub(crate) at: String,
+    pub(crate) whys_at: Option<Vec<Why>>,
+    pub(crate) sets: Vec<SetPanel>,
+    /// How many sets are not shown.
+    pub(crate) sets_more: usize,
     pub(crate) graph: Option<Html>,
     pub(crate) graph_note: String,
     pub(crate) schedules: Vec<ScheduleLine>,
     pub(crate) triggers: Vec<TriggerLine>,
     pub(crate) next: Vec<NextLine>,
-    pub(crate) occurrences: Vec<OccurrenceLine>,
-    pub(crate) occurrences_next: Option<String>,
+    pub(crate) ledger: LedgerPanel,
     pub(crate) filters: Vec<Filter>,
     pub(crate) runs: Vec<RunLine>,
     pub(crate) runs_next: Option<String>,
@@ -69,8 +76,56 @@ pub(crate) struct ScheduleLine {
 pub(crate) struct TriggerLine {
     pub(crate) text: String,
     pub(crate) detail: String,
-    /// Half-matched sets: what arrived, what is missing.
-    pub(crate) sets: Vec<Html>,
+}
+
+/// Events that wait together: what arrived, what is missing, what will become of them.
+pub(crate) struct SetPanel {
+    pub(crate) trigger: Html,
+    pub(crate) about: String,
+    pub(crate) since: Html,
+    pub(crate) arrived: Vec<ArrivedLine>,
+    pub(crate) missing: Vec<String>,
+    pub(crate) fires: Option<Html>,
+    pub(crate) expires: Option<Html>,
+    pub(crate) held: Option<String>,
+}
+
+pub(crate) struct ArrivedLine {
+    pub(crate) label: String,
+    pub(crate) events: Vec<Html>,
+    pub(crate) more: usize,
+}
+
+/// What ought to have run: the last moments as marks, oldest first, and as lines, newest first.
+pub(crate) struct LedgerPanel {
+    pub(crate) marks: Vec<Html>,
+    /// How many of the last days' ran; `None` when nothing was due.
+    pub(crate) complete: Option<Html>,
+    pub(crate) lines: Vec<OccurrenceLine>,
+    pub(crate) next: Option<String>,
+}
+
+/// Before a pause ends: what each way to end it would start.
+#[derive(Template)]
+#[template(path = "unpause.html")]
+pub(crate) struct UnpausePage {
+    pub(crate) frame: Frame,
+    pub(crate) name: String,
+    pub(crate) href: String,
+    pub(crate) since: Html,
+    pub(crate) by: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) choices: Vec<UnpauseChoice>,
+}
+
+pub(crate) struct UnpauseChoice {
+    pub(crate) value: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) text: &'static str,
+    pub(crate) here: bool,
+    pub(crate) starts: usize,
+    pub(crate) runs: Vec<Html>,
+    pub(crate) more: usize,
 }
 
 pub(crate) struct NextLine {

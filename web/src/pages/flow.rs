@@ -1,29 +1,28 @@
 //! The page of one flow.
 
-use super::lines::{due, flow_href, run_line, starter, state_filters, why_line};
-use super::{Page, frame, is_fragment, metaflow, shown};
+use super::lines::{due, flow_href, moment, run_line, starter, state_filters, why_line};
+use super::{Page, frame, is_fragment, ledger, metaflow, shown, waiting};
 use crate::api::runs::run_states;
 use crate::code;
 use crate::dag::{Card, Look, Paint, draw};
 use crate::html::{
-    FlowPage, Html, NextLine, Notice, OccurrenceLine, ScheduleLine, TriggerLine, VersionLine,
-    exact, exact_and_told, field, run_link, state, told,
+    FlowPage, Html, NextLine, Notice, ScheduleLine, TriggerLine, VersionLine, Why, exact_and_told,
+    field,
 };
 use crate::input::Query;
 use crate::problem::Outcome;
 use crate::read;
 use crate::routes::Routes;
 use crate::state::App;
-use crate::text::{escape, url_encode};
+use crate::text::url_encode;
 use crate::words;
 use askama::Template;
 use axum::extract::{Path, State};
 use dalsegno_scheduler::metaflow::MetaflowStep;
-use dalsegno_scheduler::row::{FlowRow, HalfMatchRow, OccurrenceRow};
-use dalsegno_scheduler::spec::{Command, StepSpec, TriggerSpec};
+use dalsegno_scheduler::row::{FlowRow, OccurrenceRow};
+use dalsegno_scheduler::spec::{Command, StepSpec};
 use dalsegno_scheduler::{Explanation, Flow, Reason, Scheduler, Timestamp};
-use dalsegno_store::{Cursor, OccurrenceFilter, RunFilter};
-use std::collections::BTreeMap;
+use dalsegno_store::{Cursor, RunFilter};
 use std::sync::Arc;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -33,7 +32,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
 /// How many lines each list of the page has.
 const LINES: usize = 20;
 const NEXT_LINES: usize = 5;
-const LEDGER_LINES: usize = 8;
 
 async fn flow(State(app): State<Arc<App>>, Path(name): Path<String>, query: Query) -> Page {
     let page = build(&app, &name, &query, None, &[]).await?;
@@ -59,7 +57,9 @@ pub(super) async fn build(
     let is_active = |version: &_| row.active_version.as_ref() == Some(version);
     let source = versions.iter().find(|it| is_active(&it.version));
     let source = source.map(|it| Html(code::lines(&it.source, &row.file)));
-    let (occurrences, occurrences_next) = occurrences(app, &view, &row, query, now).await?;
+    let ledger = ledger::panel(app, &view, &row, flow.map(AsRef::as_ref), query, now).await?;
+    let whys_at = why_at(app, &row, query, now).await?;
+    let (sets, sets_more) = waiting::sets(&view, &row.name, now);
 
     let states = query.get("state");
     let filter = RunFilter {
@@ -110,6 +110,16 @@ pub(super) async fn build(
                 .unwrap_or_default();
             format!("by {} {}{reason}", it.by, crate::text::relative(it.at, now))
         }),
+        alarms: view
+            .without_future(now)
+            .into_iter()
+            .filter(|(name, ..)| *name == row.name)
+            .map(|(_, trigger, reason)| (trigger.to_string(), reason.to_string()))
+            .collect(),
+        at: query.get("at").unwrap_or_default().to_owned(),
+        whys_at,
+        sets,
+        sets_more,
         whys: whys
             .into_iter()
             .filter(is_news)
@@ -118,10 +128,9 @@ pub(super) async fn build(
         graph,
         graph_note: flow.map(|it| note(it)).unwrap_or_default(),
         schedules: flow.map(|it| schedules(it)).unwrap_or_default(),
-        triggers: flow.map(|it| triggers(&view, it, now)).unwrap_or_default(),
+        triggers: flow.map(|it| triggers(it)).unwrap_or_default(),
         next: next(&view, &row, now),
-        occurrences,
-        occurrences_next,
+        ledger,
         filters: state_filters(&href, states),
         runs: runs
             .items
@@ -160,6 +169,20 @@ fn is_news(why: &Explanation) -> bool {
         )
     );
     !of_task && !told_elsewhere
+}
+
+/// Why it ran or did not at the moment that someone asks for.
+async fn why_at(
+    app: &App,
+    row: &FlowRow,
+    query: &Query,
+    now: Timestamp,
+) -> Outcome<Option<Vec<Why>>> {
+    let Some(text) = query.get("at") else {
+        return Ok(None);
+    };
+    let whys = crate::api::why::explained(app, &row.name, moment("at", text)?).await?;
+    Ok(Some(whys.into_iter().map(|it| why_line(it, now)).collect()))
 }
 
 fn note(flow: &Flow) -> String {
@@ -238,7 +261,7 @@ fn schedules(flow: &Flow) -> Vec<ScheduleLine> {
     lines.collect()
 }
 
-fn triggers(view: &Scheduler, flow: &Flow, now: Timestamp) -> Vec<TriggerLine> {
+fn triggers(flow: &Flow) -> Vec<TriggerLine> {
     let lines = flow.spec().triggers.iter().map(|trigger| {
         let within = trigger.within.map(|it| format!("together within {it}"));
         let reset = trigger.reset_at.as_ref().map(words::reset);
@@ -246,54 +269,9 @@ fn triggers(view: &Scheduler, flow: &Flow, now: Timestamp) -> Vec<TriggerLine> {
         TriggerLine {
             text: words::when(&trigger.on),
             detail: details.join(" · "),
-            sets: sets(view, flow, trigger, now),
         }
     });
     lines.collect()
-}
-
-/// Half-matched sets: what has arrived and what is missing.
-fn sets(view: &Scheduler, flow: &Flow, trigger: &TriggerSpec, now: Timestamp) -> Vec<Html> {
-    let mut sets: BTreeMap<&str, Vec<&HalfMatchRow>> = BTreeMap::new();
-    for it in view
-        .half_matches(flow.name().as_str())
-        .filter(|it| it.trigger == trigger.name)
-    {
-        sets.entry(&it.join_key).or_default().push(it);
-    }
-    let leaves = trigger.on.leaves();
-    let told_set = |(key, filled): (&str, Vec<&HalfMatchRow>)| {
-        let has = |leaf: usize| filled.iter().any(|it| usize::from(it.leaf) == leaf);
-        let missing = leaves.iter().enumerate().filter(|(leaf, _)| !has(*leaf));
-        let missing: Vec<String> = missing.map(|(_, it)| words::leaf(it)).collect();
-        let arrived = filled.iter().map(|it| {
-            let what = leaves
-                .get(usize::from(it.leaf))
-                .map(|it| words::leaf(it))
-                .unwrap_or_default();
-            format!(
-                "{} arrived {}",
-                escape(&what),
-                told(it.event.received_at, now)
-            )
-        });
-        let arrived: Vec<String> = arrived.collect();
-        let key = match key {
-            "" => String::new(),
-            key => format!(" of {key}"),
-        };
-        let expires = filled.iter().filter_map(|it| it.expires_at).min();
-        let expires = expires
-            .map(|it| format!(" · expires {}", told(it, now)))
-            .unwrap_or_default();
-        Html(format!(
-            "<b>waiting for {}</b>{} ({}){expires}",
-            escape(&missing.join(" and ")),
-            escape(&key),
-            arrived.join(", ")
-        ))
-    };
-    sets.into_iter().map(told_set).collect()
 }
 
 fn next(view: &Scheduler, row: &FlowRow, now: Timestamp) -> Vec<NextLine> {
@@ -301,51 +279,17 @@ fn next(view: &Scheduler, row: &FlowRow, now: Timestamp) -> Vec<NextLine> {
     coming.sort_by_key(|it| it.due_at);
     let line = |it: &OccurrenceRow| NextLine {
         when: due(it, now),
-        what: match &it.reason {
-            Some(reason) => {
-                starter(view, &it.flow, &it.trigger).then(&Html::text(format_args!(": {reason}")))
-            }
-            None => starter(view, &it.flow, &it.trigger),
+        what: {
+            let flow = view
+                .flow(it.flow.as_str())
+                .and_then(|it| it.flow.as_deref());
+            let moved = ledger::moved(flow, it).map(|it| format!(" · {it}"));
+            let held = it.reason.as_ref().map(|it| format!(": {it}"));
+            let more = moved.into_iter().chain(held).collect::<String>();
+            starter(view, &it.flow, &it.trigger).then(&Html::text(more))
         },
     };
     coming.into_iter().take(NEXT_LINES).map(line).collect()
-}
-
-/// The ledger: what was due until now.
-async fn occurrences(
-    app: &App,
-    view: &Scheduler,
-    row: &FlowRow,
-    query: &Query,
-    now: Timestamp,
-) -> Outcome<(Vec<OccurrenceLine>, Option<String>)> {
-    let filter = OccurrenceFilter {
-        to: Some(now),
-        ..OccurrenceFilter::default()
-    };
-    let cursor = query.get("ledger").map(Cursor::from);
-    let store = app.engine().store();
-    let page = store
-        .occurrences(&row.name, &filter, cursor.as_ref(), LEDGER_LINES)
-        .await?;
-    let line = |it: &OccurrenceRow| OccurrenceLine {
-        due: exact(it.due_at),
-        by: starter(view, &it.flow, &it.trigger),
-        state: state(it.state.as_str()),
-        why: match (it.run, &it.reason) {
-            (Some(run), None) => run_link(run),
-            (Some(run), Some(reason)) => {
-                run_link(run).then(&Html::text(format_args!(" · {reason}")))
-            }
-            (None, Some(reason)) => Html::text(reason),
-            (None, None) => Html::default(),
-        },
-    };
-    let href = flow_href(&row.name);
-    let next = page
-        .next
-        .map(|it| format!("{href}?ledger={}", url_encode(&it.0)));
-    Ok((page.items.iter().map(line).collect(), next))
 }
 
 fn fields(flow: &Flow, given: &[(String, String)]) -> Vec<Html> {

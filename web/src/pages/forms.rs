@@ -3,6 +3,7 @@
 use super::flow;
 use super::run;
 use super::shown;
+use super::unpause;
 use crate::act::{self, Started};
 use crate::html::{Notice, field_name};
 use crate::input::{Form, Query};
@@ -17,7 +18,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use dalsegno_engine::{Code, Problem};
 use dalsegno_scheduler::spec::{ParamKind, ParamSpec};
-use dalsegno_scheduler::{ResumeWith, StepName};
+use dalsegno_scheduler::{CatchUp, ResumeWith, StepName};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .post("/flows/{name}/runs", start)
         .post("/flows/{name}/pause", pause)
-        .post("/flows/{name}/unpause", unpause)
+        .post("/flows/{name}/unpause", end_pause)
         .post("/runs/{id}/cancel", cancel)
         .post("/runs/{id}/resume", resume)
 }
@@ -91,13 +92,27 @@ async fn pause(
     flow_after(&app, &name, done, &form).await
 }
 
-async fn unpause(
+async fn end_pause(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     form: Form,
 ) -> Outcome<Response> {
-    let done = act::unpause(&app, &name, BY.into(), Default::default()).await;
+    let done = match catch_up(&form) {
+        Ok(catch_up) => act::unpause(&app, &name, BY.into(), catch_up).await,
+        Err(failure) => Err(failure),
+    };
     flow_after(&app, &name, done, &form).await
+}
+
+/// What becomes of all that was held; what the flow says when nobody chose.
+fn catch_up(form: &Form) -> Outcome<CatchUp> {
+    let Some(text) = form.get("catch_up") else {
+        return Ok(CatchUp::default());
+    };
+    unpause::parse(&text).ok_or_else(|| {
+        let detail = format!("`catch_up` is `{text}`: declared, none, latest or all is expected");
+        Failure::new(Code::BadRequest, detail)
+    })
 }
 
 async fn flow_after(app: &App, name: &str, done: Outcome<()>, form: &Form) -> Outcome<Response> {

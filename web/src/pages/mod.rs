@@ -7,6 +7,7 @@ mod events;
 mod flow;
 mod flows;
 mod forms;
+mod ledger;
 mod lines;
 mod metaflow;
 mod problem;
@@ -14,6 +15,8 @@ mod run;
 mod sums;
 mod task;
 mod tasks;
+mod unpause;
+mod waiting;
 
 use crate::html::Frame;
 use crate::input::Query;
@@ -29,6 +32,7 @@ pub(crate) use problem::show_problems;
 pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = flows::routes(routes);
     let routes = flow::routes(routes);
+    let routes = unpause::routes(routes);
     let routes = run::routes(routes);
     let routes = cards::routes(routes);
     let routes = events::routes(routes);

@@ -1,9 +1,9 @@
 //! One task opened on the page of its run: attempts, outputs, logs.
 
-use super::tasks::{Tasks, is_taken_over};
+use super::tasks::{Tasks, child_run, is_taken_over};
 use super::{cards, metaflow};
 use crate::api::logs::is_open;
-use crate::html::{AttemptLine, Html, Log, Pair, TaskPanel, exact, run_link, state, took};
+use crate::html::{AttemptLine, Html, Log, Pair, TaskPanel, exact, fact, run_link, state, took};
 use crate::input::Query;
 use crate::logs;
 use crate::problem::Outcome;
@@ -71,7 +71,11 @@ pub(super) async fn panel(
         close: format!("/runs/{}?task=none", run.id),
         why: task.reason.as_ref().map(ToString::to_string),
         label: tasks.label(&task.task),
-        facts: metaflow::task_facts(app, flow, run, &task),
+        facts: {
+            let child = child_run(&task).map(|it| fact("Started", run_link(it)));
+            let facts = metaflow::task_facts(app, flow, run, &task);
+            child.into_iter().chain(facts).collect()
+        },
         attempts,
         no_attempts: match (is_taken_over(&task), run.origin) {
             (true, Some(origin)) => {

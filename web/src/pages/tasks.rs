@@ -11,11 +11,12 @@ use crate::problem::Outcome;
 use crate::read;
 use crate::state::App;
 use crate::text::url_encode;
+use dalsegno_engine::EngineHandle;
 use dalsegno_scheduler::expr::plain;
 use dalsegno_scheduler::metaflow::output;
-use dalsegno_scheduler::row::{AttemptRow, RunRow, ScopeRow, TaskRow, TaskState};
+use dalsegno_scheduler::row::{AttemptRow, RunRow, RunState, ScopeRow, TaskRow, TaskState};
 use dalsegno_scheduler::spec::StepSpec;
-use dalsegno_scheduler::{Flow, Span, StepName, TaskId, Timestamp};
+use dalsegno_scheduler::{Flow, RunId, Span, StepName, TaskId, Timestamp};
 use dalsegno_store::TaskFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub(super) struct Tasks {
     states: Option<String>,
     /// The last succeeded task that is shown, of steps that have so many that others are folded.
     keeps: BTreeMap<StepName, TaskId>,
+    /// Runs that steps of it have started.
+    children: BTreeMap<RunId, RunState>,
 }
 
 /// So many succeeded tasks of a step are shown before the others are folded.
@@ -107,6 +110,10 @@ impl Tasks {
         let expected = flow.map(|it| expected(it, &scopes)).unwrap_or_default();
         Ok(Self {
             keeps: keeps(&rows),
+            children: match rows.iter().any(|it| child_run(it).is_some()) {
+                true => children(engine, run).await?,
+                false => BTreeMap::new(),
+            },
             rows,
             counts,
             single,
@@ -247,7 +254,7 @@ impl Tasks {
                     Some(from) => took(from, until(task), now),
                     None => Html::text("–"),
                 },
-                why: why(run, task),
+                why: self.why(run, task),
                 selected: selected == Some(name.as_str()),
                 folded: self.folded(task, selected).map(|more| {
                     let step = url_encode(task.task.step.as_str());
@@ -307,6 +314,7 @@ impl Tasks {
                 line: task_told(task, now),
                 link: Some(run_of(task)),
                 parts: Vec::new(),
+                child: child_run(task).map(|it| (format!("/runs/{it}"), format!("run {it}"))),
                 selected: selected == Some(task.task.to_string().as_str()),
             };
         }
@@ -344,6 +352,7 @@ impl Tasks {
             line,
             link: link.map(|it| format!("/runs/{}?task=none&step={step}#run-tasks", it.run)),
             parts: parts(&sums, total),
+            child: None,
             selected: self.step.as_ref().is_some_and(|it| card.steps.contains(it)),
         }
     }
@@ -378,6 +387,23 @@ impl Tasks {
             state,
             line,
             ..Look::default()
+        }
+    }
+
+    /// Why a task stands as it does; of one that has started a run, that run first.
+    fn why(&self, run: &RunRow, task: &TaskRow) -> Html {
+        let why = why(run, task);
+        let Some(child) = child_run(task) else {
+            return why;
+        };
+        let link = run_link(child);
+        let link = match self.children.get(&child) {
+            Some(it) => link.then(&Html::text(" ")).then(&state(it.as_str())),
+            None => link,
+        };
+        match why == Html::default() {
+            true => link,
+            false => link.then(&Html::text(" · ")).then(&why),
         }
     }
 
@@ -451,6 +477,22 @@ fn keeps(rows: &[Arc<TaskRow>]) -> BTreeMap<StepName, TaskId> {
         .filter(|(_, it)| it.len() > UNFOLDED_MAX + 1);
     many.map(|(step, it)| (step.clone(), it[UNFOLDED_MAX - 1].clone()))
         .collect()
+}
+
+/// The run that a task has started, if its step is one that does.
+pub(super) fn child_run(task: &TaskRow) -> Option<RunId> {
+    dalsegno_scheduler::child_run(task.external_id.as_deref()?)
+}
+
+/// Runs that steps of this one have started, as they stand.
+async fn children(engine: &EngineHandle, run: &RunRow) -> Outcome<BTreeMap<RunId, RunState>> {
+    let view = engine.view();
+    let children = engine.store().children(run.id).await?;
+    let stand = children.iter().map(|it| {
+        let live = view.run(it.id).map(|it| it.state);
+        (it.id, live.unwrap_or(it.state))
+    });
+    Ok(stand.collect())
 }
 
 /// Why a task stands as it does, or where its success comes from.
