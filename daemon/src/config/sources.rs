@@ -76,10 +76,10 @@ pub(super) fn checked(
     let mut buckets = BTreeSet::new();
     for section in directories {
         let bucket = section.bucket;
-        if !is_plain(&bucket) {
+        if !is_bucket(&bucket) {
             bail!(
-                "{DEFAULT_FILE}: `{bucket}` is not usable as the bucket of a folder; take letters, digits, `.`, `_` \
-                 and `-`, at most 64"
+                "{DEFAULT_FILE}: `{bucket}` is not usable as the bucket of a folder; buckets are named in small letters, \
+                 digits, `-` and `.`, 3 to 63 of them, with a letter or digit at both ends"
             );
         }
         if !buckets.insert(bucket.clone()) {
@@ -188,6 +188,16 @@ fn is_plain(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(plain)
 }
 
+/// As S3 allows it, so that a flow can name it.
+fn is_bucket(name: &str) -> bool {
+    let inner = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+    let bytes = name.as_bytes();
+    (3..=63).contains(&bytes.len())
+        && bytes.iter().all(|it| inner(*it) || b"-.".contains(it))
+        && inner(bytes[0])
+        && inner(bytes[bytes.len() - 1])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,7 +301,7 @@ mod tests {
                 "bucket of a folder",
             ),
             (
-                "[[directories]]\nbucket = \"x\"\npath = \"\"".into(),
+                "[[directories]]\nbucket = \"shop\"\npath = \"\"".into(),
                 "empty `path`",
             ),
         ] {
