@@ -115,7 +115,21 @@ impl File {
 impl Settings {
     /// Puts file, environment and command line together.
     pub(crate) fn gather(args: &UpArgs) -> anyhow::Result<Self> {
-        let file = read(args.config.as_deref())?;
+        Self::of_file(args, read(args.config.as_deref())?)
+    }
+
+    /// The same for who only wants to know where the daemon is: its secrets, which may be out of reach here, are not
+    /// fetched.
+    pub(crate) fn without_secrets(args: &UpArgs) -> anyhow::Result<Self> {
+        let file = File {
+            webhooks: Vec::new(),
+            openlineage: None,
+            ..read(args.config.as_deref())?
+        };
+        Self::of_file(args, file)
+    }
+
+    fn of_file(args: &UpArgs, file: File) -> anyhow::Result<Self> {
         let token = args.token.clone().or_else(|| file.token.clone());
         let token = token.filter(|it| !it.is_empty());
         let host = match &args.host {

@@ -171,7 +171,11 @@ impl Sources {
             kind,
             name: key.1.clone(),
             target: target.into(),
-            state: SourceState::Starting,
+            state: match kind {
+                // Whoever sends comes to us: there is nothing to begin.
+                SourceKind::Webhook | SourceKind::Lineage => SourceState::Ok,
+                _ => SourceState::Starting,
+            },
             message: String::new(),
             cure: None,
             notes: Vec::new(),

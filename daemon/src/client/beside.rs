@@ -8,7 +8,15 @@ use std::path::Path;
 
 /// The settings with which `dalsegno up` would start here.
 pub(crate) fn settings(file: Option<&Path>, token: Option<&str>) -> Result<Settings> {
-    let args = UpArgs {
+    settled(Settings::gather(&args(file, token)))
+}
+
+fn settled(settings: anyhow::Result<Settings>) -> Result<Settings> {
+    settings.map_err(|error| Failure::new(Exit::Broken, format!("{error:#}")))
+}
+
+fn args(file: Option<&Path>, token: Option<&str>) -> UpArgs {
+    UpArgs {
         flows_dir: "flows".into(),
         port: None,
         host: None,
@@ -19,13 +27,12 @@ pub(crate) fn settings(file: Option<&Path>, token: Option<&str>) -> Result<Setti
         log_format: None,
         log_level: None,
         token: token.map(str::to_owned),
-    };
-    Settings::gather(&args).map_err(|error| Failure::new(Exit::Broken, format!("{error:#}")))
+    }
 }
 
 /// Address and token of the daemon that `dalsegno up` would start here.
 pub(super) fn beside(file: Option<&Path>, token: Option<&str>) -> Result<(String, Option<String>)> {
-    let settings = settings(file, token)
+    let settings = settled(Settings::without_secrets(&args(file, token)))
         .map_err(|it| it.help("or name the daemon's address with --server"))?;
     Ok((address(settings.listen), settings.token))
 }
@@ -69,6 +76,13 @@ mod tests {
             (address.as_str(), token.as_deref()),
             ("http://127.0.0.1:8320", Some("long"))
         );
+    }
+
+    #[test]
+    fn secrets_that_only_the_daemon_has_are_not_needed_to_find_it() {
+        let webhook = "port = 8399\n[[webhooks]]\nname = 'hook'\nverify = 'github'\nsecret_env = 'DALSEGNO_NOT_SET'";
+        let (address, _) = beside_file(webhook).expect("an address");
+        assert_eq!(address, "http://127.0.0.1:8399");
     }
 
     #[test]

@@ -438,6 +438,10 @@ pub(crate) struct Source {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct BackfillPlan {
     pub(crate) flow: String,
+    pub(crate) from: Time,
+    pub(crate) to: Time,
+    #[serde(default)]
+    pub(crate) downstream: bool,
     pub(crate) mode: String,
     pub(crate) items: Vec<PlanItem>,
     #[serde(default)]

@@ -45,7 +45,21 @@ pub(crate) fn backfill_plan(_screen: &Screen, plan: &BackfillPlan, shown: usize)
             whole(Span(estimate))
         );
     }
-    let _ = writeln!(text, "  token {}", plan.token);
+    if plan.counts.run > 0 {
+        let mode = match plan.mode.as_str() {
+            "missing" => String::new(),
+            mode => format!(" --{mode}"),
+        };
+        let _ = writeln!(
+            text,
+            "  apply it: dalsegno backfill apply {} --from {} --to {}{mode}{} --token {}",
+            plan.flow,
+            plan.from.0,
+            plan.to.0,
+            if plan.downstream { " --downstream" } else { "" },
+            plan.token
+        );
+    }
     text
 }
 
