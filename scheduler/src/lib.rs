@@ -46,5 +46,6 @@ pub use submission::Submission;
 pub use time::{Span, Timestamp};
 pub use view::LimitUse;
 pub use why::{
-    Explanation, NEAR, PastFacts, PastOutage, cure, explain_at, explain_occurrence, explain_run,
+    Explanation, NEAR, PastFacts, PastOutage, STATES, cure, explain_at, explain_occurrence,
+    explain_run,
 };

@@ -1,6 +1,6 @@
 //! Why a flow did or did not run at some moment, from what is on record.
 
-use super::{Explanation, explain_occurrence};
+use super::{Explanation, cure, explain_occurrence};
 use crate::reason::Reason;
 use crate::row::{
     EventRow, FlowRow, JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState,
@@ -77,9 +77,11 @@ fn outage(flow: &str, at: Timestamp, outages: &[PastOutage]) -> Option<Explanati
         to.floor_to_second(),
         it.holder
     );
+    let reason = Reason::MissedDown { from, to };
     Some(Explanation {
         text,
-        ..Explanation::because(flow, &Reason::MissedDown { from, to })
+        cure: cure(&reason, flow),
+        ..Explanation::because(flow, &reason)
     })
 }
 
@@ -100,11 +102,23 @@ fn standing(flow: &str, at: Timestamp, journal: &[JournalEntry]) -> Vec<Explanat
         };
     };
     let mut all = Vec::new();
+    let told = |reason: &Reason| Explanation {
+        cure: cure(reason, flow),
+        ..Explanation::because(flow, reason)
+    };
     if row.removed {
-        all.push(Explanation::because(flow, &Reason::FlowRemoved));
+        all.push(told(&Reason::FlowRemoved));
     }
     if let Some(message) = row.invalid {
-        all.push(Explanation::because(flow, &Reason::FlowInvalid { message }));
+        let text = match row.active_version {
+            Some(_) => "the last good version stayed active",
+            None => "no version of it had been valid",
+        };
+        let reason = Reason::FlowInvalid { message };
+        all.push(Explanation {
+            text: format!("{reason}; {text}"),
+            ..told(&reason)
+        });
     }
     if let Some(paused) = row.paused {
         let since = paused.at.floor_to_second();
@@ -114,14 +128,13 @@ fn standing(flow: &str, at: Timestamp, journal: &[JournalEntry]) -> Vec<Explanat
         };
         all.push(Explanation {
             text: format!("{reason}, since {since}"),
-            ..Explanation::because(flow, &reason)
+            ..told(&reason).cure(format!(
+                "dalsegno unpause {flow}, if it is still paused; dalsegno backfill plan {flow} --from … runs what is missing"
+            ))
         });
     }
     if let Some(run) = row.blocked_by {
-        all.push(Explanation::because(
-            flow,
-            &Reason::BlockedByFailure { run },
-        ));
+        all.push(told(&Reason::BlockedByFailure { run }));
     }
     all
 }
@@ -129,14 +142,11 @@ fn standing(flow: &str, at: Timestamp, journal: &[JournalEntry]) -> Vec<Explanat
 fn turned_down(flow: &str, event: &EventRow, it: &MatchRow) -> Explanation {
     let about = format!("event {} {} at {}", event.seq, event.kind, it.trigger);
     match &it.reason {
-        Some(reason) => {
-            let cure = super::cure(reason, flow);
-            Explanation {
-                text: format!("{}: {reason}", it.outcome),
-                cure,
-                ..Explanation::because(about, reason)
-            }
-        }
+        Some(reason) => Explanation {
+            text: format!("{}: {reason}", it.outcome),
+            cure: cure(reason, flow),
+            ..Explanation::because(about, reason)
+        },
         None => Explanation::new("event", about, it.outcome),
     }
 }

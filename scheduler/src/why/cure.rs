@@ -76,7 +76,7 @@ pub fn cure(reason: &Reason, flow: &str) -> Option<String> {
             )
         }
         Reason::MissedDown { .. } => format!(
-            "`misfire: {{ down: all }}` catches up by itself; dalsegno backfill plan {flow} --from … runs what is missing"
+            "`misfire: {{ down: all, max: N }}` catches up the newest N by itself; dalsegno backfill plan {flow} --from … runs what is missing"
         ),
         Reason::MissedTooMany { .. } => format!(
             "raise `misfire: {{ max: … }}`, or run what is missing: dalsegno backfill plan {flow} --from …"

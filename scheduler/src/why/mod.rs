@@ -7,13 +7,28 @@ pub use at::{NEAR, PastFacts, PastOutage, explain_at};
 pub use cure::cure;
 
 use crate::decide::WaitingSet;
-use crate::id::{AttemptId, RunId};
+use crate::id::{AttemptId, FlowName, RunId};
 use crate::reason::{Limit, Reason};
 use crate::row::{OccurrenceRow, OccurrenceState, RunRow, RunState, TaskRow, TaskState};
 use crate::spec::{EventSource, Strategy, TriggerSpec};
 use crate::state::Scheduler;
 use crate::time::Timestamp;
 use std::sync::Arc;
+
+/// Codes of explanations that are no reasons.
+pub const STATES: [&str; 11] = [
+    "next_occurrence",
+    "only_people",
+    "running",
+    "submitting",
+    "waits_for_run",
+    "ended",
+    "ran",
+    "expected",
+    "no_flow_yet",
+    "nothing_due",
+    "event",
+];
 
 /// One reason, in words.
 #[derive(Clone, Debug, PartialEq)]
@@ -273,7 +288,9 @@ impl Scheduler {
         let subject = format!("run {id}");
         let mut all = Vec::new();
         match (run.row.state, &run.row.reason) {
-            (RunState::Queued, Some(reason)) => all.push(self.explain_wait(subject, reason)),
+            (RunState::Queued, Some(reason)) => {
+                all.push(self.explain_wait(subject, reason, &run.row.flow))
+            }
             (RunState::Cancelling, Some(reason)) => all.push(Explanation {
                 text: format!("{reason}; its last attempts are being stopped"),
                 ..Explanation::because(subject, reason)
@@ -285,7 +302,9 @@ impl Scheduler {
             states[task.state as usize] += 1;
             let about = format!("run {id}, task {}", task.task);
             match (task.state, &task.reason) {
-                (TaskState::Ready, Some(reason)) => all.push(self.explain_wait(about, reason)),
+                (TaskState::Ready, Some(reason)) => {
+                    all.push(self.explain_wait(about, reason, &run.row.flow))
+                }
                 (TaskState::BackingOff, Some(reason)) => {
                     all.push(Explanation::because(about, reason).until(task.retry_at));
                 }
@@ -319,8 +338,11 @@ impl Scheduler {
         Some(all)
     }
 
-    fn explain_wait(&self, subject: String, reason: &Reason) -> Explanation {
-        let told = Explanation::because(subject, reason);
+    fn explain_wait(&self, subject: String, reason: &Reason, flow: &FlowName) -> Explanation {
+        let told = Explanation {
+            cure: cure(reason, flow.as_str()),
+            ..Explanation::because(subject, reason)
+        };
         match reason {
             Reason::LimitFull {
                 limit: limit @ Limit::Flow(flow),
@@ -331,6 +353,15 @@ impl Scheduler {
                     .filter(|it| matches!(it.state, RunState::Running | RunState::Cancelling))
                     .map(|it| it.id.to_string())
                     .collect();
+                // What it waited for ended in the meantime, and badly.
+                let blocked_by = self.flow(flow.as_str()).and_then(|it| it.row.blocked_by);
+                if let (Some(run), true) = (blocked_by, ahead.is_empty()) {
+                    let reason = Reason::BlockedByFailure { run };
+                    return Explanation {
+                        cure: cure(&reason, flow.as_str()),
+                        ..Explanation::because(told.subject, &reason)
+                    };
+                }
                 let strategy = self
                     .flow(flow.as_str())
                     .and_then(|it| it.flow.as_ref())
@@ -349,10 +380,6 @@ impl Scheduler {
                 ..
             } => {
                 let holders = self.holders(limit);
-                let cure = match limit {
-                    Limit::Pool(pool) => format!("make pool {pool} larger in dalsegno.toml"),
-                    _ => "raise max_tasks in dalsegno.toml".to_owned(),
-                };
                 let stuck = match self.all_holders_wait(limit) {
                     true => {
                         "; each of them waits for a run that wants a slot too, so nothing moves until one is cancelled"
@@ -361,7 +388,7 @@ impl Scheduler {
                 };
                 Explanation {
                     text: format!("{reason}; held by {}{stuck}", holders.join(", ")),
-                    ..told.cure(cure)
+                    ..told
                 }
             }
             Reason::LimitFull {
@@ -369,13 +396,9 @@ impl Scheduler {
                 ..
             } => Explanation {
                 text: format!("{reason}; held by {}", self.holders(limit).join(", ")),
-                ..told.cure("raise backfill_share in dalsegno.toml, if backfills may take more")
-            },
-            Reason::BlockedByFailure { run } => told.cure(format!("dalsegno resume {run}")),
-            _ => Explanation {
-                cure: cure(reason, ""),
                 ..told
             },
+            _ => told,
         }
     }
 

@@ -26,4 +26,5 @@ mod submissions;
 mod switches;
 mod timeouts;
 mod why;
+mod why_causes;
 mod world;

@@ -31,7 +31,7 @@ fn a_queued_run_names_the_one_that_runs() {
     w.fail("1/a");
     assert_snapshot!(w.why_flow("f"), @r"
     run 1, task a: attempt 1 failed (exit code 1); the next begins at 2026-11-22T06:00:01Z until 2026-11-22T06:00:01Z
-    run 2: waits for the run strategy of flow f (sequential); running: 1
+    run 2: waits for the run strategy of flow f (sequential); running: 1 -> wait, cancel a run of f, or let more run at once: `run: { strategy: { parallel: N } }`
     f: it has neither schedule nor trigger, so only people start it -> dalsegno run f
     ");
 }

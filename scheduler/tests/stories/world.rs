@@ -2,15 +2,15 @@
 
 use dalsegno_scheduler::backfill::{History, Plan, PlanRequest};
 use dalsegno_scheduler::row::{
-    BackfillItemRow, BackfillRow, Changes, FlowVersionRow, HalfMatchRow, JournalEntry,
-    MatchOutcome, OccurrenceRow, OccurrenceState, Recovered, RunRow, RunSnapshot, RunState,
-    ScopeRow, TaskRow, TaskState,
+    BackfillItemRow, BackfillRow, Changes, EventRow, FlowVersionRow, HalfMatchRow, JournalEntry,
+    MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Recovered, RunRow, RunSnapshot,
+    RunState, ScopeRow, TaskRow, TaskState,
 };
 use dalsegno_scheduler::{
     Answer, AttemptId, BackfillChange, BackfillRequest, Command, Config, Draft, Flow, FlowName,
-    Input, NewEvent, Outcome, Path, Reason, Rejected, Report, RerunRequest, ResumeRequest,
-    ResumeWith, RunId, Scheduler, Span, StartRequest, StepName, Submission, Success, TaskId,
-    Timestamp, TriggerName, Version,
+    Input, NewEvent, Outcome, PastFacts, Path, Reason, Rejected, Report, RerunRequest,
+    ResumeRequest, ResumeWith, RunId, Scheduler, Span, StartRequest, StepName, Submission, Success,
+    TaskId, Timestamp, TriggerName, Version,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -43,6 +43,9 @@ struct Rows {
     occurrences: BTreeMap<(FlowName, String), OccurrenceRow>,
     matches: BTreeMap<(u64, String, u16), String>,
     half_matches: BTreeMap<(FlowName, TriggerName, String, u16, u64), HalfMatchRow>,
+    events: BTreeMap<u64, Arc<EventRow>>,
+    match_rows: BTreeMap<(u64, FlowName, TriggerName, u16), MatchRow>,
+    journal: Vec<JournalEntry>,
     backfills: BTreeMap<u64, BackfillRow>,
     backfill_items: BTreeMap<(u64, u32), BackfillItemRow>,
 }
@@ -595,6 +598,29 @@ impl World {
         explained(&self.core.why_flow(flow, self.now).expect("known"))
     }
 
+    /// What the store would give of a flow to whoever asks about a moment; all of it up to then.
+    pub(crate) fn facts(&self, flow: &str, at: Timestamp) -> PastFacts {
+        let rows = &self.rows;
+        let occurrences = rows.occurrences.values();
+        let journal = rows.journal.iter();
+        let matches = rows.match_rows.values();
+        PastFacts {
+            occurrences: occurrences
+                .filter(|it| it.flow.as_str() == flow)
+                .cloned()
+                .collect(),
+            outages: Vec::new(),
+            journal: journal
+                .filter(|it| it.flow.as_str() == flow && it.at <= at)
+                .cloned()
+                .collect(),
+            matches: matches
+                .filter(|it| it.flow.as_str() == flow)
+                .map(|it| (rows.events[&it.event].clone(), it.clone()))
+                .collect(),
+        }
+    }
+
     fn keep(&mut self, changes: &Changes) {
         let rows = &mut self.rows;
         for it in &changes.versions {
@@ -631,7 +657,13 @@ impl World {
             rows.backfill_items
                 .insert((it.backfill, it.number), it.clone());
         }
+        rows.journal.extend(changes.journal.iter().cloned());
+        for it in &changes.events {
+            rows.events.insert(it.seq, it.clone());
+        }
         for it in &changes.matches {
+            let key = (it.event, it.flow.clone(), it.trigger.clone(), it.leaf);
+            rows.match_rows.insert(key, it.clone());
             let place = format!("{}/{}", it.flow, it.trigger);
             let outcome = match (it.outcome, it.run, &it.reason) {
                 (MatchOutcome::Fired, Some(run), _) => format!("fired run {run}"),
