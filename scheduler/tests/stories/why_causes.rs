@@ -1378,6 +1378,15 @@ samples! {
     TriggerGone { trigger: "x".into() },
 }
 
+/// What the daemon says of itself.
+const OF_THE_DAEMON: [&str; 5] = [
+    "starting",
+    "lease_elsewhere",
+    "storage",
+    "stopped",
+    "not_ready",
+];
+
 #[test]
 fn every_code_is_in_the_manual_and_no_other() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/why.md");
@@ -1390,6 +1399,7 @@ fn every_code_is_in_the_manual_and_no_other() {
     let reasons = samples().iter().map(Reason::code).collect::<Vec<_>>();
     let known: BTreeSet<String> = STATES
         .iter()
+        .chain(&OF_THE_DAEMON)
         .map(|it| (*it).to_owned())
         .chain(reasons)
         .collect();
