@@ -2,11 +2,11 @@
 
 use crate::executor::Executor;
 use dalsegno_scheduler::row::{RunState, ScopeState, TaskRow, TaskState};
-use dalsegno_scheduler::spec::JoinRule;
+use dalsegno_scheduler::spec::{Command, JoinRule};
 use dalsegno_scheduler::{
-    Flow, Input, Limit, LimitUse, NodeKind, Path, RunId, Scheduler, Timestamp,
+    AttemptId, Flow, Input, Limit, LimitUse, NodeKind, Path, Reason, RunId, Scheduler, Timestamp,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Cheap checks, after every step.
 pub(crate) fn check(
@@ -30,9 +30,53 @@ pub(crate) fn check(
         check_order(core, run);
         check_not_stuck(core, run);
     }
+    check_sub_flows(core);
     if let Some(at) = core.next_deadline() {
         assert!(at > now, "what was due at {at} has not happened");
     }
+}
+
+/// Who waits for a run has exactly one, and an unfinished one has somebody who waits; but for those that a resume put
+/// back or somebody resumed.
+fn check_sub_flows(core: &Scheduler) {
+    let mut waiting = BTreeSet::new();
+    for run in core.runs() {
+        let flow = core.flow_of(run.id).expect("an unfinished run has a flow");
+        for task in core.tasks(run.id).filter(|it| it.state.is_live()) {
+            let step = flow.step(task.task.step.as_str()).expect("its step");
+            let Command::Flow(own) = &step.run else {
+                continue;
+            };
+            let attempt = AttemptId {
+                run: run.id,
+                task: task.task.clone(),
+                number: task.attempt,
+            };
+            assert!(own.wait, "{attempt} lives, and waits for nothing");
+            let child = core.child_of(&attempt).expect("it has a run");
+            let child = core.run(child).expect("its run is unfinished");
+            let parent = child.parent.as_ref().expect("it knows its parent");
+            assert_eq!((&parent.attempt, parent.waits), (&attempt, true));
+            waiting.insert(attempt);
+        }
+    }
+    for run in core.runs() {
+        let Some(parent) = run.parent.as_ref().filter(|it| it.waits) else {
+            continue;
+        };
+        let wanted = waiting.remove(&parent.attempt);
+        assert!(
+            wanted || run.generation > 1,
+            "run {} is {}, and {} does not wait for it",
+            run.id,
+            run.state,
+            parent.attempt
+        );
+        let held = matches!(run.reason, Some(Reason::WaitsForTask { .. }));
+        let parent = core.run(parent.attempt.run);
+        assert!(!held || parent.is_some(), "run {} waits for ever", run.id);
+    }
+    assert!(waiting.is_empty(), "two wait for one run: {waiting:?}");
 }
 
 /// A state recovered from the rows decides like the one that lives.

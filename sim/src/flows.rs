@@ -30,6 +30,7 @@ pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
     } else {
         let mut draft = Draft {
             rng,
+            number,
             steps: Vec::new(),
             scopes: Vec::new(),
         };
@@ -53,10 +54,14 @@ pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
             }));
         }
     }
+    let mut run = run_policy(rng);
+    if steps.iter().any(runs_a_flow) {
+        run.as_object_mut().expect("an object").remove("pools");
+    }
     let spec = json!({
         "name": name(number),
         "params": [{"name": "n", "type": "int", "default": 3}],
-        "run": run_policy(rng),
+        "run": run,
         "steps": steps,
         "scopes": scopes,
         "schedules": schedules(rng),
@@ -64,6 +69,10 @@ pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
         "metaflow": metaflow,
     });
     read(&spec)
+}
+
+fn runs_a_flow(step: &Value) -> bool {
+    step["run"].get("flow").is_some()
 }
 
 fn read(spec: &Value) -> File {
@@ -81,6 +90,8 @@ fn read(spec: &Value) -> File {
 
 struct Draft<'a> {
     rng: &'a mut Rng,
+    /// The flow's; its steps may run those of smaller numbers.
+    number: u64,
     steps: Vec<Value>,
     scopes: Vec<Value>,
 }
@@ -101,7 +112,9 @@ impl Draft<'_> {
                 names.push(self.block(scope, depth, after, &listers));
             } else {
                 let step = self.step(scope, after, &listers);
-                listers.push(step.clone());
+                if !runs_a_flow(self.steps.last().expect("just made")) {
+                    listers.push(step.clone());
+                }
                 names.push(step);
             }
         }
@@ -111,7 +124,8 @@ impl Draft<'_> {
         let rng = &mut *self.rng;
         let name = format!("s{}", self.steps.len());
         let when = when(rng, &after, listers);
-        let switch = rng.chance(20);
+        let runs = self.number > 0 && rng.chance(20);
+        let switch = !runs && rng.chance(20);
         if switch && rng.chance(30) {
             after.push(name.clone());
         }
@@ -142,6 +156,16 @@ impl Draft<'_> {
         }
         if let Some(when) = when {
             step["when"] = json!(when);
+        }
+        if runs {
+            step["run"] = json!({"flow": {
+                "flow": crate::flows::name(rng.below(self.number)),
+                "wait": rng.chance(80),
+                "params": if rng.chance(30) { json!({"n": rng.below(5)}) } else { json!({}) },
+            }});
+            // Whoever waits for a run holds nothing that it may want.
+            step["pools"] = json!({});
+            step["outputs"] = json!([]);
         }
         self.steps.push(step);
         name

@@ -8,7 +8,7 @@ use dalsegno_scheduler::row::{
 };
 use dalsegno_scheduler::{
     AttemptId, FlowName, Input, Outcome, Path, Report, RunId, StepName, TaskId, TriggerName,
-    Version,
+    Version, child_run,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -197,7 +197,25 @@ impl Ledger {
                     it.state
                 );
             }
-            if it.state == TaskState::Succeeded && before.state != TaskState::Succeeded {
+            let child = it.external_id.as_deref().and_then(child_run);
+            if it.state == TaskState::Succeeded
+                && before.state != TaskState::Succeeded
+                && let Some(child) = child
+            {
+                let now = changes.runs.iter().find(|it| it.id == child);
+                let run = now.or_else(|| self.rows.runs.get(&child));
+                let run = run.expect("a task names a run that is there");
+                let parent = run.parent.as_ref().expect("it knows its parent");
+                let same = (parent.attempt.run, &parent.attempt.task) == (it.run, &it.task);
+                assert!(same, "{} of run {} has the run of another", it.task, it.run);
+                assert!(
+                    run.state == RunState::Succeeded || !parent.waits,
+                    "{} of run {} succeeded, and run {child} is {}",
+                    it.task,
+                    it.run,
+                    run.state
+                );
+            } else if it.state == TaskState::Succeeded && before.state != TaskState::Succeeded {
                 let told = inputs.iter().any(|input| {
                     let Input::Report { attempt, report } = input else {
                         return false;
@@ -339,8 +357,26 @@ impl Ledger {
             run: row,
             tasks: tasks.map(|(_, row)| row.clone()).collect(),
             scopes: scopes.map(|(_, row)| row.clone()).collect(),
-            children: Vec::new(),
+            children: self.children(run),
         }
+    }
+
+    /// The newest run of each task that is not done and waits for its sub-flow.
+    fn children(&self, run: RunId) -> Vec<RunSnapshot> {
+        let mut newest: BTreeMap<&TaskId, RunId> = BTreeMap::new();
+        for it in self.rows.runs.values() {
+            if let Some(parent) = it.parent.as_ref().filter(|it| it.waits)
+                && parent.attempt.run == run
+            {
+                newest.insert(&parent.attempt.task, it.id);
+            }
+        }
+        let open = |task: &TaskId| {
+            let row = self.rows.tasks.get(&(run, task.clone()));
+            row.is_some_and(|it| !matches!(it.state, TaskState::Succeeded | TaskState::Caught))
+        };
+        let newest = newest.into_iter().filter(|(task, _)| open(task));
+        newest.map(|(_, run)| self.snapshot(run)).collect()
     }
 
     pub(crate) fn finished(&self) -> Vec<RunId> {
@@ -409,9 +445,13 @@ fn read<T: for<'de> serde::Deserialize<'de>>(body: &str) -> T {
 
 fn resumed(inputs: &[Input], run: RunId) -> bool {
     inputs.iter().any(|it| match it {
-        Input::Resume(request) => request.snapshot.run.id == run,
+        Input::Resume(request) => reaches(&request.snapshot, run),
         _ => false,
     })
+}
+
+fn reaches(snapshot: &RunSnapshot, run: RunId) -> bool {
+    snapshot.run.id == run || snapshot.children.iter().any(|it| reaches(it, run))
 }
 
 fn same<T: PartialEq + Debug>(what: &str, left: &T, right: &T) {

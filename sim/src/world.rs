@@ -6,10 +6,10 @@ use crate::flows::{self, FLOWS_MAX};
 use crate::ledger::Ledger;
 use crate::people;
 use crate::rng::Rng;
-use dalsegno_scheduler::row::{BackfillState, RunState, TaskState};
+use dalsegno_scheduler::row::{BackfillState, RunState, TaskRow, TaskState};
 use dalsegno_scheduler::{
     BackfillChange, Config, Decision, Input, Limit, LimitUse, Reason, Rejected, RunId, Scheduler,
-    Span, Timestamp,
+    Span, Timestamp, child_run,
 };
 use dalsegno_store::{CommitError, Fault, Lease, MemoryStore};
 use std::collections::BTreeSet;
@@ -393,7 +393,10 @@ impl World {
                 continue;
             }
             let by_decree = match run.reason.as_ref().expect("it has a reason") {
-                Reason::CancelledBy { .. } | Reason::ReplacedBy { .. } => true,
+                Reason::CancelledBy { .. }
+                | Reason::ReplacedBy { .. }
+                | Reason::ParentStopped { .. }
+                | Reason::TaskNotReached { .. } => true,
                 Reason::RunTimeout { .. } => run.started_at <= Some(healed_at),
                 _ => false,
             };
@@ -404,13 +407,23 @@ impl World {
                     Reason::Expression { .. }
                         | Reason::BadOutput { .. }
                         | Reason::NotStarted { .. }
+                        | Reason::SubFlow { .. }
+                        | Reason::SubFlowRefused { .. }
+                        | Reason::SubFlowUnknown { .. }
+                        | Reason::BadParams { .. }
                 )
+            };
+            // A run waits for others of its flow as long as they take.
+            let waited_too_long = |task: &TaskRow| {
+                let child = task.external_id.as_deref().and_then(child_run);
+                child.is_some() && matches!(task.reason, Some(Reason::AttemptTimeout { .. }))
             };
             let tasks = self.ledger.rows.tasks.iter();
             let failed_before = tasks.filter(|((id, _), _)| of_run(&id)).any(|(_, it)| {
                 it.state == TaskState::Failed
                     && (it.finished_at <= Some(healed_at)
-                        || it.reason.as_ref().is_some_and(own_fault))
+                        || it.reason.as_ref().is_some_and(own_fault)
+                        || waited_too_long(it))
             });
             let scopes = self.ledger.rows.scopes.iter();
             let failed_scope = scopes
