@@ -268,11 +268,13 @@ impl Scheduler {
             let of_run = &run.flow.spec().run.pools;
             for (pool, slots) in &step.pools {
                 // A run that holds the pool was let in already; were its tasks stopped here, it would never end.
-                if !of_run.contains_key(pool) {
+                if in_lane(&run.row) && !of_run.contains_key(pool) {
                     limits.push(self.lane_of(pool, *slots));
                 }
             }
-            limits.push((Limit::BackfillTasks, 1));
+            if sub_flow(step).is_none() {
+                limits.push((Limit::BackfillTasks, 1));
+            }
         }
         for (pool, slots) in &step.pools {
             limits.push((Limit::Pool(pool.clone()), *slots));
@@ -287,7 +289,7 @@ impl Scheduler {
     /// Slots that a run holds from its start to its end.
     pub(crate) fn run_limits(&self, run: &Run) -> Vec<(Limit, u32)> {
         let policy = &run.flow.spec().run;
-        let mut limits = match run.row.backfill {
+        let mut limits = match run.row.backfill.filter(|_| in_lane(&run.row)) {
             None => vec![(Limit::Flow(run.row.flow.clone()), 1)],
             Some(id) => {
                 let pools = policy.pools.iter();
@@ -855,6 +857,12 @@ fn run_timer(row: &RunRow) -> Option<Timestamp> {
 
 pub(crate) fn is_active(state: TaskState) -> bool {
     !state.is_terminal() && state != TaskState::Waiting
+}
+
+/// Whether a run has its place in the lane of its backfill. A sub-flow of such a run has not: its parent holds that
+/// place until it ends.
+const fn in_lane(row: &RunRow) -> bool {
+    row.backfill.is_some() && row.parent.is_none()
 }
 
 fn holds_slots(state: RunState) -> bool {

@@ -1,5 +1,6 @@
 //! Steps that run other flows.
 
+use crate::backfill_plans::{daily, request};
 use crate::world::{World, flow, retry, step};
 use dalsegno_scheduler::row::RunState::{self, Cancelled, Failed, Queued, Running, Succeeded};
 use dalsegno_scheduler::spec::Command;
@@ -650,6 +651,36 @@ fn a_rerun_makes_new_runs_for_what_is_not_done() {
     assert!(matches!(answer, Ok(Answer::Run { run: RunId(3), .. })));
     states(&w, &[(2, Failed), (3, Running), (4, Running)]);
     assert_eq!(w.run_row(RunId(4)).occurrence, "task:3/sub/1");
+}
+
+#[test]
+fn sub_flows_of_a_backfill_need_no_room_of_their_own_in_its_lane() {
+    // The lane has one slot for tasks and one of pool db.
+    let config = Config {
+        max_tasks: 2,
+        pools: [("db".into(), 2)].into(),
+        ..Config::default()
+    };
+    let one = flow(
+        "c",
+        &[step("x", &[], json!({}))],
+        json!({"run": {"pools": {"db": 1}}}),
+    );
+    let mut spec = daily("p", json!({}));
+    spec["steps"] = json!([runs("sub", &[], "c", json!({"pools": {"db": 1}}))]);
+    let after = after("d", "c", json!({}));
+    let mut w = World::with(config).flow(&one).flow(&spec).flow(&after);
+    w.backfill(&request("p", "2026-11-10", "2026-11-12"));
+    for (parent, child) in [(1, 2), (3, 4)] {
+        states(&w, &[(parent, Running), (child, Running)]);
+        assert_eq!(w.run_row(RunId(child)).backfill, Some(1));
+        w.restart();
+        w.check();
+        w.ok(&format!("{child}/x"));
+        states(&w, &[(parent, Succeeded), (child, Succeeded)]);
+    }
+    // Past days start nothing by their ends.
+    assert_eq!(w.last_run(), 4);
 }
 
 // What is refused.
