@@ -294,6 +294,14 @@ impl Ledger {
             }
         }
         for it in changes.runs.iter().filter(|it| it.generation == 1) {
+            let parent = it.parent.as_ref().map(|it| it.attempt.run);
+            if let Some(parent) = parent {
+                let mut now = changes.runs.iter().filter(|it| it.id == parent);
+                let parent = now.next().or_else(|| self.rows.runs.get(&parent));
+                let parent = parent.expect("a parent has a row");
+                assert_eq!(it.backfill, parent.backfill, "run {}", it.id);
+                continue;
+            }
             let Some(backfill) = it.backfill else {
                 continue;
             };
