@@ -284,7 +284,10 @@ impl Ledger {
             let begins = it.run.is_some() && before.is_none_or(|it| it.run.is_none());
             for upstream in it.after.iter().filter(|_| begins) {
                 let key = (it.backfill, *upstream);
-                let upstream = items.get(&key).copied().or_else(|| self.rows.items.get(&key));
+                let upstream = items
+                    .get(&key)
+                    .copied()
+                    .or_else(|| self.rows.items.get(&key));
                 let state = upstream.expect("what it comes after").state;
                 assert_eq!(
                     state,
