@@ -958,6 +958,7 @@ async fn a_schedule_that_will_not_run_again_is_an_alarm_and_a_moved_day_is_named
     stage.deploy(over).await;
     let page = stage.get("/flows/daily").await.body;
     assert!(page.contains("<b>morning will not run again</b>"), "{page}");
+    assert!(page.contains("move or remove `end`"), "what to do: {page}");
 
     let mut moved = daily("read")[0].clone();
     moved["name"] = json!("moved");

@@ -15,8 +15,8 @@ pub(crate) struct FlowPage {
     pub(crate) invalid: Option<String>,
     pub(crate) removed: bool,
     pub(crate) paused: Option<String>,
-    /// Enabled schedules that will never run again, and why.
-    pub(crate) alarms: Vec<(String, String)>,
+    /// Enabled schedules that will never run again, why, and what a person can do.
+    pub(crate) alarms: Vec<(String, String, Option<String>)>,
     pub(crate) whys: Vec<Why>,
     /// What is known about the moment that someone asked for.
     pub(crate) at: String,

@@ -262,10 +262,13 @@ fn source_line(it: &SourceState, now: Timestamp) -> SourceLine {
         (_, true) => "failed",
         _ => "caught",
     };
+    // Those two have fields of their own.
+    let is_other = |name: &str| !matches!(name, "received" | "refused");
     let others = it
         .counts
         .iter()
-        .map(|(name, count)| format!("{count} {name}"));
+        .filter(|(name, count)| **count > 0 && is_other(name));
+    let others = others.map(|(name, count)| format!("{count} {}", name.replace('_', " ")));
     let counts = [
         Some(format!("{} received", it.received)),
         (it.refused > 0).then(|| format!("{} refused", it.refused)),

@@ -114,7 +114,11 @@ pub(super) async fn build(
             .without_future(now)
             .into_iter()
             .filter(|(name, ..)| *name == row.name)
-            .map(|(_, trigger, reason)| (trigger.to_string(), reason.to_string()))
+            .map(|(_, trigger, reason)| {
+                let same = |it: &&Explanation| it.reason.as_ref() == Some(&reason);
+                let cure = whys.iter().find(same).and_then(|it| it.cure.clone());
+                (trigger.to_string(), reason.to_string(), cure)
+            })
             .collect(),
         at: query.get("at").unwrap_or_default().to_owned(),
         whys_at,
@@ -166,6 +170,9 @@ fn is_news(why: &Explanation) -> bool {
                 | Reason::FlowInvalid { .. }
                 | Reason::FlowRemoved
                 | Reason::WaitingFor { .. }
+                | Reason::ScheduleEnded { .. }
+                | Reason::NotPlanned { .. }
+                | Reason::NoFutureDate
         )
     );
     !of_task && !told_elsewhere

@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// How many of the last occurrences stand as marks.
 const MARKS: usize = 60;
 
+/// Occurrences of so many schedules and triggers are looked up for the marks.
+const STARTERS: usize = 8;
+
 /// How many stand as lines.
 const LINES: usize = 8;
 
@@ -41,7 +44,7 @@ pub(super) async fn panel(
         ..OccurrenceFilter::default()
     };
     let cursor = query.get("ledger").map(Cursor::from);
-    let last = store.occurrences(&row.name, &filter, None, MARKS).await?;
+    let last = last(app, row, flow, &filter).await?;
     let page = store
         .occurrences(&row.name, &filter, cursor.as_ref(), LINES)
         .await?;
@@ -51,7 +54,7 @@ pub(super) async fn panel(
     };
     let runs = store.runs(&runs, None, RUNS).await?;
     let states: BTreeMap<RunId, RunState> = runs.items.iter().map(|it| (it.id, it.state)).collect();
-    let marks = last.items.iter().rev();
+    let marks = last.iter().rev();
     let lines = page.items.iter();
     Ok(LedgerPanel {
         marks: marks.map(|it| mark(it, flow, &states)).collect(),
@@ -62,6 +65,38 @@ pub(super) async fn panel(
             format!("{href}?ledger={}#ledger", url_encode(&it.0))
         }),
     })
+}
+
+/// The last that were expected, latest due first: a long backfill must not fill the strip.
+async fn last(
+    app: &App,
+    row: &FlowRow,
+    flow: Option<&Flow>,
+    filter: &OccurrenceFilter,
+) -> Outcome<Vec<OccurrenceRow>> {
+    let store = app.engine().store();
+    let Some(flow) = flow else {
+        let all = store.occurrences(&row.name, filter, None, MARKS).await?;
+        return Ok(all.items);
+    };
+    let triggers = flow.spec().triggers.iter().map(|it| &it.name);
+    let names = flow.schedules().map(|(it, _)| &it.name).chain(triggers);
+    let mut all = Vec::new();
+    for name in names.take(STARTERS) {
+        let filter = OccurrenceFilter {
+            trigger: Some(name.clone()),
+            ..filter.clone()
+        };
+        all.extend(
+            store
+                .occurrences(&row.name, &filter, None, MARKS)
+                .await?
+                .items,
+        );
+    }
+    all.sort_by(|a, b| (b.due_at, &b.key).cmp(&(a.due_at, &a.key)));
+    all.truncate(MARKS);
+    Ok(all)
 }
 
 /// One occurrence as a small mark: height and colour tell the state, its title tells all.
@@ -152,7 +187,10 @@ fn line(
     OccurrenceLine {
         due: exact(it.due_at),
         by: starter(view, &it.flow, &it.trigger),
-        state: state(it.state.as_str()),
+        state: match it.run.and_then(|run| states.get(&run)) {
+            Some(RunState::Failed | RunState::TimedOut) => signed("failed", "ran"),
+            _ => state(it.state.as_str()),
+        },
         why: why.unwrap_or_default(),
     }
 }
