@@ -510,7 +510,7 @@ fn depths(plan: &Plan) -> Vec<usize> {
         let below = item.after.iter().filter_map(|it| depths.get(*it as usize));
         let below = below.max().map(|it| it + 1);
         let is_first = item.flow == plan.flow;
-        depths.push(below.unwrap_or(usize::from(!is_first)));
+        depths.push(below.unwrap_or_else(|| usize::from(!is_first)));
     }
     depths
 }
