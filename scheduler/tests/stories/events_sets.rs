@@ -470,3 +470,66 @@ fn at_a_deadline_an_event_says_that_the_trigger_is_late_and_the_set_waits_on() {
     w.events("b");
     assert_snapshot!(w.used(), @"1: 1 3");
 }
+
+fn joined(kind: &str, by: &str) -> Value {
+    json!({"leaf": {"source": {"event": {"kind": kind}}, "join": by}})
+}
+
+/// A flow with one trigger whose leaves say what they join by.
+fn joining(on: Value, more: Value) -> Value {
+    let mut spec = triggered(on, more);
+    spec["triggers"][0]["join_on"] = "expr".into();
+    spec
+}
+
+#[test]
+fn an_event_that_completes_two_held_sets_starts_one_run() {
+    let on = json!({"any_of": [joined("e", "event.data.x"), joined("e", "event.data.y")]});
+    let mut w = World::new().flow(&joining(on, json!({})));
+    w.pause("f");
+    w.event("e", "1", json!({"x": "one", "y": "two"}));
+    w.release(CatchUp::All);
+    assert_snapshot!(w.used(), @"1: 1");
+    assert_snapshot!(w.matches(), @r"
+    1 f/t#0 fired run 1
+    1 f/t#1 fired run 1
+    ");
+    assert_eq!(w.core.half_matches("f").count(), 0);
+}
+
+#[test]
+fn an_event_that_stands_in_two_sets_is_used_up_by_the_one_that_fires() {
+    let more = json!({"debounce": {"quiet": 1_000_000}});
+    let on = json!({"any_of": [joined("e", "event.data.x"), joined("e", "event.data.y")]});
+    let mut w = World::new().flow(&joining(on, more));
+    w.event("e", "1", json!({"x": "one", "y": "two"}));
+    assert_eq!(w.core.half_matches("f").count(), 2);
+    w.until_due();
+    w.advance(Span::from_mins(1));
+    assert_snapshot!(w.used(), @"1: 1");
+
+    let on = json!({"all_of": [joined("e", "event.data.a"), joined("e", "event.data.b")]});
+    let mut w = World::new().flow(&joining(on, json!({})));
+    w.event("e", "1", json!({"a": "1", "b": "2"}));
+    w.event("e", "2", json!({"a": "2", "b": "1"}));
+    w.event("e", "3", json!({"a": "2", "b": "9"}));
+    assert_snapshot!(w.used(), @"1: 1 2");
+    assert_snapshot!(w.matches(), @r"
+    1 f/t#0 fired run 1
+    1 f/t#1 fired run 1
+    2 f/t#0 fired run 1
+    2 f/t#1 fired run 1
+    3 f/t#0 waiting: waits for event e
+    3 f/t#1 waiting: waits for event e
+    ");
+}
+
+#[test]
+fn a_deadline_runs_an_event_once_though_it_stands_in_two_sets() {
+    let on = json!({"all_of": [joined("e", "event.data.a"), joined("e", "event.data.b")]});
+    let more = json!({"on_deadline": {"at": "09:00", "action": "run"}});
+    let mut w = World::new().flow(&joining(on, more));
+    w.event("e", "1", json!({"a": "1", "b": "2"}));
+    w.advance(Span::from_mins(24 * 60));
+    assert_snapshot!(w.used(), @"1: 1");
+}

@@ -62,8 +62,12 @@ impl Draft {
                 let mut first = None;
                 for set in sets {
                     let rows = self.s.rows_of(&set);
-                    let used = rows.map(|row| (row.leaf, row.event.clone())).collect();
-                    let taken = self.use_up(&set, 1, used);
+                    let used: Vec<_> = rows.map(|row| (row.leaf, row.event.clone())).collect();
+                    // All that stood here may have been used up with a set before.
+                    if used.is_empty() {
+                        continue;
+                    }
+                    let taken = self.use_up(spec, &set, used);
                     self.s.mark_held(&set, false);
                     self.s.time_set(&set);
                     let fired = self.start_late(&flow, trigger, &set, taken);

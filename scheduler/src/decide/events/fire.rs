@@ -2,7 +2,7 @@
 
 use super::super::Draft;
 use super::super::runs::Arrival;
-use super::leaf::{Seen, Verdict, event_at, field_of, interval_of};
+use super::leaf::{Seen, Verdict, event_at, field_of, interval_of, keys_elsewhere};
 use super::sets::{SET_EVENTS_MAX, half_key};
 use super::standing::{Next, Queues, Standing, missing_of, selection};
 use crate::flow::Flow;
@@ -25,6 +25,8 @@ pub(super) struct Taken {
     pub(super) used: Vec<(u16, Arc<EventRow>)>,
     /// Leaves that the same events also stood at: they are used up there too.
     pub(super) noted: Vec<(u16, u64)>,
+    /// What was taken out of queues for it, and of which sets.
+    pub(super) rows: Vec<(SetKey, Arc<HalfMatchRow>)>,
 }
 
 /// Why what is complete may not fire now.
@@ -157,10 +159,12 @@ impl Draft {
                 }
                 let (used, noted): (Vec<u16>, Vec<u16>) =
                     leaves.iter().partition(|it| used.contains(it));
-                let taken = Taken {
+                let mut taken = Taken {
                     used: used.into_iter().map(|it| (it, event.clone())).collect(),
                     noted: noted.into_iter().map(|it| (it, event.seq)).collect(),
+                    rows: Vec::new(),
                 };
+                self.use_up_elsewhere(spec, set, &mut taken);
                 return Some(self.start_set(flow, trigger, set, taken));
             }
         }
@@ -333,7 +337,7 @@ impl Draft {
                 rows.map(|row| (row.leaf, row.event.clone())).collect()
             }
         };
-        self.use_up(set, queues.leaves.len(), used)
+        self.use_up(spec, set, used)
     }
 
     /// The events that complete a set, and the oldest others up to a number of them all.
@@ -373,27 +377,51 @@ impl Draft {
         used.map(|((leaf, _), event)| (leaf, event)).collect()
     }
 
-    /// Takes events out of their queues, at every leaf of the set that they stand at.
+    /// Takes events out of their queues, at every leaf of the trigger that they stand at.
     pub(super) fn use_up(
         &mut self,
+        spec: &TriggerSpec,
         set: &SetKey,
-        leaves: usize,
         used: Vec<(u16, Arc<EventRow>)>,
     ) -> Taken {
+        let mut rows = Vec::new();
         for (leaf, event) in &used {
-            self.remove_waiting(set, *leaf, event.seq);
+            let row = self.remove_waiting(set, *leaf, event.seq);
+            rows.extend(row.map(|it| (set.clone(), it)));
         }
         let mut noted = Vec::new();
+        let leaves = spec.on.leaves().len() as u16;
         if leaves > 1 {
             for (_, event) in &used {
-                for leaf in 0..leaves as u16 {
-                    if self.remove_waiting(set, leaf, event.seq).is_some() {
+                for leaf in 0..leaves {
+                    if let Some(row) = self.remove_waiting(set, leaf, event.seq) {
                         noted.push((leaf, event.seq));
+                        rows.push((set.clone(), row));
                     }
                 }
             }
         }
-        Taken { used, noted }
+        let mut taken = Taken { used, noted, rows };
+        self.use_up_elsewhere(spec, set, &mut taken);
+        taken
+    }
+
+    /// Takes events out of the trigger's other sets, in which they stand where its leaves join by different things.
+    fn use_up_elsewhere(&mut self, spec: &TriggerSpec, set: &SetKey, taken: &mut Taken) {
+        let mut others = BTreeSet::new();
+        for (_, event) in &taken.used {
+            for (leaf, key) in keys_elsewhere(spec, event, &set.2) {
+                let other = (set.0.clone(), set.1.clone(), key.into());
+                if let Some(row) = self.remove_waiting(&other, leaf, event.seq) {
+                    taken.noted.push((leaf, event.seq));
+                    taken.rows.push((other.clone(), row));
+                    others.insert(other);
+                }
+            }
+        }
+        for other in others {
+            self.settle_smaller(&other);
+        }
     }
 
     /// Events that were taken start a run, or are on record with the reason why not.

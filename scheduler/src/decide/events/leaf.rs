@@ -1,7 +1,7 @@
 //! One event at one leaf: does it count, and to which set does it belong?
 
 use super::accept::KEY_BYTES_MAX;
-use super::listen::{foreign_upstream, object};
+use super::listen::{foreign_upstream, may_listen, object};
 use crate::expr::{Expr, ExprError, Scope};
 use crate::reason::Reason;
 use crate::row::{EventRow, Interval};
@@ -153,6 +153,29 @@ fn join_key<'a>(
             Ok(key)
         }
     }
+}
+
+/// Where an event may stand in other sets of a trigger than this: each leaf, and its join key there. Worked out from
+/// the event once more, as when it came.
+pub(super) fn keys_elsewhere(
+    spec: &TriggerSpec,
+    event: &EventRow,
+    besides: &str,
+) -> Vec<(u16, String)> {
+    let leaves = spec.on.leaves();
+    let alike = |pair: &[&TriggerLeaf]| pair[0].join == pair[1].join;
+    if spec.join_on != JoinOn::Expr || leaves.windows(2).all(alike) {
+        return Vec::new();
+    }
+    let key = |leaf: &TriggerLeaf| {
+        let scope = OnceCell::new();
+        let scope = || scope.get_or_init(|| [("event", event_at(leaf, event))].into());
+        join_key(spec, leaf, event, scope).ok()
+    };
+    let keys = (0..).zip(&leaves);
+    let keys = keys.filter(|(_, leaf)| may_listen(leaf, event));
+    let keys = keys.filter_map(|(number, leaf)| Some((number, key(leaf)?)));
+    keys.filter(|(_, key)| key != besides).collect()
 }
 
 /// The data interval that an event is about, if it says so.

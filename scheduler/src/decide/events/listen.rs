@@ -3,7 +3,7 @@
 use crate::flow::Flow;
 use crate::id::FlowName;
 use crate::row::EventRow;
-use crate::spec::{DATASET_WRITTEN, EventSource, OBJECT_CREATED};
+use crate::spec::{DATASET_WRITTEN, EventSource, OBJECT_CREATED, TriggerLeaf};
 use crate::state::{Scheduler, Subject};
 
 use super::super::runs::RUN_ENDED;
@@ -28,21 +28,32 @@ pub(crate) fn subscriptions(flow: &Flow) -> Vec<(Subject, FlowName, u16, u16)> {
     let mut all = Vec::new();
     for (trigger, spec) in flow.spec().triggers.iter().enumerate() {
         for (leaf, it) in spec.on.leaves().iter().enumerate() {
-            let subject = match &it.source {
-                EventSource::Flow { flow, .. } => Subject::Flow(flow.clone()),
-                EventSource::Event { kind } => Subject::Kind(kind.clone()),
-                EventSource::Object { bucket, key } => {
-                    Subject::Folder(bucket.clone(), key.folder().to_owned())
-                }
-                EventSource::Dataset { namespace, name } => {
-                    Subject::Dataset(namespace.clone(), name.clone())
-                }
-                EventSource::After { .. } => continue,
-            };
-            all.push((subject, flow.name().clone(), trigger as u16, leaf as u16));
+            if let Some(subject) = subject(&it.source) {
+                all.push((subject, flow.name().clone(), trigger as u16, leaf as u16));
+            }
         }
     }
     all
+}
+
+/// What a leaf listens to; `None`: to the time of day.
+fn subject(source: &EventSource) -> Option<Subject> {
+    Some(match source {
+        EventSource::Flow { flow, .. } => Subject::Flow(flow.clone()),
+        EventSource::Event { kind } => Subject::Kind(kind.clone()),
+        EventSource::Object { bucket, key } => {
+            Subject::Folder(bucket.clone(), key.folder().to_owned())
+        }
+        EventSource::Dataset { namespace, name } => {
+            Subject::Dataset(namespace.clone(), name.clone())
+        }
+        EventSource::After { .. } => return None,
+    })
+}
+
+/// Whether a leaf is among those that an event is offered to.
+pub(super) fn may_listen(leaf: &TriggerLeaf, event: &EventRow) -> bool {
+    subject(&leaf.source).is_some_and(|it| subjects(event).contains(&it))
 }
 
 /// What those who listen to an event may have asked for.

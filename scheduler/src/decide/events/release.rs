@@ -137,14 +137,7 @@ impl Draft {
         for (set, row) in rows {
             let reason = Reason::TooManyWaiting { kept: HELD_LEFT };
             self.drop_waiting(&set, &row, MatchOutcome::Refused, reason);
-            let complete = self
-                .s
-                .standing(&set)
-                .is_some_and(|it| it.next(self.now) == Next::Fire);
-            if !complete {
-                self.s.mark_held(&set, false);
-            }
-            self.s.time_set(&set);
+            self.settle_smaller(&set);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What waits: rows in queues, and for each set how many there are and when something is due.
 
 use super::super::Draft;
-use super::standing::{Queue, Queues, Standing};
+use super::standing::{Next, Queue, Queues, Standing};
 use crate::flow::Flow;
 use crate::id::{FlowName, TriggerName};
 use crate::reason::Reason;
@@ -220,6 +220,15 @@ impl Draft {
             run: None,
             updated_at: self.now,
         });
+    }
+
+    /// Events were taken out of a set: it may be complete no longer, and is due at another time.
+    pub(super) fn settle_smaller(&mut self, set: &SetKey) {
+        let standing = self.s.standing(set);
+        if standing.is_none_or(|it| it.next(self.now) != Next::Fire) {
+            self.s.mark_held(set, false);
+        }
+        self.s.time_set(set);
     }
 
     /// One draft may decide the same place twice; of several rows with one key the last one counts.
