@@ -367,34 +367,40 @@ impl<'a> Lead<'a> {
         key: Option<String>,
         by: String,
     ) -> Result<Input, Turned> {
+        // The order itself changes the world: the second use of its key is answered all the same.
+        if let Some(key) = &key
+            && let Some(answer) = self
+                .claimed(&BackfillRequest::claim_of(&request.flow, key))
+                .await
+        {
+            return Err(Turned::Before(answer));
+        }
         let store = &*self.engine.shared.store;
         let now = self.engine.now();
         let parallel = request.parallel;
         let plan = crate::backfill::plan(&self.core, store, &request, now).await?;
-        let same = plan.token == token;
-        let input = Input::Backfill(Box::new(BackfillRequest {
+        if plan.token != token {
+            return Err(Turned::Away(AskError::Rejected(Rejected::PlanChanged(
+                "flows, runs or intervals have changed since".to_owned(),
+            ))));
+        }
+        Ok(Input::Backfill(Box::new(BackfillRequest {
             plan,
             parallel,
             key,
             by,
-        }));
-        if same {
-            return Ok(input);
-        }
-        // The order itself changes the world: the second use of its key is answered all the same.
-        match self.answered_before(&input).await {
-            Some(answer) => Err(Turned::Before(answer)),
-            None => Err(Turned::Away(AskError::Rejected(Rejected::PlanChanged(
-                "flows, runs or intervals have changed since".to_owned(),
-            )))),
-        }
+        })))
+    }
+
+    /// What an input that made this claim was answered, if there was one.
+    async fn claimed(&self, claim: &str) -> Option<Answer> {
+        let claim = self.engine.shared.store.claim(claim).await.ok()??;
+        self.first_answer(&claim).await.ok()
     }
 
     /// What an input with the same key was answered, if there was one.
     async fn answered_before(&self, input: &Input) -> Option<Answer> {
-        let key = input.claim()?;
-        let claim = self.engine.shared.store.claim(&key).await.ok()??;
-        self.first_answer(&claim).await.ok()
+        self.claimed(&input.claim()?).await
     }
 
     /// An event as stored.

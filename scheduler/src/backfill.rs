@@ -38,7 +38,17 @@ pub struct PlanRequest {
     pub parallel: u32,
 }
 
-/// A run as the store has it: all of the flow and its followers whose intervals begin in `[from, to)`.
+/// Whose runs a plan must know, and of when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanPast {
+    /// The flow, those that follow from it, and what those wait for besides.
+    pub flows: Vec<FlowName>,
+    /// `[from, to)`: the runs whose intervals begin in it; within the span that was asked for.
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// A run as the store has it: one of [`PlanPast::flows`] whose interval begins in its span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
     pub flow: FlowName,

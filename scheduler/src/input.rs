@@ -140,8 +140,12 @@ pub struct BackfillRequest {
 
 impl BackfillRequest {
     pub(crate) fn claim(&self) -> Option<String> {
-        let key = self.key.as_ref()?;
-        Some(format!("backfill:{} {key}", self.plan.flow))
+        Some(Self::claim_of(&self.plan.flow, self.key.as_ref()?))
+    }
+
+    /// What [`Input::claim`] would say: known before there is a plan.
+    pub fn claim_of(flow: &FlowName, key: &str) -> String {
+        format!("backfill:{flow} {key}")
     }
 }
 

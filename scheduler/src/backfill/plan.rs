@@ -3,7 +3,7 @@
 use super::chain::{Chain, Link};
 use super::{
     BACKFILL_ITEMS_MAX, BACKFILL_PARALLEL_MAX, ExistingRun, History, PastRun, Plan, PlanItem,
-    PlanRequest, Verdict,
+    PlanPast, PlanRequest, Verdict,
 };
 use crate::flow::Flow;
 use crate::id::FlowName;
@@ -26,28 +26,39 @@ const TICK: Span = Span(1);
 type Past<'a> = BTreeMap<(&'a FlowName, Interval), Vec<&'a History>>;
 
 impl Scheduler {
-    /// The flow and all flows whose history a plan needs: those that follow from it, and what those wait for besides.
+    /// What a plan must know of the past; asked before the past is read, for it refuses what could not be planned.
     ///
     /// # Errors
-    /// When there is no such flow, or it has no schedule.
-    pub fn backfill_flows(&self, request: &PlanRequest) -> Result<Vec<FlowName>, Rejected> {
+    /// As [`Self::plan_backfill`].
+    pub fn backfill_past(
+        &self,
+        request: &PlanRequest,
+        now: Timestamp,
+    ) -> Result<PlanPast, Rejected> {
+        check(request)?;
         let flow = self.active(&request.flow)?;
-        let (spec, _) = scheduled(&flow)?;
-        let chain = self.chain(&flow, &spec.name, request.downstream);
-        let mut names: Vec<FlowName> = Vec::new();
-        for link in &chain.links {
-            names.push(link.flow.name().clone());
-            names.extend(link.outside.iter().cloned());
+        let (spec, schedule) = scheduled(&flow)?;
+        let links = self.chain(&flow, &spec.name, request.downstream).links;
+        let intervals = intervals(spec, schedule, request, now, links.len(), &mut Vec::new())?;
+        let mut flows: Vec<FlowName> = Vec::new();
+        for link in &links {
+            flows.push(link.flow.name().clone());
+            flows.extend(link.outside.iter().cloned());
         }
-        names.sort();
-        names.dedup();
-        Ok(names)
+        flows.sort();
+        flows.dedup();
+        let first = intervals.first().map_or(request.from, |it| it.start);
+        let last = intervals.last().map_or(first, |it| it.start + TICK);
+        Ok(PlanPast {
+            flows,
+            from: first,
+            to: last,
+        })
     }
 
     /// Works out what a backfill would run. Reads only; the same flows, history and time give the same token.
     ///
-    /// `history`: all runs of [`Self::backfill_flows`] whose intervals begin in `[from, to)`. `durations`: how long a
-    /// run of each flow usually takes.
+    /// `history`: all runs that [`Self::backfill_past`] names. `durations`: how long a run of each flow usually takes.
     ///
     /// # Errors
     /// When there is no such flow, it has no schedule, the span is empty, or the plan would have too many items.
@@ -58,18 +69,7 @@ impl Scheduler {
         durations: &BTreeMap<FlowName, Span>,
         now: Timestamp,
     ) -> Result<Plan, Rejected> {
-        if request.from >= request.to {
-            return Err(Rejected::Backfill(format!(
-                "`from` is to be before `to`, and {} is not before {}",
-                request.from, request.to
-            )));
-        }
-        if !(1..=BACKFILL_PARALLEL_MAX).contains(&request.parallel) {
-            return Err(Rejected::Backfill(format!(
-                "`parallel` is to be 1 to {BACKFILL_PARALLEL_MAX}, and it is {}",
-                request.parallel
-            )));
-        }
+        check(request)?;
         let flow = self.active(&request.flow)?;
         let (spec, schedule) = scheduled(&flow)?;
         let Chain { links, mut notes } = self.chain(&flow, &spec.name, request.downstream);
@@ -230,6 +230,22 @@ impl Scheduler {
     }
 }
 
+fn check(request: &PlanRequest) -> Result<(), Rejected> {
+    if request.from >= request.to {
+        return Err(Rejected::Backfill(format!(
+            "`from` is to be before `to`, and {} is not before {}",
+            request.from, request.to
+        )));
+    }
+    if !(1..=BACKFILL_PARALLEL_MAX).contains(&request.parallel) {
+        return Err(Rejected::Backfill(format!(
+            "`parallel` is to be 1 to {BACKFILL_PARALLEL_MAX}, and it is {}",
+            request.parallel
+        )));
+    }
+    Ok(())
+}
+
 fn scheduled(flow: &Flow) -> Result<(&ScheduleSpec, &Schedule), Rejected> {
     flow.schedules().next().ok_or_else(|| {
         let name = flow.name();
@@ -258,36 +274,49 @@ fn intervals(
     notes: &mut Vec<String>,
 ) -> Result<Vec<Interval>, Rejected> {
     let most = BACKFILL_ITEMS_MAX / flows;
-    let (mut found, mut outside, mut closed) = (Vec::new(), 0_u64, 0_u64);
-    let mut start = schedule.next_after(request.from - TICK);
+    let (mut found, mut closed) = (Vec::new(), 0);
+    let asked = schedule.next_after(request.from - TICK);
+    // Of what ends before `start` there is nothing to look at, however long that was.
+    let first = match spec.start.map(|it| schedule.next_after(it - TICK)) {
+        Some(first) => first.map(|it| schedule.previous_before(it).unwrap_or(it)),
+        None => asked,
+    };
+    let mut start = asked.zip(first).map(|(asked, first)| asked.max(first));
+    let mut outside = asked != start;
     while let Some(at) = start.filter(|it| *it < request.to) {
         let Some(end) = schedule.next_after(at) else {
             break;
         };
+        if spec.end.is_some_and(|it| end >= it) {
+            outside = true;
+            break;
+        }
         if end > now {
             notes.push(format!(
                 "intervals that end after now are left out, from {at} on; the schedule runs them"
             ));
             break;
         }
-        let active = spec.start.is_none_or(|it| end >= it) && spec.end.is_none_or(|it| end < it);
         // One that a calendar moves to another day is run, as the schedule would have run it.
-        let skipped = schedule.closed_day(schedule.slot(end).due_at).is_some();
-        match (active, skipped) {
-            (true, false) => found.push(Interval { start: at, end }),
-            (true, true) => closed += 1,
-            (false, _) => outside += 1,
+        match schedule.closed_day(schedule.slot(end).due_at) {
+            None => found.push(Interval { start: at, end }),
+            Some(_) => closed += 1,
         }
         if found.len() > most {
             return Err(Rejected::Backfill(format!(
                 "it would have more than {BACKFILL_ITEMS_MAX} items; choose a shorter span, such as until {at}"
             )));
         }
+        if found.len() + closed > BACKFILL_ITEMS_MAX {
+            return Err(Rejected::Backfill(format!(
+                "it spans more than {BACKFILL_ITEMS_MAX} intervals, those of closed days included; choose a shorter span, such as until {at}"
+            )));
+        }
         start = Some(end);
     }
-    if outside > 0 {
+    if outside {
         notes.push(format!(
-            "{outside} intervals before `start` or after `end` of schedule {} are left out",
+            "intervals before `start` or after `end` of schedule {} are left out",
             spec.name
         ));
     }

@@ -210,7 +210,7 @@ fn a_schedule_that_began_later_has_no_earlier_intervals() {
     assert_snapshot!(told(&plan), @r"
     0 f 2026-11-11T00:00:00Z run
     1 f 2026-11-12T00:00:00Z run
-    # 5 intervals before `start` or after `end` of schedule s are left out
+    # intervals before `start` or after `end` of schedule s are left out
     takes 2m
     ");
 }
@@ -303,8 +303,8 @@ fn an_upstream_beside_the_plan_must_have_succeeded() {
         .flow(&follower("b", both));
     let mut request = request("a", "2026-11-10", "2026-11-12");
     request.downstream = true;
-    let names = w.core.backfill_flows(&request).expect("known");
-    let names: Vec<&str> = names.iter().map(FlowName::as_str).collect();
+    let needed = w.core.backfill_past(&request, w.now).expect("known");
+    let names: Vec<&str> = needed.flows.iter().map(FlowName::as_str).collect();
     assert_eq!(names, ["a", "b", "side"]);
     let history = [past("side", "2026-11-10", 1, RunState::Succeeded)];
     assert_snapshot!(told(&plan(&w, &request, &history)), @r"
@@ -389,6 +389,44 @@ fn parameters_that_the_schedule_does_not_give_are_a_conflict() {
     ! f 2026-11-10T00:00:00Z: parameter `region`: must be given; give it a default, or a value in the schedule
     takes 2m
     ");
+}
+
+#[test]
+fn a_span_from_the_beginning_of_time_costs_no_more_than_what_is_in_it() {
+    let mut spec = cron("f", "* * * * * *", json!({}));
+    spec["schedules"][0]["start"] = at("2026-11-20T00:00:00Z").0.into();
+    spec["schedules"][0]["end"] = at("2026-11-20T00:00:03Z").0.into();
+    let w = World::new().flow(&spec);
+    let mut request = request("f", "2026-11-20", "2026-11-22");
+    request.from = at("0001-01-01T00:00:00Z");
+    assert_snapshot!(told(&plan(&w, &request, &[])), @r"
+    0 f 2026-11-19T23:59:59Z run
+    1 f 2026-11-20T00:00:00Z run
+    2 f 2026-11-20T00:00:01Z run
+    # intervals before `start` or after `end` of schedule s are left out
+    takes 3m
+    ");
+    let past = w.core.backfill_past(&request, w.now).expect("known");
+    assert_eq!(
+        (past.from, past.to - past.from),
+        (at("2026-11-19T23:59:59Z"), Span(2_000_001)),
+        "only the past of what is planned is read"
+    );
+    request.to = at("2026-11-19T00:00:00Z");
+    assert_eq!(plan(&w, &request, &[]).items, []);
+}
+
+#[test]
+fn closed_days_are_not_looked_through_without_end() {
+    let mut spec = cron("f", "* * * * * *", json!({}));
+    let sundays =
+        json!({"name": "sundays", "weekdays": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]});
+    spec["schedules"][0]["calendar"] = json!({"calendar": sundays, "roll": "skip"});
+    let w = World::new().flow(&spec);
+    // A Monday.
+    let request = request("f", "2026-11-09", "2026-11-14");
+    let error = w.core.backfill_past(&request, w.now);
+    assert_snapshot!(error.expect_err("too long"), @"no backfill: it spans more than 100000 intervals, those of closed days included; choose a shorter span, such as until 2026-11-10T03:46:40Z");
 }
 
 #[test]
