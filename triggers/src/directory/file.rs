@@ -17,6 +17,11 @@ pub(super) struct Look {
     links: u64,
 }
 
+/// A time of a file, in nanoseconds since the Unix epoch.
+pub(super) fn ns(seconds: i64, ns: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(ns)
+}
+
 impl Look {
     pub(super) fn at(path: &Path) -> std::io::Result<Option<Self>> {
         let data = std::fs::symlink_metadata(path)?;
@@ -25,7 +30,6 @@ impl Look {
 
     /// `None` for what is no plain file: links are not followed.
     pub(super) fn of(data: &Metadata) -> Option<Self> {
-        let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
         data.is_file().then(|| Self {
             modified_ns: ns(data.mtime(), data.mtime_nsec()),
             changed_ns: ns(data.ctime(), data.ctime_nsec()),

@@ -1,7 +1,9 @@
 //! Finding what lies in a folder.
 
-use super::file::{Look, Named, is_temporary, named};
+use super::file::{Look, Named, is_temporary, named, ns};
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a look at a whole folder found.
@@ -15,13 +17,14 @@ pub(super) struct Scan {
 }
 
 /// Finds the files below `folder` that changed at or after `since_ns`. Links are not followed, hidden folders left out.
+/// All files of a folder that was moved here since are new here, however old they are.
 ///
 /// # Errors
 /// When `folder` itself cannot be read.
 pub(super) fn scan(root: &Path, folder: &Path, since_ns: i128) -> io::Result<Scan> {
     let mut found = Scan::default();
-    let mut todo = vec![folder.to_owned()];
-    while let Some(folder_now) = todo.pop() {
+    let mut todo = vec![(folder.to_owned(), since_ns)];
+    while let Some((folder_now, since_ns)) = todo.pop() {
         let entries = match std::fs::read_dir(&folder_now) {
             Ok(entries) => entries,
             Err(error) if folder_now == folder => return Err(error),
@@ -39,7 +42,8 @@ pub(super) fn scan(root: &Path, folder: &Path, since_ns: i128) -> io::Result<Sca
             if data.is_dir() {
                 let below = path.strip_prefix(root).unwrap_or(&path);
                 if !is_temporary(below) {
-                    todo.push(path);
+                    let moved = was_moved(&data, since_ns);
+                    todo.push((path, if moved { i128::MIN } else { since_ns }));
                 }
             } else if let Some(look) = Look::of(&data).filter(|it| it.changed_ns >= since_ns) {
                 match named(root, &path) {
@@ -53,9 +57,49 @@ pub(super) fn scan(root: &Path, folder: &Path, since_ns: i128) -> io::Result<Sca
     Ok(found)
 }
 
+/// A move changes a folder's own record and not what is in it; new files in it change both.
+fn was_moved(folder: &Metadata, since_ns: i128) -> bool {
+    let changed = ns(folder.ctime(), folder.ctime_nsec());
+    let filled = ns(folder.mtime(), folder.mtime_nsec());
+    changed >= since_ns && filled < since_ns
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_of_a_folder_that_was_moved_here_is_new_and_a_file_added_to_one_makes_only_itself_new() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let (root, elsewhere) = (folder.path().join("here"), folder.path().join("there"));
+        for one in [root.join("in"), elsewhere.join("deep")] {
+            std::fs::create_dir_all(one).expect("writable");
+        }
+        for file in [root.join("in/old"), elsewhere.join("deep/older")] {
+            std::fs::write(file, "x").expect("writable");
+        }
+        let old = scan(folder.path(), folder.path(), 0).expect("readable");
+        let newest = old.files.iter().map(|it| it.1.changed_ns).max();
+        let since = newest.expect("files") + 1;
+        // File systems take their times from a clock that ticks every few milliseconds.
+        let ticked = folder.path().join("ticked");
+        loop {
+            std::fs::write(&ticked, "x").expect("writable");
+            let data = std::fs::metadata(&ticked).expect("there");
+            if ns(data.ctime(), data.ctime_nsec()) > since {
+                break;
+            }
+        }
+        std::fs::rename(&elsewhere, root.join("moved")).expect("one file system");
+        std::fs::write(root.join("in/new"), "x").expect("writable");
+        let found = scan(&root, &root, since).expect("readable");
+        let names: Vec<_> = found
+            .files
+            .iter()
+            .map(|it| it.0.strip_prefix(&root).expect("below").to_owned())
+            .collect();
+        assert_eq!(names, ["in/new", "moved/deep/older"].map(PathBuf::from));
+    }
 
     #[test]
     fn a_scan_finds_files_in_folders_and_leaves_links_and_hidden_ones_out() {

@@ -126,7 +126,8 @@ fn run(event: &Part<'_>, time: Timestamp) -> Result<Vec<NewEvent>, BadEvent> {
         let subject = format!("{namespace}/{name}");
         events.push(NewEvent {
             source: source.clone(),
-            id: format!("{id}:{subject}"),
+            // With its length: namespaces and names may both hold a slash.
+            id: format!("{id}:{}:{subject}", namespace.len()),
             kind: DATASET_WRITTEN.into(),
             subject: Some(subject),
             time: Some(time),
@@ -377,7 +378,7 @@ mod tests {
         assert_eq!(event.source, "openlineage:air%20flow/orders.load");
         assert_eq!(
             event.id,
-            "0199f000-0000-7000-8000-000000000001:postgres://db:5432/shop.public.orders"
+            "0199f000-0000-7000-8000-000000000001:18:postgres://db:5432/shop.public.orders"
         );
         assert_eq!(
             event.subject.as_deref(),

@@ -28,6 +28,8 @@ pub struct Reading {
     pub passed_over: Vec<String>,
     /// What was odd and did no harm, such as a `when` that could not be evaluated.
     pub remarks: Vec<String>,
+    /// What in it was meant to be an event and cannot be read. The rest of it counts; then the message is refused.
+    pub bad: Vec<String>,
 }
 
 /// Reads a message of the queue `name`.
@@ -150,7 +152,13 @@ fn notification(mut body: Value, reading: &mut Reading) -> Result<(), String> {
         match name.trim_start_matches("s3:").strip_prefix("ObjectCreated") {
             Some(how) => {
                 let how = how.trim_start_matches(':').to_owned();
-                reading.events.push(arrival(record, how)?.event()?);
+                match arrival(record, how).and_then(Arrival::event) {
+                    Ok(event) => match fits(&event) {
+                        Ok(()) => reading.events.push(event),
+                        Err(reason) => reading.bad.push(reason),
+                    },
+                    Err(reason) => reading.bad.push(reason),
+                }
             }
             None => reading.passed_over.push(name),
         }
@@ -191,35 +199,65 @@ fn arrival(record: S3EventRecord, how: String) -> Result<Arrival, String> {
 
 /// Attributes that the store and its indexes can take.
 fn checked(reading: Reading) -> Result<Reading, String> {
-    for event in &reading.events {
-        let of = [
-            ("source", event.source.as_str()),
-            ("id", &event.id),
-            ("type", &event.kind),
-        ];
-        for (name, text) in of {
-            if text.trim().is_empty() {
-                return Err(format!("the event's {name} is empty"));
-            }
-            if text.len() > KEY_BYTES_MAX {
-                return Err(format!(
-                    "the event's {name} is longer than {KEY_BYTES_MAX} bytes"
-                ));
-            }
-            if text.contains(char::is_control) {
-                return Err(format!("the event's {name} holds a control character"));
-            }
+    if reading.events.is_empty() && !reading.bad.is_empty() {
+        return Err(reading.bad.join("; "));
+    }
+    reading.events.iter().try_for_each(fits)?;
+    Ok(reading)
+}
+
+fn fits(event: &NewEvent) -> Result<(), String> {
+    let of = [
+        ("source", event.source.as_str()),
+        ("id", &event.id),
+        ("type", &event.kind),
+    ];
+    for (name, text) in of {
+        if text.trim().is_empty() {
+            return Err(format!("the event's {name} is empty"));
         }
-        if event.subject.as_ref().is_some_and(|it| it.contains('\0')) {
-            return Err("the event's subject holds a character that no database keeps".into());
+        if text.len() > KEY_BYTES_MAX {
+            return Err(format!(
+                "the event's {name} is longer than {KEY_BYTES_MAX} bytes"
+            ));
+        }
+        if text.contains(char::is_control) {
+            return Err(format!("the event's {name} holds a control character"));
         }
     }
-    Ok(reading)
+    if event.subject.as_ref().is_some_and(|it| it.contains('\0')) {
+        return Err("the event's subject holds a character that no database keeps".into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_record_that_cannot_be_read_does_not_keep_the_others_back() {
+        let record = |key: &str| {
+            json!({
+                "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "eu-central-1",
+                "eventTime": "2026-11-22T06:00:00.000Z", "eventName": "ObjectCreated:Put",
+                "responseElements": {}, "s3": {"bucket": {"name": "shop"}, "object": {"key": key, "size": 1}},
+            })
+        };
+        let bad = "x".repeat(2_000);
+        let body = json!({"Records": [record("a.csv"), record(&bad), record("b%FF.csv"), record("c.csv")]});
+        let message = Message {
+            body: body.to_string(),
+            ..Message::default()
+        };
+        let reading = read("q", &message, &[]).expect("most of it can be read");
+        let subjects: Vec<_> = reading.events.iter().map(|it| it.subject.clone()).collect();
+        assert_eq!(
+            subjects,
+            [Some("a.csv".to_owned()), Some("c.csv".to_owned())]
+        );
+        assert_eq!(reading.bad.len(), 2, "{:?}", reading.bad);
+    }
     use crate::mapping::MappingSpec;
     use dalsegno_scheduler::spec::OBJECT_CREATED;
 
@@ -342,8 +380,9 @@ mod tests {
         assert_eq!(reading.events.len(), 2);
         assert_ne!(reading.events[0].id, reading.events[1].id);
         body["Records"][1]["s3"]["object"]["key"] = json!("100%");
-        let error = refused(body.to_string());
-        assert!(error.contains("not URL-encoded"), "{error}");
+        let reading = read("arrivals", &message(body.to_string()), &[]).expect("one is readable");
+        assert_eq!(reading.events.len(), 1);
+        assert!(reading.bad[0].contains("not URL-encoded"), "{reading:?}");
     }
 
     #[test]

@@ -279,7 +279,7 @@ impl Queue {
             let id = event.id.clone();
             async move { (id, self.ask(Input::Event(event)).await) }
         });
-        let mut rejected = None;
+        let mut rejected = (!reading.bad.is_empty()).then(|| reading.bad.join("; "));
         for (id, answered) in join_all(asked).await {
             match answered {
                 Ok(answer) => {

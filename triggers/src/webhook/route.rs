@@ -2,7 +2,7 @@
 
 use super::body::scope;
 use super::config::{Scheme, Webhook};
-use super::verify::{Proven, verify};
+use super::verify::{Proven, is_signed, verify};
 use crate::asking::refusal;
 use crate::attributes::BadEvent;
 use crate::mapping::Defaults;
@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use dalsegno_engine::{Code, EngineHandle, Problem};
 use dalsegno_scheduler::row::EXCERPT_BYTES_MAX;
-use dalsegno_scheduler::{KEY_BYTES_MAX, NewEvent};
+use dalsegno_scheduler::{KEY_BYTES_MAX, NewEvent, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,11 +27,14 @@ use tokio::sync::Semaphore;
 /// The largest body in bytes.
 pub const WEBHOOK_BYTES_MAX: usize = 8 << 20;
 
-/// How many bodies are read at the same time: anybody may send one, and is known only when it is there.
-const AT_ONCE: usize = 16;
+/// How many bodies of one webhook are read at the same time: anybody may send one, and is known only when it is there.
+const AT_ONCE: usize = 32;
+
+/// How long a delivery waits for its turn to be read; senders give up after about ten seconds.
+const TURN_WAIT: Duration = Duration::from_secs(8);
 
 /// How long a sender may take to send its body.
-const BODY_TIME_MAX: Duration = Duration::from_secs(20);
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// All webhooks of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -56,12 +59,12 @@ impl Webhooks {
 struct Shared {
     engine: EngineHandle,
     webhooks: BTreeMap<String, Entry>,
-    readers: Semaphore,
 }
 
 struct Entry {
     webhook: Webhook,
     source: Source,
+    readers: Semaphore,
     /// Deliveries that were not signed as they must be.
     unsigned: AtomicU64,
 }
@@ -75,6 +78,7 @@ pub fn router(engine: EngineHandle, webhooks: Webhooks, sources: &Sources) -> Ro
         let entry = Entry {
             webhook,
             source,
+            readers: Semaphore::new(AT_ONCE),
             unsigned: AtomicU64::new(0),
         };
         (entry.webhook.name.clone(), entry)
@@ -82,7 +86,6 @@ pub fn router(engine: EngineHandle, webhooks: Webhooks, sources: &Sources) -> Ro
     let shared = Shared {
         webhooks: webhooks.0.into_iter().map(entry).collect(),
         engine,
-        readers: Semaphore::new(AT_ONCE),
     };
     Router::new()
         .route("/api/v1/webhooks/{name}", post(deliver))
@@ -104,13 +107,31 @@ async fn deliver(
     }
 }
 
+impl Entry {
+    /// Counts a delivery that is not signed as it must be, and answers it.
+    fn refused(&self, wrong: String, now: Timestamp) -> Problem {
+        let count = self.unsigned.fetch_add(1, Ordering::Relaxed) + 1;
+        self.source.count(|it| it.errors += 1);
+        let note = format!(
+            "deliveries that are not signed as they must be: {count}; the last one at {now}: {wrong}"
+        );
+        self.source.note("signature", Some(note));
+        Problem::new(Code::BadSignature, wrong)
+    }
+}
+
 impl Shared {
     /// Answers once the event is durable, or what the delivery was refused for is.
     async fn taken(&self, entry: &Entry, request: Request) -> Result<Value, Problem> {
         let (webhook, source) = (&entry.webhook, &entry.source);
         source.count(|it| it.deliveries += 1);
         let (parts, body) = request.into_parts();
-        let Ok(_permit) = self.readers.try_acquire() else {
+        // Who has not even tried to sign is not read.
+        if let Err(wrong) = is_signed(webhook.scheme, &parts.headers) {
+            return Err(entry.refused(wrong, self.engine.now()));
+        }
+        let turn = tokio::time::timeout(TURN_WAIT, entry.readers.acquire()).await;
+        let Ok(Ok(_permit)) = turn else {
             let detail = format!("{AT_ONCE} deliveries are being read already; send it again");
             return Err(Problem::new(Code::Busy, detail));
         };
@@ -124,15 +145,7 @@ impl Shared {
         let proven = verify(webhook.scheme, &webhook.keys, &parts.headers, &body, now);
         let proven = match proven {
             Ok(proven) => proven,
-            Err(wrong) => {
-                let count = entry.unsigned.fetch_add(1, Ordering::Relaxed) + 1;
-                source.count(|it| it.errors += 1);
-                let note = format!(
-                    "deliveries that are not signed as they must be: {count}; the last one at {now}: {wrong}"
-                );
-                source.note("signature", Some(note));
-                return Err(Problem::new(Code::BadSignature, wrong));
-            }
+            Err(wrong) => return Err(entry.refused(wrong, now)),
         };
         source.set(Condition::new(SourceState::Ok), now);
         if let Some(ignored) = ping(webhook.scheme, &parts) {

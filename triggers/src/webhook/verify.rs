@@ -75,6 +75,15 @@ pub(super) fn verify(
     }
 }
 
+/// Whether a delivery has the headers of its scheme; it is worth reading only then.
+pub(super) fn is_signed(scheme: Scheme, headers: &HeaderMap) -> Result<(), String> {
+    let all: &[&str] = match scheme {
+        Scheme::Github => &["x-hub-signature-256"],
+        Scheme::Standard => &["webhook-id", "webhook-timestamp", "webhook-signature"],
+    };
+    all.iter().try_for_each(|it| needed(headers, it).map(drop))
+}
+
 fn github(keys: &[Key], headers: &HeaderMap, body: &[u8]) -> Result<Proven, String> {
     let signature = needed(headers, "x-hub-signature-256")?;
     let signature = signature.strip_prefix("sha256=").and_then(from_hex);

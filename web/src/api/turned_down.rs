@@ -4,7 +4,7 @@ use crate::problem::Outcome;
 use crate::state::App;
 use dalsegno_scheduler::row::{EventRow, MatchOutcome, MatchRow};
 use dalsegno_scheduler::spec::{DATASET_WRITTEN, EventSource, FlowEnd, OBJECT_CREATED};
-use dalsegno_scheduler::{Flow, RUN_ENDED};
+use dalsegno_scheduler::{Flow, RUN_ENDED, Reason, cure};
 use dalsegno_store::EventFilter;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,13 +74,21 @@ fn filters(flow: &Flow) -> Vec<EventFilter> {
 fn explanation(event: &EventRow, it: &MatchRow) -> Value {
     let at = crate::text::clock(event.received_at);
     let why = it.reason.as_ref().map(|it| format!(": {it}"));
+    let code = it
+        .reason
+        .as_ref()
+        .map_or_else(|| "event".to_owned(), Reason::code);
+    let cure = it
+        .reason
+        .as_ref()
+        .and_then(|reason| cure(reason, it.flow.as_str()));
     json!({
-        "code": it.outcome, "subject": it.trigger,
+        "code": code, "subject": it.trigger,
         "text": format!(
             "event {} ({}) of {at} UTC was {}{}",
             event.seq, event.kind, it.outcome, why.unwrap_or_default()
         ),
         "reason": it.reason.as_ref().map(crate::json::row),
-        "until": null, "cure": null, "event": event.seq,
+        "until": null, "cure": cure, "event": event.seq,
     })
 }
