@@ -90,6 +90,8 @@ fn a_step_runs_another_flow_and_ends_with_it() {
     assert_eq!(w.core.child_of(&attempt), Some(C));
     w.ok("2/x");
     w.restart();
+    // Nobody is asked about what runs here.
+    assert_eq!(format!("{:?}", w.core.commands()).matches("sub").count(), 0);
     w.quiet();
     w.ok("2/y");
     assert_snapshot!(w.journal(), @r"
@@ -818,6 +820,32 @@ fn runs_on_their_way_when_flows_change_do_not_go_deeper_than_eight() {
     ");
     states(&w, &[(1, Running), (2, Failed), (9, Failed)]);
     assert_eq!(w.last_run(), 9);
+}
+
+#[test]
+fn a_run_may_replace_the_one_that_it_is_inside_of() {
+    let steps = [step("z", &[], json!({})), runs("s", &["z"], "b", json!({}))];
+    let mut w = World::new().flow(&flow("a", &steps, json!({})));
+    w.start("a");
+    // Run 1 has the old version of a, and comes to b, which runs the new a, which takes the place of run 1.
+    let newest = json!({"run": {"strategy": "last_only"}});
+    let mut w = w
+        .flow(&flow("a", &[step("z", &[], json!({}))], newest))
+        .flow(&leads("b", "a"));
+    w.quiet();
+    w.ok("1/z");
+    assert_snapshot!(w.journal(), @r"
+    +0s task.succeeded 1/z
+    +0s task.cancelled 1/s (replaced by run 3)
+    +0s run.cancelled 2 (s of run 1 waits for it, and is stopped: replaced by run 3)
+    +0s occurrence.ran b task:1/s/1
+    +0s task.cancelled 2/s (s of run 1 waits for it, and is stopped: replaced by run 3)
+    +0s run.cancelled 1 (replaced by run 3)
+    +0s run.cancelled 3 (s of run 2 waits for it, and is stopped: s of run 1 waits for it, and is stopped: replaced by run 3)
+    +0s occurrence.ran a task:2/s/1
+    +0s > forget 1/z/1
+    ");
+    states(&w, &[(1, Cancelled), (2, Cancelled), (3, Cancelled)]);
 }
 
 #[test]
