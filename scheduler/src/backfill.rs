@@ -145,7 +145,7 @@ pub enum Verdict {
     /// The mode does not ask for it: with `missing` a run succeeded or is under way; with `failed` the newest run
     /// succeeded or is under way, or there is none.
     Keep,
-    /// With `all` it has an unfinished run; or another backfill has it still to run; or a flow that it follows has no
+    /// With `all` it has an unfinished run; or its schedule may yet run it, for a pause or a blackout holds it; or another backfill has it still to run; or a flow that it follows has no
     /// run of this interval that succeeded.
     Conflict,
 }

@@ -9,7 +9,8 @@ use crate::flow::Flow;
 use crate::id::FlowName;
 use crate::input::Rejected;
 use crate::params;
-use crate::row::{BackfillMode, Interval, RunState};
+use crate::reason::Reason;
+use crate::row::{BackfillMode, Interval, OccurrenceRow, RunState};
 use crate::schedule::Schedule;
 use crate::spec::ScheduleSpec;
 use crate::state::Scheduler;
@@ -95,11 +96,21 @@ impl Scheduler {
 
         let mut items: Vec<PlanItem> = Vec::with_capacity(intervals.len() * links.len());
         let mut conflicts = Conflicts::default();
+        let held: Vec<_> = links
+            .iter()
+            .map(|it| self.still_to_run(it.flow.name()))
+            .collect();
         for interval in intervals {
             let first = items.len();
-            for link in &links {
+            for (link, held) in links.iter().zip(&held) {
                 let item = self.item(request.mode, link, interval, first, &items, &past);
-                let (item, conflict) = item;
+                let (mut item, mut conflict) = item;
+                if item.verdict == Verdict::Run
+                    && let Some(why) = held.get(&interval)
+                {
+                    item.verdict = Verdict::Conflict;
+                    conflict = Some(why.clone());
+                }
                 conflicts.extend(conflict);
                 items.push(item);
             }
@@ -215,6 +226,28 @@ impl Scheduler {
             item.verdict = Verdict::Conflict;
         }
         (item, conflict)
+    }
+
+    /// The intervals that a schedule of the flow may yet run by itself: why, and what to do about that.
+    pub(crate) fn still_to_run(&self, name: &FlowName) -> BTreeMap<Interval, String> {
+        let rows = self.expected_of(name, "cron:").into_iter();
+        let told = |row: &OccurrenceRow| match &row.reason {
+            None => {
+                let at = self.fires_at(row);
+                format!("its schedule runs it at {at}; leave it out, or wait for that run")
+            }
+            Some(reason @ Reason::Blackout { .. }) => {
+                format!("held by {reason}, and then it may run; leave it out, or wait until then")
+            }
+            Some(reason) => format!(
+                "held ({reason}), and the end of the pause may run it; `dalsegno unpause {name} --catch-up none` first, or leave it out"
+            ),
+        };
+        rows.map(|row| {
+            let text = format!("{name} {}: {}", row.interval.start, told(&row));
+            (row.interval, text)
+        })
+        .collect()
     }
 
     fn bad_params(&self, flow: &Flow, spec: &ScheduleSpec, interval: Interval) -> Option<String> {

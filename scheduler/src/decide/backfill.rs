@@ -122,6 +122,7 @@ impl Draft {
             )));
         }
         let mut unfinished: BTreeMap<&FlowName, BTreeMap<Interval, RunId>> = BTreeMap::new();
+        let mut held = BTreeMap::new();
         for (name, version) in &plan.versions {
             self.active_flow(name)?;
             let active = self.s.flows[name].row.active_version.as_ref();
@@ -131,6 +132,7 @@ impl Draft {
             let runs = self.s.unfinished(name).into_iter();
             let runs = runs.map(|id| (self.run(id).row.interval, id)).collect();
             unfinished.insert(name, runs);
+            held.insert(name, self.s.still_to_run(name));
         }
         let mut runs = 0_usize;
         for (place, item) in plan.items.iter().enumerate() {
@@ -149,6 +151,9 @@ impl Draft {
                 return changed(format!(
                     "backfill {backfill} has {name} {start} still to run"
                 ));
+            }
+            if let Some(why) = held.get(name).and_then(|it| it.get(&item.interval)) {
+                return changed(why.clone());
             }
             let before = |it: &u32| {
                 let upstream = plan.items.get(*it as usize);

@@ -793,3 +793,37 @@ fn a_resumed_run_waits_for_room_in_the_lane() {
     w.ok("3/a");
     assert_eq!(w.backfill_row(id).state, BackfillState::Finished);
 }
+
+#[test]
+fn what_a_pause_or_a_blackout_holds_is_not_run_by_a_backfill_besides() {
+    let mut w = World::new().flow(&daily("f", json!({})));
+    let request = days("f", 13, 10);
+    let before = w.plan(&request);
+    w.pause("f");
+    w.advance(Span::from_mins(24 * 60));
+    let plan = w.plan(&days("f", 14, 10));
+    assert_snapshot!(plan.conflicts.join("\n"), @"f 2026-11-22T00:00:00Z: held (the flow was paused by ada: maintenance), and the end of the pause may run it; `dalsegno unpause f --catch-up none` first, or leave it out");
+    assert_eq!(before.items.len(), 12, "the 22nd is not over yet");
+    w.unpause_with("f", dalsegno_scheduler::CatchUp::None);
+    assert_eq!(w.plan(&request).conflicts, Vec::<String>::new());
+    w.backfill(&request);
+    for run in 1..=13 {
+        w.ok(&format!("{run}/a"));
+    }
+    let intervals: std::collections::BTreeSet<_> =
+        (1..=13).map(|it| w.run_row(RunId(it)).interval).collect();
+    assert_eq!(
+        (w.last_run(), intervals.len()),
+        (13, 13),
+        "each interval has one run"
+    );
+
+    let mut spec = daily("night", json!({}));
+    let window = json!({"daily": {"from": "23:00", "to": "09:00"}});
+    spec["blackouts"] =
+        json!([{"name": "night", "timezone": "UTC", "action": "defer", "window": window}]);
+    let mut w = World::new().flow(&spec);
+    w.advance(Span::from_mins(24 * 60));
+    let plan = w.plan(&days("night", 14, 10));
+    assert_snapshot!(plan.conflicts.join("\n"), @"night 2026-11-22T00:00:00Z: held by blackout night, until 2026-11-23T09:00:00Z, and then it may run; leave it out, or wait until then");
+}
