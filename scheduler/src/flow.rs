@@ -68,6 +68,8 @@ pub struct Flow {
     roots: Vec<NodeId>,
     hooks: Vec<(NodeId, HookOn)>,
     schedules: Vec<Schedule>,
+    /// Places in [`FlowSpec::triggers`].
+    triggers_by_name: BTreeMap<TriggerName, usize>,
     /// Per trigger: when its half-matched sets are emptied.
     resets: Vec<Option<Schedule>>,
     /// Per trigger: its deadlines.
@@ -156,6 +158,10 @@ impl Flow {
     /// The steps that are called at a run's end, and at which.
     pub fn hooks(&self) -> &[(NodeId, HookOn)] {
         &self.hooks
+    }
+    /// The place of a trigger in [`FlowSpec::triggers`]; of several with one name, of the first.
+    pub fn trigger(&self, name: &TriggerName) -> Option<usize> {
+        self.triggers_by_name.get(name).copied()
     }
     /// When half-matched sets of a trigger are emptied; by its place in [`FlowSpec::triggers`].
     pub fn reset(&self, trigger: usize) -> Option<&Schedule> {
@@ -352,7 +358,10 @@ impl Builder {
             .map(|node| node.id)
             .filter(|id| hooks.iter().all(|(hook, _)| hook != id))
             .collect();
+        let triggers = spec.triggers.iter().enumerate().rev();
+        let triggers_by_name = triggers.map(|(at, it)| (it.name.clone(), at)).collect();
         Ok(Flow {
+            triggers_by_name,
             metaflow: spec.metaflow.clone().map(Arc::new),
             walk: walk(&spec, &step_nodes),
             hooks,

@@ -116,6 +116,7 @@ impl Draft {
             self.drop_overdue(name);
             self.change_flow(name, |row| row.removed = true);
             self.s.unsubscribe(name);
+            self.drop_sets(name);
             self.plan_flow(name);
         }
         Ok(Answer::Done)
@@ -131,6 +132,7 @@ impl Draft {
         self.decide_overdue(name, None);
         let (state, at) = (self.known(name)?, self.now);
         if state.row.paused.is_none() {
+            self.settle_sets(name);
             self.change_flow(name, |row| row.paused = Some(Paused { by, reason, at }));
         }
         Ok(Answer::Done)
@@ -157,7 +159,7 @@ impl Draft {
                     by: paused.by.clone(),
                     reason: paused.reason.clone(),
                 };
-                self.release_sets(name, catch_up, &why);
+                self.release_sets(name, catch_up, &why, paused.at);
             }
             self.freed.insert(Limit::Flow(name.clone()));
         }

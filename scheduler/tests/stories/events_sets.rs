@@ -533,3 +533,182 @@ fn a_deadline_runs_an_event_once_though_it_stands_in_two_sets() {
     w.advance(Span::from_mins(24 * 60));
     assert_snapshot!(w.used(), @"1: 1");
 }
+
+#[test]
+fn what_a_blackout_held_before_a_pause_is_deferred_on_and_not_refused() {
+    let mut spec = triggered(kind("a"), json!({}));
+    spec["blackouts"] = json!([{
+        "name": "night", "timezone": "UTC", "action": "defer",
+        "window": {"daily": {"from": "22:00", "to": "06:30"}},
+    }]);
+    for choice in [CatchUp::Declared, CatchUp::None] {
+        let mut w = World::new().flow(&spec);
+        w.events("a");
+        w.pause("f");
+        w.events("a");
+        w.release(choice);
+        assert_eq!(
+            w.matches(),
+            "1 f/t#0 waiting: blackout night, until 2026-11-22T06:30:00Z\n\
+             2 f/t#0 refused: the flow was paused by ada: maintenance"
+        );
+        w.until_due();
+        assert_eq!(w.used(), "1: 1");
+
+        // The blackout ends while the flow is paused.
+        let mut w = World::new().flow(&spec);
+        w.events("a");
+        w.pause("f");
+        w.events("a");
+        w.advance(Span::from_mins(12 * 60));
+        assert_eq!(w.last_run(), 0);
+        w.release(choice);
+        assert_eq!(w.used(), "1: 1");
+    }
+}
+
+#[test]
+fn a_batch_that_is_filled_in_a_pause_is_refused_with_it() {
+    let batch = json!({"consume": {"batch": {"max": 2, "window": 60_000_000}}});
+    let mut w = World::new().flow(&triggered(kind("a"), batch));
+    w.events("a");
+    w.pause("f");
+    w.events("a");
+    w.release(CatchUp::Declared);
+    assert_eq!(w.last_run(), 0);
+    assert_eq!(w.core.half_matches("f").count(), 0);
+}
+
+#[test]
+fn what_was_due_before_a_pause_fires_before_it() {
+    let more = json!({"debounce": {"quiet": 1_000_000}});
+    let mut w = World::new().flow(&triggered(kind("a"), more));
+    w.events("a");
+    // Nobody looks at the timers for an hour.
+    w.now = w.now + Span::from_mins(60);
+    w.pause("f");
+    assert_snapshot!(w.used(), @"1: 1");
+    w.release(CatchUp::Declared);
+    assert_snapshot!(w.matches(), @"1 f/t#0 fired run 1");
+}
+
+#[test]
+fn what_waits_for_an_unreadable_version_waits_on_with_its_timers_in_the_next_one() {
+    let within = json!({"within": 60_000_000});
+    let spec = triggered(both(), within);
+    let mut other = spec.clone();
+    other["params"] = json!([{"name": "zz", "type": "string", "default": ""}]);
+    let mut w = World::new().flow(&spec);
+    w.events("a");
+    w.unreadable();
+    let mut w = w.flow(&other);
+    w.check();
+    w.advance(Span::from_mins(60));
+    assert_snapshot!(w.matches(), @"1 f/t#0 expired: event b did not arrive within 1m");
+
+    let mut w = World::new().flow(&spec);
+    w.events("a");
+    w.unreadable();
+    let mut w = w.flow(&other);
+    w.events("b");
+    assert_snapshot!(w.used(), @"1: 1 1001");
+}
+
+#[test]
+fn what_waited_for_a_leaf_of_an_unreadable_version_waits_no_longer() {
+    let leaf = |kind: &str| json!({"leaf": {"source": {"event": {"kind": kind}}, "params": {"p": "${{ event.id }}"}}});
+    let with = |on: Value, more: Value| {
+        let mut spec = triggered(on, more);
+        spec["params"] = json!([{"name": "p", "type": "string", "default": ""}]);
+        spec
+    };
+    let latest = json!({"consume": "latest"});
+    let three = json!({"all_of": [leaf("a"), leaf("b"), leaf("c")]});
+    let mut w = World::new().flow(&with(three, latest.clone()));
+    w.events("b c");
+    w.unreadable();
+    let two = json!({"all_of": [leaf("a"), leaf("b")]});
+    let mut w = w.flow(&with(two.clone(), latest));
+    w.events("a");
+    assert_snapshot!(w.used(), @"1: 1 1001");
+    assert_snapshot!(w.matches(), @r"
+    1 f/t#1 fired run 1
+    2 f/t#2 expired: the trigger was changed while the event waited
+    1001 f/t#0 fired run 1
+    ");
+    assert_eq!(w.core.half_matches("f").count(), 0);
+
+    // Neither does what would wait for another time, or what no trigger asks for.
+    for name in ["t", "u"] {
+        let mut w = World::new().flow(&with(two.clone(), json!({})));
+        w.events("a");
+        w.unreadable();
+        let w = w.flow(&with(
+            two.clone(),
+            json!({"name": name, "within": 60_000_000}),
+        ));
+        assert_eq!(
+            w.matches(),
+            "1 f/t#0 expired: the trigger was changed while the event waited"
+        );
+    }
+}
+
+#[test]
+fn nothing_waits_for_a_flow_that_is_gone() {
+    let spec = triggered(both(), json!({"within": 60_000_000}));
+    let mut w = World::new().flow(&spec);
+    w.events("a");
+    w.pause("f");
+    w.events("a b");
+    w.decide(Input::Remove { flow: "f".into() })
+        .expect("removed");
+    assert_snapshot!(w.matches(), @r"
+    1 f/t#0 expired: the flow file is gone
+    2 f/t#0 expired: the flow file is gone
+    3 f/t#1 expired: the flow file is gone
+    ");
+    assert_eq!(w.core.half_matches("f").count(), 0);
+    let mut w = w.flow(&spec);
+    w.release(CatchUp::All);
+    w.events("b");
+    assert_eq!(w.last_run(), 0);
+}
+
+#[test]
+fn a_join_key_has_no_control_characters() {
+    let on = json!({"all_of": [joined("a", "event.data.x"), joined("b", "event.data.x")]});
+    let mut w = World::new().flow(&joining(on, json!({})));
+    w.event("a", "1", json!({"x": "one\u{0}two"}));
+    assert_snapshot!(w.matches(), @"1 f/t#0 filtered: `where` could not be evaluated: join_on: a value without control characters is expected");
+    assert_eq!(w.core.half_matches("f").count(), 0);
+}
+
+/// Twice the triggers may cost twice the time, and not four times.
+#[test]
+fn one_event_finds_each_of_a_flows_many_triggers_at_once() {
+    let quickest = |triggers: usize| {
+        let trigger = |number: usize| {
+            let on = json!({"all_of": [kind(&format!("a{number}")), kind("z")]});
+            json!({"name": format!("t{number:05}"), "on": on, "join_on": "none"})
+        };
+        let triggers: Vec<Value> = (0..triggers).map(trigger).collect();
+        let w = World::new().flow(&flow(
+            "f",
+            &[step("a", &[], json!({}))],
+            json!({ "triggers": triggers }),
+        ));
+        let once = || {
+            let begin = std::time::Instant::now();
+            let (decision, _) = w
+                .core
+                .decide(w.now, Input::Event(event("z", "1", json!({}))))
+                .expect("an event is taken");
+            assert_eq!(decision.changes.half_matches.len(), triggers.len());
+            begin.elapsed()
+        };
+        (0..3).map(|_| once()).min().expect("three times")
+    };
+    let (few, many) = (quickest(1_000), quickest(8_000));
+    assert!(many < few * 20, "{few:?} with 1,000, {many:?} with 8,000");
+}

@@ -405,6 +405,15 @@ impl World {
         self.core = recovered;
     }
 
+    /// A restart with a program that cannot read the stored versions of flows.
+    pub(crate) fn unreadable(&mut self) {
+        let mut rows = self.recovered();
+        for it in &mut rows.versions {
+            it.definition = "{}".into();
+        }
+        self.core = Scheduler::recover(self.config.clone(), rows);
+    }
+
     /// What a restart changes. Numbers of events and journal are not kept here.
     fn lost(&self, recovered: &Scheduler) -> Vec<String> {
         let mut lost = self.core.differences(recovered);

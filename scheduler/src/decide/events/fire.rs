@@ -3,6 +3,7 @@
 use super::super::Draft;
 use super::super::runs::Arrival;
 use super::leaf::{Seen, Verdict, event_at, field_of, interval_of, keys_elsewhere};
+use super::listen::may_listen;
 use super::sets::{SET_EVENTS_MAX, half_key};
 use super::standing::{Next, Queues, Standing, missing_of, selection};
 use crate::flow::Flow;
@@ -568,6 +569,18 @@ impl Taken {
     }
 }
 
+/// Whether an event would wait at the same place, and as long, if it came to this version of its flow.
+pub(super) fn stands_still(flow: &Flow, trigger: usize, row: &HalfMatchRow) -> bool {
+    let spec = &flow.spec().triggers[trigger];
+    let Some(leaf) = spec.on.leaves().get(usize::from(row.leaf)).copied() else {
+        return false;
+    };
+    let seen = Seen::new(row.event.clone());
+    may_listen(leaf, &row.event)
+        && matches!(seen.judge(flow.spec(), spec, leaf), Verdict::Counts(key) if key == row.join_key)
+        && expiry(flow, trigger, row.event.received_at) == row.expires_at
+}
+
 /// When an event that arrived at this moment has waited too long.
 fn expiry(flow: &Flow, trigger: usize, since: Timestamp) -> Option<Timestamp> {
     let within = flow.spec().triggers[trigger].within;
@@ -597,13 +610,16 @@ pub(in crate::decide) fn given(
     // Thousands of events are made into JSON only for those that ask for them.
     let asked = newest
         .keys()
-        .any(|leaf| !leaves[usize::from(*leaf)].params.is_empty());
+        .filter_map(|leaf| leaves.get(usize::from(*leaf)))
+        .any(|leaf| !leaf.params.is_empty());
     let mut scope = match asked {
         true => params::scope(interval, events, run, flow.name()),
         false => BTreeMap::new(),
     };
     for (leaf, event) in newest {
-        let leaf = leaves[usize::from(leaf)];
+        let Some(leaf) = leaves.get(usize::from(leaf)) else {
+            continue;
+        };
         for (name, field) in &leaf.fields {
             let declared = flow.spec().params.iter().find(|it| it.name == *name);
             if let (Some(value), Some(param)) = (field_of(event, field), declared) {

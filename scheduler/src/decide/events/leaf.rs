@@ -145,6 +145,12 @@ fn join_key<'a>(
         (JoinOn::Expr, Some(expr)) => {
             let value: Result<Value, ExprError> = Expr::eval(expr, scope());
             let key = crate::expr::plain(&value.map_err(|error| failed(error.to_string()))?);
+            // Not every database keeps them, and a set that is read back must be the same.
+            if key.contains(char::is_control) {
+                return Err(failed(
+                    "a value without control characters is expected".into(),
+                ));
+            }
             if key.len() > KEY_BYTES_MAX {
                 return Err(failed(format!(
                     "a value of at most {KEY_BYTES_MAX} bytes is expected"

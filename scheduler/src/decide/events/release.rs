@@ -3,15 +3,16 @@
 use super::super::Draft;
 use super::fire::{Hold, Taken};
 use super::leaf::interval_of;
-use super::standing::{Next, Standing};
+use super::standing::{Next, Queues, Standing};
 use crate::flow::Flow;
 use crate::id::FlowName;
 use crate::input::CatchUp;
 use crate::reason::Reason;
 use crate::row::{HalfMatchRow, Interval, MatchOutcome};
+use crate::spec::TriggerSpec;
 use crate::state::{Scheduler, SetKey};
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The most events that a trigger holds during a pause or a blackout; then the oldest are refused.
@@ -28,17 +29,20 @@ pub(crate) struct Firing {
     /// The number of its newest event.
     pub(crate) newest: u64,
     pub(crate) complete_at: Timestamp,
+    /// When it would have fired if nothing had held it.
+    fires_at: Timestamp,
 }
 
 impl Draft {
-    /// A flow goes on after a pause: `None` and `Declared` refuse what its triggers held, with this reason, `Latest`
-    /// fires the newest complete set of each trigger, `All` fires all in order of their newest events. In a blackout
-    /// that defers, what would fire is held on.
+    /// A flow goes on after a pause: `None` and `Declared` refuse what would have fired since it began, with this reason;
+    /// `Latest` fires the newest complete set of each trigger, `All` fires all in order of their newest events. In a
+    /// blackout that defers, what would fire is held on; so is, whatever the choice, what it held before the pause.
     pub(in crate::decide) fn release_sets(
         &mut self,
         name: &FlowName,
         catch_up: CatchUp,
         why: &Reason,
+        since: Timestamp,
     ) {
         let fires = matches!(catch_up, CatchUp::Latest | CatchUp::All);
         let hold = self.hold_now(name);
@@ -58,26 +62,53 @@ impl Draft {
         for it in &firings {
             newest.insert(it.trigger, it.newest);
         }
+        let mut held_on = BTreeSet::new();
         for it in firings {
-            let chosen = catch_up == CatchUp::All || newest[&it.trigger] == it.newest;
+            let chosen = match catch_up {
+                CatchUp::All => true,
+                CatchUp::Latest => newest[&it.trigger] == it.newest,
+                CatchUp::Declared | CatchUp::None => it.fires_at < since,
+            };
             match &hold {
-                _ if !fires || !chosen => {
+                _ if !chosen => {
                     self.refuse_set(&it.set, &it.taken, why.clone());
                 }
                 Some(Hold::Skip(reason)) => {
                     self.refuse_set(&it.set, &it.taken, reason.clone());
                 }
-                _ => {
+                Some(Hold::Wait(..)) => {
+                    for (set, row) in it.taken.rows {
+                        self.put_waiting(&set, Arc::unwrap_or_clone(row));
+                        held_on.insert(set);
+                    }
+                }
+                None => {
                     self.start_set(&flow, it.trigger, &it.set, it.taken);
                 }
             }
+        }
+        for set in held_on {
+            self.pump(&set, 0);
+        }
+    }
+
+    /// What is due already fires before a pause begins, though nobody has looked at its timer yet.
+    pub(in crate::decide) fn settle_sets(&mut self, name: &FlowName) {
+        let due = |it: &crate::state::SetState| it.due.filter(|at| *at <= self.now && !it.held);
+        let sets = self.s.sets_of(name);
+        let mut sets: Vec<(Timestamp, SetKey)> = sets
+            .filter_map(|(key, it)| Some((due(it)?, key.clone())))
+            .collect();
+        sets.sort();
+        for (_, set) in sets {
+            self.pump(&set, 0);
         }
     }
 
     /// A blackout is over: what it held fires.
     pub(in crate::decide) fn blackout_over(&mut self, name: &FlowName) {
         // The reason is for those that are refused, and none is.
-        self.release_sets(name, CatchUp::All, &Reason::FlowRemoved);
+        self.release_sets(name, CatchUp::All, &Reason::FlowRemoved, self.now);
     }
 
     /// Takes out of their queues all that a flow holds, run by run, in order of the newest events.
@@ -98,19 +129,23 @@ impl Draft {
             loop {
                 let queues = self.s.queues(&set, spec.on.leaves().len());
                 let standing = Standing::of(spec, &queues);
-                let (Next::Fire, Some(complete_at)) =
-                    (standing.next(self.now), standing.complete_at)
-                else {
+                let (Next::Fire, Some(complete_at), Some(fires_at)) = (
+                    standing.next(self.now),
+                    standing.complete_at,
+                    standing.fires_at,
+                ) else {
                     break;
                 };
                 let taken = self.take(spec, &set, &queues);
                 let newest = taken.used.iter().map(|(_, it)| it.seq).max();
+                let fires_at = fired_at(spec, queues, complete_at, fires_at, &taken);
                 firings.push(Firing {
                     set: set.clone(),
                     trigger,
                     taken,
                     newest: newest.unwrap_or_default(),
                     complete_at,
+                    fires_at,
                 });
             }
             // What is left may have waited too long by now.
@@ -139,6 +174,27 @@ impl Draft {
             self.drop_waiting(&set, &row, MatchOutcome::Refused, reason);
             self.settle_smaller(&set);
         }
+    }
+}
+
+/// When a held set would have fired. How it stands tells only that this moment is over: a full batch fires when its last
+/// event comes, and no set fires before its events are there, whatever the time of day.
+fn fired_at(
+    spec: &TriggerSpec,
+    queues: Queues,
+    complete_at: Timestamp,
+    fires_at: Timestamp,
+    taken: &Taken,
+) -> Timestamp {
+    let came = || taken.used.iter().map(|(_, it)| it.received_at);
+    let last = came().max().unwrap_or(complete_at).max(complete_at);
+    let if_not_full = Queues {
+        events: 0,
+        ..queues
+    };
+    match Standing::of(spec, &if_not_full).fires_at {
+        Some(at) if fires_at < at => at.min(last),
+        _ => fires_at.max(came().min().unwrap_or(fires_at)),
     }
 }
 

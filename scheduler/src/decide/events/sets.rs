@@ -1,12 +1,14 @@
 //! What waits: rows in queues, and for each set how many there are and when something is due.
 
 use super::super::Draft;
+use super::fire::stands_still;
 use super::standing::{Next, Queue, Queues, Standing};
 use crate::flow::Flow;
 use crate::id::{FlowName, TriggerName};
 use crate::reason::Reason;
 use crate::row::{HalfMatchRow, MatchOutcome, MatchRow};
 use crate::state::{HalfKey, Scheduler, SetKey, SetState, Timer};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The most events that wait in one set; then the oldest at the leaf where one arrives is refused.
@@ -107,9 +109,7 @@ impl Scheduler {
     /// The active version of a set's flow, and the place of its trigger in it.
     pub(super) fn trigger_of(&self, set: &SetKey) -> Option<(&Arc<Flow>, usize)> {
         let flow = self.flows.get(&set.0)?.flow.as_ref()?;
-        let mut triggers = flow.spec().triggers.iter();
-        let place = triggers.position(|it| it.name == set.1)?;
-        Some((flow, place))
+        Some((flow, flow.trigger(&set.1)?))
     }
 
     /// `None`: the flow cannot be read any more.
@@ -236,26 +236,51 @@ impl Draft {
         self.changes.matches.push(row);
     }
 
-    /// Events of triggers that are no longer what they were wait no longer.
+    /// Events of triggers that are no longer what they were wait no longer. Where the old version cannot be read any more,
+    /// events stay that would come to stand at the same place now. What stays is timed.
     pub(in crate::decide) fn drop_changed_sets(&mut self, old: Option<&Flow>, new: &Flow) {
-        let Some(old) = old else {
-            return;
-        };
-        for trigger in &old.spec().triggers {
-            if new.spec().triggers.contains(trigger) {
-                continue;
+        let triggers = &new.spec().triggers;
+        let same = |place: &usize| match old {
+            Some(old) => {
+                let it = &triggers[*place];
+                let before = old.trigger(&it.name);
+                before.is_some_and(|at| old.spec().triggers[at] == *it)
             }
-            let sets = self.s.sets_of(new.name());
-            let sets = sets.filter(|((_, name, _), _)| *name == trigger.name);
-            let sets: Vec<SetKey> = sets.map(|(key, _)| key.clone()).collect();
-            for set in sets {
-                let rows: Vec<_> = self.s.rows_of(&set).cloned().collect();
-                for row in rows {
-                    let reason = Reason::TriggerChanged;
-                    self.drop_waiting(&set, &row, MatchOutcome::Expired, reason);
-                }
+            None => true,
+        };
+        let kept: BTreeSet<usize> = (0..triggers.len()).filter(same).collect();
+        let sets = self.s.sets_of(new.name());
+        let sets: Vec<SetKey> = sets.map(|(key, _)| key.clone()).collect();
+        for set in sets {
+            let place = new.trigger(&set.1).filter(|it| kept.contains(it));
+            let stays = |row: &HalfMatchRow| match place {
+                None => false,
+                Some(place) => old.is_some() || stands_still(new, place, row),
+            };
+            let rows = self.s.rows_of(&set).filter(|row| !stays(row));
+            let rows: Vec<_> = rows.cloned().collect();
+            if rows.is_empty() {
                 self.s.time_set(&set);
+            } else {
+                self.drop_rows(&set, rows, &Reason::TriggerChanged);
             }
         }
+    }
+
+    /// Nothing waits for a flow that is gone.
+    pub(in crate::decide) fn drop_sets(&mut self, name: &FlowName) {
+        let sets = self.s.sets_of(name);
+        let sets: Vec<SetKey> = sets.map(|(key, _)| key.clone()).collect();
+        for set in sets {
+            let rows: Vec<_> = self.s.rows_of(&set).cloned().collect();
+            self.drop_rows(&set, rows, &Reason::FlowRemoved);
+        }
+    }
+
+    fn drop_rows(&mut self, set: &SetKey, rows: Vec<Arc<HalfMatchRow>>, reason: &Reason) {
+        for row in rows {
+            self.drop_waiting(set, &row, MatchOutcome::Expired, reason.clone());
+        }
+        self.settle_smaller(set);
     }
 }
