@@ -207,6 +207,8 @@ struct World {
     versions: Vec<FlowVersionRow>,
     terms: Vec<Term>,
     events: u64,
+    /// The highest numbers of runs, events and journal entries.
+    last: [u64; 3],
 }
 
 impl World {
@@ -214,6 +216,15 @@ impl World {
         let Ok((decision, _)) = self.core.decide(self.now, input) else {
             return;
         };
+        let changes = &decision.changes;
+        let highest = [
+            changes.runs.iter().map(|it| it.id.0).max(),
+            changes.events.iter().map(|it| it.seq).max(),
+            changes.journal.iter().map(|it| it.seq).max(),
+        ];
+        for (last, highest) in self.last.iter_mut().zip(highest) {
+            *last = (*last).max(highest.unwrap_or(0));
+        }
         for row in &decision.changes.occurrences {
             let old = self.rows.insert(row.key.clone(), row.clone());
             // What ran stays on record as such; a run that waits may still be replaced.
@@ -266,9 +277,9 @@ impl World {
                 .collect(),
             half_matches: self.core.half_matches(flow.as_str()).cloned().collect(),
             tasks: tasks.collect(),
-            last_run: 1_000_000 + self.rows.len() as u64,
-            last_event: 1_000_000 + self.events,
-            last_journal: 1_000_000,
+            last_run: self.last[0],
+            last_event: self.last[1],
+            last_journal: self.last[2],
             runs,
             ..Recovered::default()
         };
@@ -425,6 +436,7 @@ proptest! {
             versions: Vec::new(),
             terms: Vec::new(),
             events: 0,
+            last: [0; 3],
         };
         for step in &steps {
             world.step(step);

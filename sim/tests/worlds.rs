@@ -1,13 +1,13 @@
-//! Two hundred worlds, and that a seed means a world.
+//! A hundred worlds (`cargo xtask sim` plays as many as you like), and that a seed means a world.
 
 use dalsegno_sim::simulate;
 
 #[test]
-fn two_hundred_worlds_keep_every_promise() {
+fn a_hundred_worlds_keep_every_promise() {
     let threads: Vec<_> = (0..2)
         .map(|half| {
             std::thread::spawn(move || {
-                (0..100)
+                (0..50)
                     .map(|it| simulate(2 * it + half))
                     .fold((0, 0), |sum, it| (sum.0 + it.decisions, sum.1 + it.runs))
             })
@@ -18,7 +18,7 @@ fn two_hundred_worlds_keep_every_promise() {
         .map(|it| it.join().expect("a world broke"));
     let (decisions, runs) = sums.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
     assert!(
-        decisions > 40_000 && runs > 3_000,
+        decisions > 35_000 && runs > 2_200,
         "{decisions} decisions, {runs} runs"
     );
 }

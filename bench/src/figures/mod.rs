@@ -4,6 +4,7 @@ mod chain;
 mod event;
 mod fan_out;
 mod idle;
+mod ingest;
 mod live;
 mod metaflow;
 mod reading;
@@ -11,6 +12,7 @@ mod restart;
 mod runs;
 mod runs_true;
 mod schedules;
+mod tracker;
 mod transitions;
 
 use crate::figure::Figure;
@@ -30,7 +32,7 @@ impl Effort {
 
 /// All parts with what they are about, in the order in which they are measured. A part's first letter is its
 /// figure's; parts that need the daemon stand alone, so that one without it loses nothing else.
-pub(crate) const ALL: [(&str, &str); 13] = [
+pub(crate) const ALL: [(&str, &str); 16] = [
     ("a", "a chain of steps"),
     ("b", "a wide fan-out"),
     ("c", "from an event to a process"),
@@ -44,6 +46,9 @@ pub(crate) const ALL: [(&str, &str); 13] = [
     ("j", "a chain of Metaflow steps"),
     ("k", "a foreach of Metaflow steps"),
     ("l", "reading Metaflow files"),
+    ("m", "events against 10,000 triggers"),
+    ("n", "100,000 half-matched sets"),
+    ("o", "events over HTTP, 64 connections"),
 ];
 
 /// Whether a part is meant by what someone asked for: its figure's letter, or its whole name.
@@ -67,6 +72,9 @@ pub(crate) async fn measure(id: &str, effort: Effort) -> Result<Vec<Figure>> {
         "j" => metaflow::chain(effort).await,
         "k" => metaflow::fan_out(effort).await,
         "l" => reading::measure(effort).await,
-        _ => bail!("there is no figure `{id}`; there are a to l"),
+        "m" => tracker::matching(effort),
+        "n" => tracker::waiting(effort),
+        "o" => ingest::measure(effort).await,
+        _ => bail!("there is no figure `{id}`; there are a to o"),
     }
 }
