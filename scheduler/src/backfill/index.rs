@@ -89,8 +89,7 @@ impl Scheduler {
             _ => self.backfill_running.remove(&key),
         };
         self.index_ready(key);
-        let succeeded = BackfillItemState::Succeeded;
-        if (before == Some(succeeded)) != (row.state == succeeded) {
+        if before.is_some_and(is_open) != is_open(row.state) {
             for follower in self.followers(key) {
                 self.index_ready((key.0, follower));
             }
@@ -104,15 +103,14 @@ impl Scheduler {
         };
     }
 
+    /// It waits, and all that it comes after is over. What those ends do not let run does not wait any more.
     pub(crate) fn item_is_ready(&self, key: Key) -> bool {
-        let succeeded = |upstream: &u32| {
+        let over = |upstream: &u32| {
             let item = self.backfill_items.get(&(key.0, *upstream));
-            item.is_some_and(|it| it.state == BackfillItemState::Succeeded)
+            item.is_some_and(|it| !is_open(it.state))
         };
         let item = self.backfill_items.get(&key);
-        item.is_some_and(|it| {
-            it.state == BackfillItemState::Waiting && it.after.iter().all(succeeded)
-        })
+        item.is_some_and(|it| it.state == BackfillItemState::Waiting && it.after.iter().all(over))
     }
 
     /// The items that come after one.

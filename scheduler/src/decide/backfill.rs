@@ -5,10 +5,8 @@
 //! runs that exist is kept small.
 
 use super::Draft;
-use super::events;
 use super::runs::{Arrival, RUN_ENDED, check_key};
 use crate::backfill::{BACKFILL_ITEMS_MAX, BACKFILL_PARALLEL_MAX, PastRun, Plan, Verdict};
-use crate::flow::Flow;
 use crate::id::{FlowName, RunId, TriggerName};
 use crate::input::{Answer, BackfillChange, BackfillRequest, Rejected};
 use crate::params;
@@ -17,14 +15,16 @@ use crate::row::{
     BackfillItemRow, BackfillItemState, BackfillRow, BackfillState, Claim, EventRow, Interval,
     RunRow, RunState,
 };
-use crate::spec::EventSource;
 use crate::state;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A backfill and the number of one of its items.
-type Key = (u64, u32);
+pub(super) type Key = (u64, u32);
+
+/// Parameters, and the events that they were taken from.
+pub(super) type Given = (Map<String, Value>, Vec<Arc<EventRow>>);
 
 /// How many items in a row may fail before they have a run; then something is wrong with all of them, and people are
 /// asked.
@@ -281,7 +281,7 @@ impl Draft {
     /// backfill instead, so that nothing is lost before somebody has looked.
     fn start_item(&mut self, key: Key) -> Result<(), Reason> {
         let item = self.s.backfill_items[&key].clone();
-        let given = match self.item_params(&item) {
+        let (given, events) = match self.item_params(&item) {
             Ok(given) => given,
             Err(NotStarted::All(reason)) => {
                 self.pause_backfill(key.0, reason);
@@ -289,12 +289,12 @@ impl Draft {
             }
             Err(NotStarted::Filtered(reason)) => {
                 self.turn_item(key, BackfillItemState::Skipped, Some(reason));
-                self.skip_followers(key);
+                self.settle_followers(key);
                 return Ok(());
             }
             Err(NotStarted::This(reason)) => {
                 self.turn_item(key, BackfillItemState::Failed, Some(reason.clone()));
-                self.skip_followers(key);
+                self.settle_followers(key);
                 return Err(reason);
             }
         };
@@ -305,7 +305,7 @@ impl Draft {
             due_at: self.now,
             interval: item.interval,
             params: given,
-            events: item.events.clone(),
+            events,
             before: None,
         });
         match made {
@@ -321,14 +321,14 @@ impl Draft {
             }
             Err(reason) => {
                 self.turn_item(key, BackfillItemState::Failed, Some(reason.clone()));
-                self.skip_followers(key);
+                self.settle_followers(key);
                 Err(reason)
             }
         }
     }
 
-    /// The parameters of an item, as its schedule or trigger gives them.
-    fn item_params(&self, item: &BackfillItemRow) -> Result<Map<String, Value>, NotStarted> {
+    /// The parameters of an item, as its schedule or trigger gives them, and the events that start it.
+    fn item_params(&self, item: &BackfillItemRow) -> Result<Given, NotStarted> {
         let state = self.s.flows.get(&item.flow);
         let state = state.filter(|it| !it.row.removed);
         let state = state.ok_or(NotStarted::All(Reason::FlowRemoved))?;
@@ -339,9 +339,9 @@ impl Draft {
         let run = self.s.last_run + 1;
         if let Some((spec, _)) = state::schedule(flow, &item.trigger) {
             let scope = params::scope(item.interval, &[], run, &item.flow);
-            return Ok(params::evaluate(&spec.params, &scope));
+            return Ok((params::evaluate(&spec.params, &scope), Vec::new()));
         }
-        followed(flow, item, run)
+        self.followed(flow, item, run)
     }
 
     // What the ends of runs lead to.
@@ -356,12 +356,11 @@ impl Draft {
         }
         if run.state == RunState::Succeeded {
             self.turn_item(key, BackfillItemState::Succeeded, None);
-            self.tell_followers(key, event);
-            self.take_up_followers(key);
         } else {
             self.turn_item(key, BackfillItemState::Failed, run.reason.clone());
-            self.skip_followers(key);
         }
+        self.tell_followers(key, event);
+        self.settle_followers(key);
         self.lanes.insert(key.0);
     }
 
@@ -384,62 +383,6 @@ impl Draft {
         (item.run == Some(run.id)).then_some(key)
     }
 
-    /// Hands the end of a run to those that take parameters from it.
-    fn tell_followers(&mut self, key: Key, event: &Arc<EventRow>) {
-        for number in self.s.followers(key) {
-            let item = self.s.backfill_items[&(key.0, number)].clone();
-            if !matches!(
-                item.state,
-                BackfillItemState::Waiting | BackfillItemState::Skipped
-            ) {
-                continue;
-            }
-            let mut item = BackfillItemRow::clone(&item);
-            item.events.retain(|it| it.subject != event.subject);
-            item.events.push(event.clone());
-            item.updated_at = self.now;
-            self.put_item(item);
-        }
-    }
-
-    /// What comes after an item that did not succeed is not run.
-    fn skip_followers(&mut self, key: Key) {
-        let mut todo = vec![key];
-        while let Some(upstream) = todo.pop() {
-            let flow = self.s.backfill_items[&upstream].flow.clone();
-            for number in self.s.followers(upstream) {
-                let follower = (key.0, number);
-                if self.s.backfill_items[&follower].state == BackfillItemState::Waiting {
-                    let reason = Reason::BackfillUpstream { flow: flow.clone() };
-                    self.turn_item(follower, BackfillItemState::Skipped, Some(reason));
-                    todo.push(follower);
-                }
-            }
-        }
-    }
-
-    /// What was skipped because of an item that has succeeded after all waits again, if nothing else is in its way.
-    fn take_up_followers(&mut self, key: Key) {
-        let mut todo = vec![key];
-        while let Some(upstream) = todo.pop() {
-            for number in self.s.followers(upstream) {
-                let follower = (key.0, number);
-                let item = &self.s.backfill_items[&follower];
-                let skipped = item.state == BackfillItemState::Skipped
-                    && matches!(item.reason, Some(Reason::BackfillUpstream { .. }));
-                let may_succeed = |it: &u32| {
-                    use BackfillItemState::{Running, Succeeded, Waiting};
-                    let upstream = &self.s.backfill_items[&(key.0, *it)];
-                    matches!(upstream.state, Waiting | Running | Succeeded)
-                };
-                if skipped && item.after.iter().all(may_succeed) {
-                    self.turn_item(follower, BackfillItemState::Waiting, None);
-                    todo.push(follower);
-                }
-            }
-        }
-    }
-
     /// A backfill is over when all of its items are.
     fn end_backfill(&mut self, id: u64) {
         let Some(backfill) = self.s.backfills.get(&id).filter(|it| it.open() == 0) else {
@@ -454,7 +397,7 @@ impl Draft {
         self.backfills_ended.push(id);
     }
 
-    fn turn_item(&mut self, key: Key, to: BackfillItemState, reason: Option<Reason>) {
+    pub(super) fn turn_item(&mut self, key: Key, to: BackfillItemState, reason: Option<Reason>) {
         let item = &self.s.backfill_items[&key];
         let from = item.state;
         assert!(
@@ -490,38 +433,12 @@ impl Draft {
 }
 
 /// Why an item has no run.
-enum NotStarted {
+pub(super) enum NotStarted {
     /// No item of its flow could have one.
     All(Reason),
     /// `where` of its trigger is false for it.
     Filtered(Reason),
     This(Reason),
-}
-
-/// The parameters of an item that follows from others.
-fn followed(
-    flow: &Flow,
-    item: &BackfillItemRow,
-    run: u64,
-) -> Result<Map<String, Value>, NotStarted> {
-    let mut triggers = flow.spec().triggers.iter();
-    let trigger = triggers.find(|it| it.name == item.trigger).ok_or_else(|| {
-        let trigger = item.trigger.clone();
-        NotStarted::All(Reason::TriggerGone { trigger })
-    })?;
-    let mut filled = Vec::new();
-    for (number, leaf) in trigger.on.leaves().iter().enumerate() {
-        let EventSource::Flow { flow: upstream, .. } = &leaf.source else {
-            continue;
-        };
-        let about = |it: &&Arc<EventRow>| it.subject.as_deref() == Some(upstream.as_str());
-        if let Some(event) = item.events.iter().find(about) {
-            events::end_counts(flow.spec(), leaf, event).map_err(NotStarted::Filtered)?;
-            filled.push((number as u16, event.clone()));
-        }
-    }
-    events::given(flow, trigger, &filled, &item.events, item.interval, run)
-        .map_err(NotStarted::This)
 }
 
 /// The key of the occurrence that an item's run stands for.

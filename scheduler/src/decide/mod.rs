@@ -11,6 +11,7 @@ mod deadlines;
 mod deploy;
 mod draft;
 mod events;
+mod followers;
 mod occurrences;
 mod place;
 mod rerun;

@@ -827,3 +827,50 @@ fn what_a_pause_or_a_blackout_holds_is_not_run_by_a_backfill_besides() {
     let plan = w.plan(&days("night", 14, 10));
     assert_snapshot!(plan.conflicts.join("\n"), @"night 2026-11-22T00:00:00Z: held by blackout night, until 2026-11-23T09:00:00Z, and then it may run; leave it out, or wait until then");
 }
+
+#[test]
+fn a_follower_of_any_end_runs_after_a_failure_too() {
+    let finished = json!({"leaf": {"source": {"flow": {"flow": "a", "on": "finished"}}}});
+    let mut w = World::new()
+        .flow(&daily("a", json!({})))
+        .flow(&follower("b", finished));
+    let id = w.backfill(&downstream("a", 1, 1));
+    w.fail("1/a");
+    assert_snapshot!(w.items(id), @r"
+    0 a failed 1 (a failed)
+    1 b running 2
+    ");
+    w.check();
+    w.ok("2/a");
+    assert_eq!(w.backfill_row(id).state, BackfillState::Finished);
+}
+
+#[test]
+fn a_follower_of_any_flow_waits_for_all_and_runs_by_those_that_succeeded() {
+    let any = json!({"any_of": [ends_of("b"), ends_of("a")]});
+    let mut w = World::new()
+        .flow(&daily("a", json!({})))
+        .flow(&follower("b", ends_of("a")))
+        .flow(&follower("c", any));
+    let id = w.backfill(&downstream("a", 1, 3));
+    w.ok("1/a");
+    assert_eq!(w.last_run(), 2, "b is not over");
+    w.fail("2/a");
+    assert_snapshot!(w.items(id), @r"
+    0 a succeeded 1
+    1 b failed 2 (a failed)
+    2 c running 3
+    ");
+    assert_eq!(w.run_row(RunId(3)).events, [1], "the end of a alone");
+    w.check();
+    w.ok("3/a");
+
+    // None of them succeeds.
+    let id = w.backfill(&PlanRequest {
+        mode: BackfillMode::All,
+        ..downstream("a", 1, 3)
+    });
+    w.fail("4/a");
+    assert_eq!(w.backfill_row(id).state, BackfillState::Finished);
+    assert_eq!(w.last_run(), 4);
+}
