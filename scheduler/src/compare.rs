@@ -63,7 +63,7 @@ impl Scheduler {
         let of_rows = |it: &&(_, Timer)| {
             !matches!(
                 it.1,
-                Timer::Set(_) | Timer::BlackoutOver(_) | Timer::Plan(_)
+                Timer::Set(_) | Timer::BlackoutOver(_) | Timer::Plan(_) | Timer::GoneRuns(_)
             )
         };
         let set =

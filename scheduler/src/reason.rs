@@ -296,6 +296,10 @@ pub enum Reason {
     BackfillUpstream {
         flow: FlowName,
     },
+    /// The run of a backfill's item is not there: this program cannot read the version of the flow that it is of.
+    RunUnreadable {
+        run: RunId,
+    },
     /// The flow's active version has no schedule or trigger of this name any more.
     TriggerGone {
         trigger: TriggerName,
@@ -506,6 +510,10 @@ impl fmt::Display for Reason {
             Self::BackfillUpstream { flow } => write!(
                 f,
                 "{flow} of the same interval, from which it follows, did not succeed"
+            ),
+            Self::RunUnreadable { run } => write!(
+                f,
+                "run {run} is not there: its version of the flow cannot be read by this version of Dalsegno"
             ),
             Self::TriggerGone { trigger } => write!(
                 f,

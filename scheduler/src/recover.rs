@@ -83,6 +83,7 @@ impl Scheduler {
                 cloned: Arc::default(),
             });
         }
+        s.find_gone_runs();
         for row in rows.tasks {
             if let Some(key) = s.task_key(row.run, &row.task) {
                 s.index_task(key, row);
@@ -134,6 +135,25 @@ impl Scheduler {
             let at = crate::time::Timestamp::from_secs(0);
             self.timers.insert((at, crate::state::Timer::Plan(flow)));
         }
+    }
+
+    /// Items whose runs are not there, for their versions cannot be read, end at the first decision.
+    fn find_gone_runs(&mut self) {
+        let gone = |key: &&(u64, u32)| {
+            let run = self.backfill_items[*key].run;
+            run.is_some_and(|it| !self.runs.contains_key(&it))
+        };
+        let backfills: BTreeSet<u64> = self
+            .backfill_running
+            .iter()
+            .filter(gone)
+            .map(|it| it.0)
+            .collect();
+        let at = crate::time::Timestamp::from_secs(0);
+        let timers = backfills
+            .into_iter()
+            .map(|it| (at, crate::state::Timer::GoneRuns(it)));
+        self.timers.extend(timers);
     }
 
     /// What the outside must be asked for in this state.

@@ -121,6 +121,8 @@ pub(crate) enum Timer {
     BlackoutOver(FlowName),
     /// A recovered flow lacks a future; at the beginning of all time.
     Plan(FlowName),
+    /// A recovered backfill has items whose runs are not there; at the beginning of all time.
+    GoneRuns(u64),
 }
 
 /// What waits for slots. Runs come before tasks of equal rank.

@@ -208,7 +208,7 @@ impl Draft {
                 self.lanes.insert(id);
             }
             (BackfillState::Running | BackfillState::Paused, BackfillChange::Cancel) => {
-                self.cancel_backfill(id, &Reason::CancelledBy { by, reason: None })?;
+                self.cancel_backfill(id, &Reason::CancelledBy { by, reason: None });
             }
             (BackfillState::Cancelling, BackfillChange::Pause | BackfillChange::Resume) => {
                 return Err(Rejected::Backfill(format!(
@@ -226,7 +226,7 @@ impl Draft {
     }
 
     /// What waits will not run, what runs is stopped.
-    fn cancel_backfill(&mut self, id: u64, reason: &Reason) -> Result<(), Rejected> {
+    fn cancel_backfill(&mut self, id: u64, reason: &Reason) {
         self.turn_backfill(id, BackfillState::Cancelling, Some(reason.clone()));
         let items: Vec<Arc<BackfillItemRow>> = self.s.items_of(id).cloned().collect();
         for item in &items {
@@ -239,13 +239,39 @@ impl Draft {
             if item.state == BackfillItemState::Running
                 && let Some(run) = item.run
             {
-                self.cancel(run, reason.clone())?;
+                // A change that has begun is not refused any more.
+                if self.cancel(run, reason.clone()).is_err() {
+                    let key = (id, item.number);
+                    self.turn_item(
+                        key,
+                        BackfillItemState::Failed,
+                        Some(Reason::RunUnreadable { run }),
+                    );
+                }
             }
         }
         // Runs that a person resumes from now on are no part of it any more.
         self.freed.insert(Limit::Backfill(id));
         self.lanes.insert(id);
-        Ok(())
+    }
+
+    /// Ends the running items of a recovered backfill whose runs are not there.
+    pub(super) fn end_gone_runs(&mut self, id: u64) {
+        let running = self.s.backfill_running.range((id, 0)..=(id, u32::MAX));
+        let running: Vec<Key> = running.copied().collect();
+        for key in running {
+            let run = self.s.backfill_items[&key].run;
+            let Some(run) = run.filter(|it| !self.s.runs.contains_key(it)) else {
+                continue;
+            };
+            self.turn_item(
+                key,
+                BackfillItemState::Failed,
+                Some(Reason::RunUnreadable { run }),
+            );
+            self.settle_followers(key);
+        }
+        self.lanes.insert(id);
     }
 
     // Items become runs.

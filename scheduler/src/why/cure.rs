@@ -145,6 +145,9 @@ pub fn cure(reason: &Reason, flow: &str) -> Option<String> {
                 "repair and resume the failed run of {flow}; while the backfill lasts it then goes on"
             )
         }
+        Reason::RunUnreadable { .. } => {
+            format!("dalsegno deploy {flow} anew, and plan what is missing")
+        }
         Reason::TriggerGone { .. } => "plan anew with the flow as it is now".to_owned(),
         // They pass by themselves, or are as the flow asks for.
         Reason::RetryAt { .. }

@@ -874,3 +874,38 @@ fn a_follower_of_any_flow_waits_for_all_and_runs_by_those_that_succeeded() {
     assert_eq!(w.backfill_row(id).state, BackfillState::Finished);
     assert_eq!(w.last_run(), 4);
 }
+
+/// A backfill of two days, of which the first has begun when a program starts that cannot read the stored version.
+fn unreadable() -> (World, u64) {
+    let mut w = World::new().flow(&daily("f", json!({})));
+    let id = w.backfill(&days("f", 2, 1));
+    w.unreadable();
+    (w, id)
+}
+
+#[test]
+fn an_item_whose_run_cannot_be_read_ends_after_the_restart() {
+    let (mut w, id) = unreadable();
+    w.advance(Span::from_secs(1));
+    assert_snapshot!(w.items(id), @r"
+    0 f failed 1 (run 1 is not there: its version of the flow cannot be read by this version of Dalsegno)
+    1 f waiting
+    ");
+    assert_eq!(
+        w.backfill_row(id).state,
+        BackfillState::Paused,
+        "no item can have a run"
+    );
+    let other = json!({"params": [{"name": "region", "type": "string", "default": "north"}]});
+    w.deploy(&daily("f", other)).expect("valid");
+    w.change(id, BackfillChange::Resume).expect("it goes on");
+    w.ok("2/a");
+    assert_eq!(w.backfill_row(id).state, BackfillState::Finished);
+}
+
+#[test]
+fn a_backfill_whose_run_cannot_be_read_is_cancelled_whole() {
+    let (mut w, id) = unreadable();
+    w.change(id, BackfillChange::Cancel).expect("cancelled");
+    assert_eq!(w.backfill_row(id).state, BackfillState::Cancelled);
+}

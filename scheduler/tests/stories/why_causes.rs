@@ -1375,6 +1375,7 @@ samples! {
     NoTrigger,
     PausedBy { by: text() },
     BackfillUpstream { flow: "x".into() },
+    RunUnreadable { run: RunId(1) },
     TriggerGone { trigger: "x".into() },
 }
 
