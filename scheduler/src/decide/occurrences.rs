@@ -42,8 +42,9 @@ struct Before {
 }
 
 impl Draft {
-    /// Makes sure that every schedule and deadline of a flow has its next occurrence, and no other has one.
-    pub(super) fn plan_flow(&mut self, name: &FlowName) {
+    /// Makes sure that every schedule and deadline of a flow has its next occurrence, and no other has one. `old`: what
+    /// planned until now, if that was another version.
+    pub(super) fn plan_flow(&mut self, name: &FlowName, old: Option<&Flow>) {
         let state = self.s.flows.get(name).cloned().expect("the flow exists");
         let flow = state.flow.clone().filter(|_| !state.row.removed);
         let mut planned: BTreeMap<String, Option<Before>> = BTreeMap::new();
@@ -66,7 +67,8 @@ impl Draft {
                     at: row.interval.end,
                     due_at: row.due_at,
                 };
-                next(&it, after, Some(before)) == Some(slot)
+                let old = old.and_then(|old| state::timetable_of(old, &row.key));
+                next(&it, after, Some(before), old.as_ref()) == Some(slot)
             });
             if wanted {
                 planned.insert(prefix, None);
@@ -84,7 +86,8 @@ impl Draft {
                 None => None,
             };
             let after = before.map_or(self.now, |it| self.now.max(it.seen));
-            if let Some(slot) = next(&it, after, before) {
+            let old = old.and_then(|old| state::timetable_of(old, &it.prefix));
+            if let Some(slot) = next(&it, after, before, old.as_ref()) {
                 let row = self.occurrence_row(name, &it, slot);
                 // A deadline that was met is met, whenever it is now.
                 let run = before.and_then(|it| it.run);
@@ -279,12 +282,12 @@ impl Draft {
         let state = self.s.flows.get(flow).cloned();
         let state = state.expect("an occurrence has a flow");
         let Some(graph) = state.flow.clone().filter(|_| !state.row.removed) else {
-            return self.plan_flow(flow);
+            return self.plan_flow(flow, None);
         };
         match state::timetable_of(&graph, key) {
             Some(it) if it.deadline_of.is_some() => self.deadline_due(&graph, &it, row),
             Some(it) => self.schedule_due(&graph, &it, row),
-            None => self.plan_flow(flow),
+            None => self.plan_flow(flow, None),
         }
     }
 
@@ -591,12 +594,24 @@ pub(super) fn slot_of(row: &OccurrenceRow) -> Slot {
     }
 }
 
-/// The next slot that is due after an instant, within start and end, and that was not decided before.
-fn next(it: &Timetable<'_>, after: Timestamp, before: Option<Before>) -> Option<Slot> {
+/// The next slot that is due after an instant, within start and end, and that was not decided before. `old`: the
+/// timetable that planned until now.
+fn next(
+    it: &Timetable<'_>,
+    after: Timestamp,
+    before: Option<Before>,
+    old: Option<&Timetable<'_>>,
+) -> Option<Slot> {
     let due_after = it.start.map_or(after, |start| after.max(start - TICK));
     let first = it.schedule.first_due_after(due_after);
-    let undecided =
-        |slot: &Slot| slot.at > after || before.is_none_or(|before| slot.at >= before.floor);
+    // A slot that a calendar moved to an earlier day is decided before its own time.
+    let was_ahead = |slot: &Slot| {
+        let is_before = before.is_some_and(|before| slot.at < before.floor);
+        is_before && old.is_some_and(|it| it.schedule.next_after(slot.at - TICK) == Some(slot.at))
+    };
+    let undecided = |slot: &Slot| {
+        (slot.at > after && !was_ahead(slot)) || before.is_none_or(|before| slot.at >= before.floor)
+    };
     std::iter::successors(first, |slot| it.schedule.slot_after(slot.at))
         .find(undecided)
         .filter(|slot| it.end.is_none_or(|end| slot.due_at < end))

@@ -535,7 +535,7 @@ impl Draft {
     }
 
     /// The oldest events of a set whose time is over wait no longer.
-    fn expire(&mut self, flow: &Flow, trigger: usize, set: &SetKey, queues: &Queues) {
+    pub(super) fn expire(&mut self, flow: &Flow, trigger: usize, set: &SetKey, queues: &Queues) {
         let spec = &flow.spec().triggers[trigger];
         let missing = missing_of(spec, queues, self.now);
         let over = |row: &HalfMatchRow| row.expires_at.is_some_and(|at| at <= self.now);

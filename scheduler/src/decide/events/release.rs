@@ -129,6 +129,11 @@ impl Draft {
             loop {
                 let queues = self.s.queues(&set, spec.on.leaves().len());
                 let standing = Standing::of(spec, &queues);
+                // What waited too long behind others goes, and those behind it may be complete.
+                if standing.next(self.now) == Next::Expire {
+                    self.expire(flow, trigger, &set, &queues);
+                    continue;
+                }
                 let (Next::Fire, Some(complete_at), Some(fires_at)) = (
                     standing.next(self.now),
                     standing.complete_at,
