@@ -296,10 +296,12 @@ fn a_queue_that_throttles_denies_or_is_silent_is_told_and_asked_again() {
         ("503", "unreachable"),
     ] {
         aws.fault(&json!({ "op": "ReceiveMessage", "with": queue.name, "kind": kind, "times": 1 }));
-        // The request that waits is answered first.
+        // A request that already waits is answered first.
         aws.put(&bucket, &format!("orders/dt={kind}/_SUCCESS"));
         assert_eq!(witness.line(), kind);
-        until(&daemon, &queue.name, |it| it["state"] == state);
+        eventually(&format!("a line that it is {state}"), || {
+            daemon.said().contains(&format!("is {state}")).then_some(())
+        });
         until(&daemon, &queue.name, |it| it["state"] == "ok");
     }
 }

@@ -1,7 +1,8 @@
 """An emulator of AWS on 127.0.0.1, for tests: moto, with what it says wrong put right, and faults on demand.
 
 What is put right: notifications of S3 have a zone in their time, `/` in their keys, a sequencer and the identities
-that S3 sends; those through EventBridge have ids and sequencers of their own.
+that S3 sends; those through EventBridge have ids and sequencers of their own; a message that arrives while another is
+deleted is not lost.
 
 Faults are rules, `POST /_fault` with
     {"op": "ReceiveMessage", "with": "part of the request's body", "kind": "throttle", "times": 2, "ms": 300}
@@ -29,6 +30,7 @@ import uuid
 from moto.events.models import Rule, events_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3 import notifications
+from moto.sqs.models import Queue
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
 SEQUENCERS = itertools.count(0x0055AED6DCD90281E5)
@@ -108,6 +110,19 @@ def send_to_queue(self, name, event, group_id=None):
 
 
 Rule._send_to_sqs_queue = send_to_queue
+
+# A queue that keeps what it was given -----------------------------------------------------------------------------
+
+plain_delete = Queue.delete_message
+
+
+def delete_message(self, receipt_handle):
+    """It copies the list without the message; what arrived meanwhile would not be in the copy."""
+    with self._messages_lock:
+        return plain_delete(self, receipt_handle)
+
+
+Queue.delete_message = delete_message
 
 # Faults -----------------------------------------------------------------------------------------------------------
 
