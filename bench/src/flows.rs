@@ -113,6 +113,8 @@ fn step(name: &str, after: Option<String>, scope: ScopeIndex) -> StepSpec {
         pools: BTreeMap::new(),
         on_failure: OnFailure::default(),
         memory_bytes: None,
+        on_oom: None,
+        remote: None,
         grace: default_grace(),
     }
 }

@@ -176,7 +176,7 @@ impl Engine {
         for run in stored.iter().filter(|run| core.run(**run).is_none()) {
             error!("run {run} cannot go on: the stored version of its flow is not readable");
         }
-        self.executor.reconcile(core.live_attempts());
+        self.executor.take_over(core.live());
         let commands = core.commands();
         self.view.send_replace(core.clone());
         info!(

@@ -1,6 +1,6 @@
 //! The port to executors: what the engine asks of them, and how they answer.
 
-use dalsegno_scheduler::{AttemptId, Report, Span, Submission};
+use dalsegno_scheduler::{AttemptId, LiveAttempt, Report, Span, Submission};
 use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
@@ -10,6 +10,12 @@ pub trait Executor: Send + Sync + 'static {
     /// Called once, before anything else, with every attempt that may be alive: whatever else this
     /// executor still runs or remembers is not wanted (it is stopped and forgotten).
     fn reconcile(&self, live: BTreeSet<AttemptId>);
+
+    /// The same with all that the rows know of those attempts: what is called instead of
+    /// [`reconcile`](Self::reconcile), which it is unless an executor wants to know more.
+    fn take_over(&self, live: Vec<LiveAttempt>) {
+        self.reconcile(live.into_iter().map(|it| it.attempt).collect());
+    }
 
     /// Run this attempt. If it was submitted before, report how it stands instead.
     fn submit(&self, submissions: Vec<Submission>);

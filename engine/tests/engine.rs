@@ -193,6 +193,8 @@ fn chain(name: &str, steps: &[(&str, &[&str])]) -> Flow {
         pools: BTreeMap::new(),
         on_failure: OnFailure::Fail,
         memory_bytes: None,
+        on_oom: None,
+        remote: None,
         grace: default_grace(),
     };
     Flow::new(FlowSpec {

@@ -122,6 +122,7 @@ fn submission(dir: &Path, run: usize, number: usize) -> Submission {
     let path = dalsegno_scheduler::Path::ROOT.child(u32::try_from(number).expect("few"));
     Submission {
         metaflow: None,
+        remote: None,
         attempt: AttemptId {
             run: RunId(run as u64),
             task: TaskId {

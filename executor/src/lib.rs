@@ -14,6 +14,7 @@ mod local;
 mod metaflow;
 mod private;
 mod probe;
+mod router;
 
 pub use code::{CodeError, Snapshots};
 pub use instant::InstantExecutor;
@@ -21,3 +22,4 @@ pub use interpreters::{Interpreter, Interpreters, Missing, Origin};
 pub use local::{Layout, LocalConfig, LocalExecutor, OUTPUT_BYTES_MAX, StartError, Stream};
 pub use metaflow::MetaflowConfig;
 pub use probe::{Held, ProbeError, ProbeOptions, Probed, Prober, sandbox};
+pub use router::Router;

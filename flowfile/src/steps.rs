@@ -323,6 +323,8 @@ fn bare(name: StepName, scope: ScopeIndex) -> StepSpec {
         pools: BTreeMap::new(),
         on_failure: OnFailure::default(),
         memory_bytes: None,
+        on_oom: None,
+        remote: None,
         grace: default_grace(),
     }
 }

@@ -267,6 +267,7 @@ impl Scheduler {
             grace: step.grace,
             event: row.event_data.first().cloned().map(Arc::new),
             metaflow,
+            remote: None,
         })
     }
 

@@ -232,6 +232,19 @@ pub enum Report {
     },
     /// The executor does not know whether it was submitted: ask again.
     Unknown,
+    /// Something was learned of it; its state stays as it is.
+    News(News),
+}
+
+/// What an executor learned of a live attempt. What is `None` stays as it was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct News {
+    /// It was accepted under this name.
+    pub external_id: Option<Arc<str>>,
+    /// Where its log is found, also when the job itself is gone: a log stream.
+    pub log: Option<Arc<str>>,
+    /// Why it does not run yet.
+    pub waiting: Option<Reason>,
 }
 
 /// How an attempt ended.

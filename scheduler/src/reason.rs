@@ -55,6 +55,37 @@ impl fmt::Display for Limit {
     }
 }
 
+/// What a submission waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubmissionWait {
+    /// The limit of submissions a minute, or of calls to one API.
+    RateLimit,
+    /// The circuit breaker of the API is open.
+    BreakerOpen,
+    /// The service asked to be called less often.
+    Throttled,
+    /// The service did not answer, or failed.
+    Unreachable,
+    /// An answer was lost: it is being found out whether the job exists.
+    UnknownOutcome,
+    /// Credentials are missing, expired or not enough.
+    Denied,
+}
+
+impl fmt::Display for SubmissionWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RateLimit => "its limit of calls",
+            Self::BreakerOpen => "its circuit breaker, which is open",
+            Self::Throttled => "the service, which asked to be called less often",
+            Self::Unreachable => "the service, which does not answer",
+            Self::UnknownOutcome => "word whether the job exists, for an answer was lost",
+            Self::Denied => "credentials that the service accepts",
+        })
+    }
+}
+
 /// A recorded reason. `code` is stable; the text is for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
@@ -82,6 +113,25 @@ pub enum Reason {
     WaitsForTask {
         run: RunId,
         task: String,
+    },
+
+    /// The attempt is asked for, and the service is not asked yet or does not answer.
+    SubmissionWaits {
+        /// The API: `batch:SubmitJob`.
+        api: String,
+        cause: SubmissionWait,
+        until: Option<Timestamp>,
+        /// What the service said; empty when it was not asked.
+        message: String,
+    },
+    /// The job is in a queue elsewhere.
+    JobWaits {
+        queue: String,
+        /// The service's own word: `RUNNABLE`.
+        state: String,
+        since: Timestamp,
+        /// The service's own explanation, e.g. `CAPACITY:…` or `MISCONFIGURATION:…`; empty: none.
+        message: String,
     },
 
     // Skipped tasks and scopes.
@@ -131,6 +181,28 @@ pub enum Reason {
     },
     NotStarted {
         message: String,
+    },
+    /// The network, or a service that fails.
+    Network {
+        message: String,
+    },
+    /// A service asked to be called less often.
+    Throttled {
+        message: String,
+    },
+    /// There was no machine for it.
+    Capacity {
+        message: String,
+    },
+    /// A job ended in a way that its exit code does not tell.
+    Job {
+        message: String,
+        exit: Option<i32>,
+    },
+    /// The execution that the task was a state of ended with an error.
+    Execution {
+        error: String,
+        cause: String,
     },
     BadOutput {
         message: String,
@@ -403,6 +475,56 @@ impl fmt::Display for Reason {
             Self::AttemptTimeout { timeout } => write!(f, "timed out after {timeout}"),
             Self::Lost { message } => write!(f, "lost: {message}"),
             Self::NotStarted { message } => write!(f, "could not be started: {message}"),
+            Self::SubmissionWaits {
+                api,
+                cause,
+                until,
+                message,
+            } => {
+                write!(f, "{api} waits for {cause}")?;
+                if !message.is_empty() {
+                    write!(f, ": {message}")?;
+                }
+                match until {
+                    Some(until) => write!(f, "; next at {}", until.ceil_to_second()),
+                    None => Ok(()),
+                }
+            }
+            Self::JobWaits {
+                queue,
+                state,
+                since,
+                message,
+            } => {
+                write!(
+                    f,
+                    "{state} in queue {queue} since {}",
+                    since.floor_to_second()
+                )?;
+                match message.as_str() {
+                    "" => Ok(()),
+                    message => write!(f, ": {message}"),
+                }
+            }
+            Self::Network { message } => write!(f, "the network or a service failed: {message}"),
+            Self::Throttled { message } => {
+                write!(f, "a service asked to be called less often: {message}")
+            }
+            Self::Capacity { message } => write!(f, "no machine for it: {message}"),
+            Self::Job {
+                message,
+                exit: Some(exit),
+            } => write!(f, "{message} (exit code {exit})"),
+            Self::Job {
+                message,
+                exit: None,
+            } => f.write_str(message),
+            Self::Execution { error, cause } if cause.is_empty() => {
+                write!(f, "the execution ended with {error}")
+            }
+            Self::Execution { error, cause } => {
+                write!(f, "the execution ended with {error}: {cause}")
+            }
             Self::BadOutput { message } => write!(f, "outputs are not usable: {message}"),
             Self::Expression { message } => write!(f, "expression failed: {message}"),
             Self::TasksFailed { tasks: 1, first } => write!(f, "{first} failed"),

@@ -6,6 +6,7 @@ use crate::input::Command;
 use crate::row::{FlowVersionRow, Recovered, RunState, ScopeState, TaskState};
 use crate::spec::FlowSpec;
 use crate::state::{Config, FlowState, Place, Run, Scheduler, SetKey, TaskKey, place_in};
+use crate::submission::LiveAttempt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -189,6 +190,32 @@ impl Scheduler {
                 number: row.attempt,
             })
             .collect()
+    }
+
+    /// The same attempts with all that the rows know of them.
+    pub fn live(&self) -> Vec<LiveAttempt> {
+        let live = self
+            .tasks
+            .iter()
+            .filter(|(key, row)| row.state.is_live() && !self.runs_a_flow(**key));
+        live.map(|(key, row)| {
+            let step = self.runs[&key.run].flow.step_of(key.node);
+            LiveAttempt {
+                attempt: AttemptId {
+                    run: row.run,
+                    task: row.task.clone(),
+                    number: row.attempt,
+                },
+                executor: step
+                    .remote
+                    .as_ref()
+                    .map_or_else(Default::default, |it| it.executor),
+                external_id: row.external_id.clone(),
+                array: None,
+                stopping: row.state == TaskState::Stopping,
+            }
+        })
+        .collect()
     }
 
     /// Counts the tokens that wait at joins: each finished task handed one to each successor, and each

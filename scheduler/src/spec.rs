@@ -563,9 +563,15 @@ pub struct StepSpec {
     pub pools: BTreeMap<PoolName, u32>,
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// Memory limit of each attempt in bytes.
+    /// Memory of each attempt in bytes: a limit for a process here, a reservation elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// An attempt that ran out of memory is repeated with more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_oom: Option<OnOom>,
+    /// Where it runs; `None`: as a process on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Box<Remote>>,
     /// Between SIGTERM and SIGKILL when an attempt is stopped.
     #[serde(default = "default_grace")]
     pub grace: Span,
@@ -580,6 +586,74 @@ pub struct StepSpec {
 pub enum HookOn {
     Success,
     Failure,
+}
+
+/// What runs a step's attempts.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutorKind {
+    /// A process on this machine.
+    #[default]
+    Local,
+    /// A job of AWS Batch.
+    Batch,
+    /// A state of an AWS Step Functions execution, which stands for the whole run.
+    StepFunctions,
+}
+
+impl ExecutorKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Batch => "batch",
+            Self::StepFunctions => "step_functions",
+        }
+    }
+}
+
+/// A step that runs elsewhere, and what it asks for there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Remote {
+    /// Never [`ExecutorKind::Local`]. All steps of a flow run under Step Functions or none, but for hooks and for
+    /// steps that are runs of other flows.
+    pub executor: ExecutorKind,
+    /// vCPUs in thousandths: 250 to 192,000. `None`: one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u32>,
+    /// GPUs: 1 to 8. More than none routes to the queues of GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
+    /// The container image; `None`: that of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The job queue; `None`: by what it asks for, as the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// The IAM role of the container; `None`: that of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_role: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_role: Option<String>,
+    /// `/dev/shm` in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_memory_mib: Option<u32>,
+    /// More tags of its jobs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// More properties of the container, in the spelling of Batch's `containerProperties`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub container: BTreeMap<String, Value>,
+}
+
+/// More memory after running out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnOom {
+    /// In hundredths: 200 doubles it. 110 to 1000.
+    pub multiplier_percent: u32,
+    /// Never more than this.
+    pub max_bytes: u64,
 }
 
 /// Ten seconds, as most service managers and container runtimes give.

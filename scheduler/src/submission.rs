@@ -1,10 +1,13 @@
 //! What an executor needs to know to run one attempt.
 
-use crate::id::{AttemptId, FlowName};
+use crate::flow::Flow;
+use crate::id::{AttemptId, FlowName, TaskId, TriggerName, Version};
 use crate::metaflow::MetaflowTask;
-use crate::spec::Command;
-use crate::time::Span;
-use serde_json::Value;
+use crate::row::Interval;
+use crate::spec::{Command, ExecutorKind, Remote};
+use crate::time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,4 +32,90 @@ pub struct Submission {
     pub event: Option<Arc<Value>>,
     /// With [`Command::Metaflow`].
     pub metaflow: Option<Box<MetaflowTask>>,
+    /// Of a step that runs elsewhere.
+    pub remote: Option<Box<RemoteTask>>,
+}
+
+impl Submission {
+    pub fn executor(&self) -> ExecutorKind {
+        self.remote
+            .as_ref()
+            .map_or(ExecutorKind::Local, |it| it.spec.executor)
+    }
+}
+
+/// What is to be known of an attempt that runs elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteTask {
+    pub spec: Remote,
+    /// Of the attempt, from its start.
+    pub timeout: Option<Span>,
+    /// How often the task was repeated because there was no capacity: chooses among several queues.
+    pub capacity_retries: u32,
+    /// How often its host may go away before that is our failure.
+    pub lost_retries: u32,
+    /// What the attempt is called there, when that is durable already.
+    pub external_id: Option<Arc<str>>,
+    /// The attempt is one of many that are submitted as one.
+    pub array: Option<ArrayPlace>,
+    /// When the run was created. With the run's number it is unique even when a database was thrown away.
+    pub run_created_at: Timestamp,
+    /// With [`ExecutorKind::StepFunctions`].
+    pub execution: Option<Arc<Execution>>,
+}
+
+/// An attempt's place in an array job. Decided and durable before any of the array is submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayPlace {
+    /// The attempt at index 0: it names the array.
+    pub first: AttemptId,
+    /// 0 to `size - 1`.
+    pub index: u32,
+    /// 2 to 10,000.
+    pub size: u32,
+}
+
+/// A run that Step Functions executes as a whole.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    pub flow: Arc<Flow>,
+    pub version: Version,
+    /// 1, and one more with every resume.
+    pub generation: u32,
+    pub params: Arc<Map<String, Value>>,
+    pub interval: Interval,
+    pub trigger: TriggerName,
+    /// The events that started the run, as CloudEvents JSON.
+    pub events: Arc<Vec<Value>>,
+    /// Tasks that had succeeded when this generation began, with their outputs.
+    pub done: Vec<(TaskId, Option<Arc<Map<String, Value>>>)>,
+}
+
+/// An attempt that may be alive, as the rows know it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveAttempt {
+    pub attempt: AttemptId,
+    pub executor: ExecutorKind,
+    pub external_id: Option<Arc<str>>,
+    pub array: Option<ArrayPlace>,
+    /// It is to be stopped.
+    pub stopping: bool,
+}
+
+impl PartialEq for Execution {
+    /// The version stands for the flow.
+    fn eq(&self, other: &Self) -> bool {
+        let all = |it: &Self| {
+            (
+                it.version.clone(),
+                it.generation,
+                it.params.clone(),
+                it.interval,
+                it.trigger.clone(),
+                it.events.clone(),
+                it.done.clone(),
+            )
+        };
+        all(self) == all(other)
+    }
 }

@@ -82,6 +82,7 @@ impl World {
     pub(crate) fn shell(&self, attempt: &str, line: &str) -> Submission {
         Submission {
             metaflow: None,
+            remote: None,
             attempt: id(attempt),
             flow: "flow".into(),
             command: Command::Shell(line.into()),

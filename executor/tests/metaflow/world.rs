@@ -120,6 +120,7 @@ impl World {
             grace: Span::from_secs(10),
             event: None,
             metaflow: Some(Box::new(task)),
+            remote: None,
         }
     }
 

@@ -250,6 +250,8 @@ fn step_spec(name: &str, metaflow: MetaflowStep) -> StepSpec {
         pools: BTreeMap::new(),
         on_failure: OnFailure::Fail,
         memory_bytes: None,
+        on_oom: None,
+        remote: None,
         grace: default_grace(),
         hook: None,
     }

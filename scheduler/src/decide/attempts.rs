@@ -62,6 +62,8 @@ impl Draft {
                 TaskState::Running => Command::Watch(attempt.clone()),
                 _ => Command::Submit(attempt.clone()),
             }),
+            // Nothing is submitted anywhere yet.
+            Report::News(_) => {}
             Report::Ended {
                 outcome,
                 started_at,

@@ -1,6 +1,6 @@
 //! What a person can do about a reason.
 
-use crate::reason::{Limit, Reason};
+use crate::reason::{Limit, Reason, SubmissionWait};
 
 /// What would unblock, repair or bring it back; `None` where it passes by itself, or is as it was asked for. `flow`: the
 /// flow it is about.
@@ -43,6 +43,33 @@ pub fn cure(reason: &Reason, flow: &str) -> Option<String> {
         Reason::Lost { .. } => "resume the run; `dalsegno doctor` looks at this machine".to_owned(),
         Reason::NotStarted { .. } => {
             "put right what it names (program, folder, limits), and resume the run".to_owned()
+        }
+        Reason::SubmissionWaits { cause, .. } => match cause {
+            SubmissionWait::RateLimit | SubmissionWait::Throttled => return None,
+            SubmissionWait::UnknownOutcome => return None,
+            SubmissionWait::BreakerOpen => {
+                "it is tried again by itself; dalsegno breakers tells which service fails".to_owned()
+            }
+            SubmissionWait::Unreachable => {
+                "it is tried again by itself; `dalsegno doctor` looks at the service".to_owned()
+            }
+            SubmissionWait::Denied => {
+                "give the daemon credentials with the permissions of docs/aws.md; `dalsegno doctor` tells what is missing"
+                    .to_owned()
+            }
+        },
+        Reason::JobWaits { .. } => {
+            "look at the queue and its compute environments; dalsegno cancel ends the wait".to_owned()
+        }
+        Reason::Network { .. } | Reason::Throttled { .. } => {
+            "resume the run once the service is well again".to_owned()
+        }
+        Reason::Capacity { .. } => {
+            "ask for less (resources), let its queue have more machines, or name another queue; then resume the run"
+                .to_owned()
+        }
+        Reason::Job { .. } | Reason::Execution { .. } => {
+            "read its log, put it right, and resume the run".to_owned()
         }
         Reason::BadOutput { .. } => {
             "write outputs as NAME=JSON lines to $DALSEGNO_OUTPUT, and resume the run".to_owned()

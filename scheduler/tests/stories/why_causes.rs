@@ -7,7 +7,7 @@ use dalsegno_scheduler::row::RunState;
 use dalsegno_scheduler::spec::HookOn;
 use dalsegno_scheduler::{
     BackfillChange, Config, Explanation, Input, Limit, Outcome, PastOutage, Reason, RunId, STATES,
-    Span, Timestamp, cure, explain_at, explain_occurrence, explain_run,
+    Span, SubmissionWait, Timestamp, cure, explain_at, explain_occurrence, explain_run,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -1314,6 +1314,13 @@ fn text() -> String {
 
 samples! {
     LimitFull { limit: Limit::Tasks, capacity: 1, used: 1, wanted: 1 },
+    SubmissionWaits { api: "batch:SubmitJob".into(), cause: SubmissionWait::Throttled, until: Some(Timestamp(0)), message: "Rate exceeded".into() },
+    JobWaits { queue: "cpu".into(), state: "RUNNABLE".into(), since: Timestamp(0), message: String::new() },
+    Network { message: "reset".into() },
+    Throttled { message: "Rate exceeded".into() },
+    Capacity { message: "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY".into() },
+    Job { message: "Task failed to start".into(), exit: None },
+    Execution { error: "States.Timeout".into(), cause: String::new() },
     BlockedByFailure { run: RunId(1) },
     RetryAt { at: Timestamp(0), attempt: 1, after: Box::new(Reason::FlowRemoved) },
     FlowPaused { by: text(), reason: None },

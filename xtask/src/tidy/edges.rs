@@ -12,13 +12,17 @@ use cargo_metadata::{DependencyKind, Metadata};
 
 /// Our crates, each with those of ours that it may depend on. The folder's name stands for the package
 /// `dalsegno-<folder>`. Tests, benchmarks and tools may use what they need, but for the daemon.
-const OURS: [(&str, &[&str]); 12] = [
+const OURS: [(&str, &[&str]); 13] = [
     ("scheduler", &[]),
     ("flowfile", &["scheduler"]),
     ("store", &["scheduler"]),
     ("engine", &["scheduler", "store"]),
     ("triggers", &["scheduler", "store", "engine"]),
     ("executor", &["scheduler", "store", "engine"]),
+    (
+        "executor-aws",
+        &["scheduler", "store", "engine", "executor"],
+    ),
     ("web", &["scheduler", "store", "engine"]),
     (
         "daemon",
@@ -29,6 +33,7 @@ const OURS: [(&str, &[&str]); 12] = [
             "engine",
             "triggers",
             "executor",
+            "executor-aws",
             "web",
         ],
     ),
@@ -45,6 +50,7 @@ const BELOW_DAEMON: &[&str] = &[
     "engine",
     "triggers",
     "executor",
+    "executor-aws",
     "web",
     "sim",
 ];
@@ -60,7 +66,7 @@ const RESERVED: [(&str, &[&str], &str); 7] = [
     ("dagre", &["web"], "only the web draws"),
     (
         "aws-*",
-        &["executor", "triggers"],
+        &["executor-aws", "triggers"],
         "only executors and triggers know AWS",
     ),
     (
@@ -81,7 +87,16 @@ const RESERVED: [(&str, &[&str], &str); 7] = [
 ];
 
 const ALL_BUT_PURE: &[&str] = &[
-    "store", "engine", "triggers", "executor", "web", "daemon", "sim", "tests", "bench",
+    "store",
+    "engine",
+    "triggers",
+    "executor",
+    "executor-aws",
+    "web",
+    "daemon",
+    "sim",
+    "tests",
+    "bench",
 ];
 
 pub(super) fn check(metadata: &Metadata) -> Result<Vec<Problem>> {

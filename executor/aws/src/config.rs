@@ -1,0 +1,60 @@
+//! What the operator sets for AWS.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct AwsConfig {
+    /// Eight lower-case letters and digits that name this house's database: a part of every job's name, so that
+    /// two houses in one account never take each other's jobs for their own.
+    pub installation: String,
+    /// Else as every AWS tool finds it.
+    pub region: Option<String>,
+    /// Instead of AWS's own addresses.
+    pub endpoint: Option<String>,
+    /// Where code, inputs and outputs of jobs lie. Without it only steps that need none of them can run there.
+    pub s3: Option<S3Place>,
+    /// Job queues in the order in which they are tried.
+    pub queues: Vec<String>,
+    /// Those for steps that ask for GPUs.
+    pub gpu_queues: Vec<String>,
+    /// The image of steps that name none.
+    pub image: Option<String>,
+    pub job_role: Option<String>,
+    pub execution_role: Option<String>,
+    /// The role of state machines; needed for Step Functions only.
+    pub state_machine_role: Option<String>,
+    /// The URL of the SQS queue that gets state changes from EventBridge. Without it only polling tells.
+    pub status_queue: Option<String>,
+    /// Submissions of jobs and executions in any 60 seconds. 1,000, as the seed of this design has it.
+    pub submissions_per_minute: u32,
+    /// Calls at the same time to metadata services, and to S3.
+    pub metadata_calls: u32,
+    pub artifact_calls: u32,
+    /// A job that waits longer than this for a machine goes to the next queue. `None`: it waits on.
+    pub queue_wait: Option<Duration>,
+    pub orphans: OrphanPolicy,
+    /// The log group of jobs.
+    pub log_group: String,
+    /// This instance's data directory.
+    pub data_dir: PathBuf,
+    /// What jobs can call back, if they can reach it.
+    pub api_url: Option<String>,
+}
+
+/// A bucket and what all keys begin with: without `/` at either end, may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Place {
+    pub bucket: String,
+    pub prefix: String,
+}
+
+/// What becomes of jobs that carry our name and that nobody wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OrphanPolicy {
+    /// They are told of.
+    #[default]
+    Report,
+    /// They are told of, and cancelled when they are still there at the next look.
+    Cancel,
+}

@@ -1,0 +1,61 @@
+//! Clients and settings that all parts share.
+
+use crate::config::AwsConfig;
+use crate::guard::Guard;
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use dalsegno_scheduler::Timestamp;
+use dalsegno_store::Store;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Everything that is needed to speak to AWS. The clients repeat nothing by themselves: whoever calls knows whether a
+/// repetition could do a thing twice.
+#[derive(Clone)]
+pub struct Aws {
+    pub config: Arc<AwsConfig>,
+    pub sdk: SdkConfig,
+    pub batch: aws_sdk_batch::Client,
+    pub sfn: aws_sdk_sfn::Client,
+    pub s3: aws_sdk_s3::Client,
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub sqs: aws_sdk_sqs::Client,
+    pub guard: Arc<Guard>,
+    pub store: Arc<dyn Store>,
+}
+
+impl Aws {
+    pub async fn connect(config: AwsConfig, store: Arc<dyn Store>) -> Self {
+        let mut loader =
+            aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::disabled());
+        if let Some(region) = &config.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(endpoint) = &config.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let sdk = loader.load().await;
+        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
+            // Elsewhere than at AWS a bucket is no host of its own.
+            .force_path_style(config.endpoint.is_some())
+            .build();
+        let guard = Arc::new(Guard::new(&config, store.clone()));
+        Self {
+            batch: aws_sdk_batch::Client::new(&sdk),
+            sfn: aws_sdk_sfn::Client::new(&sdk),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&sdk),
+            sqs: aws_sdk_sqs::Client::new(&sdk),
+            config: Arc::new(config),
+            sdk,
+            guard,
+            store,
+        }
+    }
+
+    /// The wall clock: reports carry times.
+    pub fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Timestamp(since.map_or(0, |it| i64::try_from(it.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
