@@ -1,5 +1,6 @@
 //! Configuration: `dalsegno.toml`, then the environment, then the command line; the last word counts.
 
+mod aws;
 mod metaflow;
 mod outside;
 mod sources;
@@ -11,6 +12,7 @@ pub(crate) use sources::SourcesConfig;
 
 use crate::cli::UpArgs;
 use anyhow::{Context, bail};
+use dalsegno_executor_aws::AwsConfig;
 use dalsegno_scheduler::{Config as Core, PoolName, Span};
 use dalsegno_triggers::lineage::{Emission, EmissionSpec};
 use dalsegno_triggers::webhook::{WebhookSpec, Webhooks};
@@ -64,6 +66,8 @@ pub(crate) struct File {
     webhooks: Vec<WebhookSpec>,
     /// Who is told of our runs.
     openlineage: Option<EmissionSpec>,
+    /// Where steps run elsewhere.
+    aws: Option<aws::Section>,
     /// The folder of the file itself.
     #[serde(skip)]
     beside: PathBuf,
@@ -84,6 +88,7 @@ pub(crate) struct Settings {
     pub(crate) sources: SourcesConfig,
     pub(crate) webhooks: Webhooks,
     pub(crate) emission: Option<Emission>,
+    pub(crate) aws: Option<AwsConfig>,
 }
 
 /// Reads the named file; without a name the default file, if there is one.
@@ -151,6 +156,7 @@ impl Settings {
         let sources = sources::checked(file.queues, file.directories, &beside)?;
         let webhooks = outside::webhooks(file.webhooks, &beside)?;
         let emission = outside::emission(file.openlineage, &beside)?;
+        let aws = aws::checked(file.aws)?;
         let port = args.port.or(file.port).unwrap_or(DEFAULT_PORT);
         let defaults = Core::default();
         let cores = std::thread::available_parallelism().map_or(2, |it| it.get() as u32);
@@ -203,6 +209,7 @@ impl Settings {
             sources,
             webhooks,
             emission,
+            aws,
             core: Core {
                 max_tasks,
                 pools: file

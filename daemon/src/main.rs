@@ -1,5 +1,6 @@
 //! The binary `dalsegno`: the daemon, and the command line that talks to it.
 
+mod aws;
 mod cli;
 mod client;
 mod commands;

@@ -4,10 +4,10 @@ use crate::cli::UpArgs;
 use crate::config::Settings;
 use crate::metaflow::{LocalData, Registry};
 use crate::sources::{self, Receivers};
-use crate::{flows, lock, logs};
+use crate::{aws, flows, lock, logs};
 use anyhow::Context;
-use dalsegno_engine::{EngineConfig, EngineHandle, Executor, Reporter, Role};
-use dalsegno_executor::{Layout, LocalConfig, LocalExecutor, MetaflowConfig, Snapshots};
+use dalsegno_engine::{EngineConfig, EngineHandle, Reporter, Role};
+use dalsegno_executor::{Layout, LocalConfig, LocalExecutor, MetaflowConfig, Router, Snapshots};
 use dalsegno_scheduler::{Span, Timestamp};
 use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
 use dalsegno_triggers::status::Sources;
@@ -64,6 +64,11 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     tidy_code(store.as_ref(), &settings.data).await;
     let stop = CancellationToken::new();
     let (reporter, reports) = Reporter::channel();
+    let instance = match &settings.instance {
+        Some(name) => name.clone(),
+        None => lock::instance_name(&settings.data)?,
+    };
+    let elsewhere = aws::start(settings, &store, address, &instance, &reporter, &stop).await?;
     let metaflow = metaflow_config(settings, &flows_dir);
     let executor = LocalExecutor::start(
         LocalConfig {
@@ -73,24 +78,22 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             api_url: Some(format!("http://{address}/api/v1")),
             metaflow: metaflow.clone(),
         },
-        reporter,
+        reporter.clone(),
     )
     .await?;
+    let router = Router::new(
+        executor.clone(),
+        elsewhere.map(|it| it.executors).unwrap_or_default(),
+        reporter,
+        dalsegno_engine::clock::now,
+    );
     let config = EngineConfig {
-        instance: match &settings.instance {
-            Some(name) => name.clone(),
-            None => lock::instance_name(&settings.data)?,
-        },
+        instance,
         lease_ttl: settings.lease_ttl,
         core: settings.core.clone(),
     };
-    let (engine, mut engine_task) = dalsegno_engine::start(
-        store,
-        config,
-        executor.clone() as Arc<dyn Executor>,
-        reports,
-        stop.clone(),
-    );
+    let (engine, mut engine_task) =
+        dalsegno_engine::start(store, config, Arc::new(router), reports, stop.clone());
 
     let registry = Registry::new(
         engine.clone(),

@@ -44,7 +44,7 @@ pub use pattern::{PATTERN_BYTES_MAX, PatternError, WILDCARDS_MAX};
 pub use reason::{Limit, Reason, SubmissionWait};
 pub use spec::ExecutorKind;
 pub use state::{Config, FlowState, Scheduler};
-pub use submission::{ArrayPlace, Execution, LiveAttempt, RemoteTask, Submission};
+pub use submission::{ArrayPlace, DoneTask, Execution, LiveAttempt, RemoteTask, Submission};
 pub use time::{Span, Timestamp};
 pub use view::LimitUse;
 pub use why::{

@@ -88,8 +88,11 @@ pub struct Execution {
     /// The events that started the run, as CloudEvents JSON.
     pub events: Arc<Vec<Value>>,
     /// Tasks that had succeeded when this generation began, with their outputs.
-    pub done: Vec<(TaskId, Option<Arc<Map<String, Value>>>)>,
+    pub done: Vec<DoneTask>,
 }
+
+/// A task that had succeeded, and its outputs if it had any.
+pub type DoneTask = (TaskId, Option<Arc<Map<String, Value>>>);
 
 /// An attempt that may be alive, as the rows know it.
 #[derive(Clone, Debug, PartialEq)]

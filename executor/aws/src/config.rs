@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AwsConfig {
     /// Eight lower-case letters and digits that name this house's database: a part of every job's name, so that
     /// two houses in one account never take each other's jobs for their own.
     pub installation: String,
+    /// The name of this instance: a tag of what it submits.
+    pub instance: String,
     /// Else as every AWS tool finds it.
     pub region: Option<String>,
     /// Instead of AWS's own addresses.

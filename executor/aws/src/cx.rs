@@ -7,7 +7,6 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use dalsegno_scheduler::Timestamp;
 use dalsegno_store::Store;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Everything that is needed to speak to AWS. The clients repeat nothing by themselves: whoever calls knows whether a
 /// repetition could do a thing twice.
@@ -55,7 +54,6 @@ impl Aws {
 
     /// The wall clock: reports carry times.
     pub fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Timestamp(since.map_or(0, |it| i64::try_from(it.as_micros()).unwrap_or(i64::MAX)))
+        dalsegno_engine::clock::now()
     }
 }
