@@ -16,6 +16,7 @@ mod flow;
 mod hash;
 mod id;
 mod input;
+pub mod instances;
 pub mod metaflow;
 pub mod params;
 mod pattern;
