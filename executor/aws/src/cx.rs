@@ -25,24 +25,12 @@ pub struct Aws {
 
 impl Aws {
     pub async fn connect(config: AwsConfig, store: Arc<dyn Store>) -> Self {
-        let mut loader =
-            aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::disabled());
-        if let Some(region) = &config.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(endpoint) = &config.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        let sdk = loader.load().await;
-        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
-            // Elsewhere than at AWS a bucket is no host of its own.
-            .force_path_style(config.endpoint.is_some())
-            .build();
+        let sdk = sdk(&config).await;
         let guard = Arc::new(Guard::new(&config, store.clone()));
         Self {
             batch: aws_sdk_batch::Client::new(&sdk),
             sfn: aws_sdk_sfn::Client::new(&sdk),
-            s3: aws_sdk_s3::Client::from_conf(s3),
+            s3: s3(&config, &sdk),
             logs: aws_sdk_cloudwatchlogs::Client::new(&sdk),
             sqs: aws_sdk_sqs::Client::new(&sdk),
             config: Arc::new(config),
@@ -56,4 +44,25 @@ impl Aws {
     pub fn now(&self) -> Timestamp {
         dalsegno_engine::clock::now()
     }
+}
+
+/// Region, credentials and address as configured, else as every AWS tool finds them. Nothing is repeated.
+pub(crate) async fn sdk(config: &AwsConfig) -> SdkConfig {
+    let mut loader =
+        aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::disabled());
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(endpoint) = &config.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    loader.load().await
+}
+
+pub(crate) fn s3(config: &AwsConfig, sdk: &SdkConfig) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(sdk)
+        // Elsewhere than at AWS a bucket is no host of its own.
+        .force_path_style(config.endpoint.is_some())
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
 }

@@ -6,6 +6,8 @@
 mod config;
 mod cx;
 pub mod guard;
+mod look;
 
 pub use config::{AwsConfig, OrphanPolicy, S3Place};
 pub use cx::Aws;
+pub use look::{Seen, Verdict, look};

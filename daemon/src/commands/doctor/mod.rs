@@ -1,5 +1,6 @@
 //! `dalsegno doctor`: looks, and changes nothing.
 
+mod aws;
 mod daemon;
 mod machine;
 mod metaflow;
@@ -23,6 +24,7 @@ pub(super) fn doctor(args: &DoctorArgs, global: &Global) -> Result<Exit> {
     if let Ok(settings) = settings(args.store.config.as_deref(), Some("any")) {
         let data = args.store.data.as_deref();
         findings.extend(metaflow::look(&args.flows_dir, &settings, data));
+        findings.extend(aws::look(&settings));
     }
     findings.push(machine::open_files());
     findings.push(machine::clock());
