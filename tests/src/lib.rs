@@ -4,6 +4,7 @@
 
 mod api;
 mod aws;
+mod batch;
 mod binary;
 mod daemon;
 mod house;
@@ -15,6 +16,7 @@ mod witness;
 
 pub use api::{Answer, Api, run_id};
 pub use aws::{Aws, Queue};
+pub use batch::JobQueue;
 pub use binary::Said;
 pub use daemon::Daemon;
 pub use house::House;
