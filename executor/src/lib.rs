@@ -11,7 +11,7 @@ mod instant;
 mod interpreters;
 pub mod keeper;
 mod local;
-mod metaflow;
+pub mod metaflow;
 mod private;
 mod probe;
 mod router;

@@ -7,6 +7,7 @@ mod config;
 mod cx;
 pub mod guard;
 mod look;
+pub mod metaflow;
 
 pub use config::{AwsConfig, OrphanPolicy, S3Place};
 pub use cx::Aws;

@@ -4,4 +4,5 @@
 mod package;
 mod snapshot;
 
+pub(crate) use snapshot::below;
 pub use snapshot::{CodeError, Snapshots};

@@ -146,7 +146,7 @@ fn name_in(passwd: &str, uid: u32) -> Option<String> {
 }
 
 /// Metaflow keeps local data in a folder of this name, which its `--datastore-root` includes.
-fn local_root(folder: &Path) -> PathBuf {
+pub(super) fn local_root(folder: &Path) -> PathBuf {
     if folder.ends_with(".metaflow") {
         folder.to_owned()
     } else {

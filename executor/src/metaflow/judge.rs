@@ -25,10 +25,13 @@ const TAIL_LINES: usize = 3;
 /// Metaflow's command line says by this exit status that it was called wrongly.
 const USAGE: i32 = 2;
 
+pub(super) const NOT_DONE: &str =
+    "the step ended with exit status 0 before it was done; does it call sys.exit or os._exit?";
+
 /// What a task left behind.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Left {
+pub(super) struct Left {
     ok: bool,
     next: Option<Vec<StepName>>,
     num_splits: Option<u32>,
@@ -96,7 +99,11 @@ pub(crate) fn judge(
 }
 
 /// `last_words` gives so many of its last lines, if there are any.
-fn failed(status: i32, left: Option<Left>, last_words: impl Fn(usize) -> Option<String>) -> Reason {
+pub(super) fn failed(
+    status: i32,
+    left: Option<Left>,
+    last_words: impl Fn(usize) -> Option<String>,
+) -> Reason {
     if status == DO_NOT_RETRY {
         return Reason::DoNotRetry { status };
     }
@@ -128,7 +135,7 @@ fn failed(status: i32, left: Option<Left>, last_words: impl Fn(usize) -> Option<
 }
 
 /// What a task gives that ended well, or why it did not.
-fn succeeded(request: &Request, left: Left) -> Result<Success, String> {
+pub(super) fn succeeded(request: &Request, left: Left) -> Result<Success, String> {
     if !left.ok {
         let error = left.error.unwrap_or_else(|| "it did not say why".into());
         return Err(format!(
@@ -213,9 +220,7 @@ fn read_left(request: &Request) -> Result<Left, String> {
     let read = File::open(&request.outcome)
         .and_then(|file| file.take(OUTCOME_BYTES_MAX).read_to_end(&mut bytes));
     if read.is_err() {
-        return Err(
-            "the step ended with exit status 0 before it was done; does it call sys.exit or os._exit?".into(),
-        );
+        return Err(NOT_DONE.into());
     }
     let left: Left = serde_json::from_slice(&bytes).map_err(|error| {
         format!(
@@ -223,6 +228,11 @@ fn read_left(request: &Request) -> Result<Left, String> {
             request.outcome
         )
     })?;
+    believed(request, left)
+}
+
+/// Refuses what another run or attempt left.
+pub(super) fn believed(request: &Request, left: Left) -> Result<Left, String> {
     if let Some((_, whose)) = left.pathspec.as_deref().and_then(|it| it.split_once('/'))
         && whose != request.whose()
     {

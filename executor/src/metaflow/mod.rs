@@ -4,13 +4,17 @@
 //! request file, [`request`], and leaves an outcome file, which [`judge`] reads.
 
 mod config;
+mod elsewhere;
 mod files;
 mod judge;
 mod logs;
 mod order;
+mod packed;
 mod request;
+mod variables;
 
 pub use config::MetaflowConfig;
+pub use elsewhere::{MetaflowJob, MetaflowJobs, Package, outcome};
 pub(crate) use files::{Files, hex};
 pub(crate) use judge::judge;
 pub(crate) use order::{IGNORED_DECORATORS, Prepared, Python, prepare, remove};

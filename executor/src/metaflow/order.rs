@@ -55,6 +55,15 @@ impl Prepared {
         })
     }
 
+    /// Where the data of flows is kept that name no other place.
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Decorators that name a place to run do nothing: tasks run here.
     fn ignored(&self) -> &'static str {
         match self.config.ignore_environments {
@@ -71,7 +80,7 @@ impl Prepared {
     }
 
     /// What Metaflow reads when it is imported, the same for many tasks.
-    fn settings(&self, user: &str, storage: &Storage) -> BTreeMap<String, String> {
+    pub(super) fn settings(&self, user: &str, storage: &Storage) -> BTreeMap<String, String> {
         let mut env = settings(user, storage);
         env.extend([
             ("METAFLOW_RUNTIME_NAME".into(), "dalsegno".into()),
@@ -126,11 +135,7 @@ pub(crate) fn prepare(
     let attempt = submission.attempt.clone();
     let flow = &*task.flow;
     let storage = flow.storage.as_ref().unwrap_or(&prepared.storage);
-    let user = flow
-        .user
-        .as_deref()
-        .filter(|it| !it.is_empty() && *it != "root");
-    let user = user.unwrap_or(&prepared.user);
+    let user = prepared.user_of(flow);
     let (file, cwd) = places(flow, &submission.file, layout)
         .map_err(|error| format!("cannot find the flow file {}: {error}", submission.file))?;
     if !file.is_file() {
@@ -240,7 +245,7 @@ fn remove_earlier(task: &MetaflowTask, layout: &Layout, attempt: &AttemptId) {
     }
 }
 
-fn of_task(task: &MetaflowTask, flow_name: &str) -> BTreeMap<String, String> {
+pub(super) fn of_task(task: &MetaflowTask, flow_name: &str) -> BTreeMap<String, String> {
     let flow = &*task.flow;
     let mut env = BTreeMap::from([
         ("METAFLOW_RUN_ID".into(), task.run_id.clone()),
@@ -308,7 +313,7 @@ fn check_arguments(request: &Request) -> Result<(), String> {
 }
 
 /// All or nothing: a daemon that dies meanwhile leaves no half of a file.
-fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     std::fs::write(&new, content)?;
