@@ -42,6 +42,7 @@ pub struct AwsConfig {
     pub data_dir: PathBuf,
     /// What jobs can call back, if they can reach it.
     pub api_url: Option<String>,
+    pub timings: Timings,
 }
 
 /// A bucket and what all keys begin with: without `/` at either end, may be empty.
@@ -59,4 +60,41 @@ pub enum OrphanPolicy {
     Report,
     /// They are told of, and cancelled when they are still there at the next look.
     Cancel,
+}
+
+/// How long things are waited for. Tests wait less.
+#[derive(Clone, Copy, Debug)]
+pub struct Timings {
+    /// Between two looks for a job that may exist: lists at AWS are behind by some seconds.
+    pub look_again: Duration,
+    /// Between two looks at jobs when nothing is heard of them, at first and at most.
+    pub poll_first: Duration,
+    pub poll_max: Duration,
+    /// A job that waits in its queue for less than this is not spoken of.
+    pub waiting_after: Duration,
+    /// The wait after a call that failed, at first and at most.
+    pub retry_first: Duration,
+    pub retry_max: Duration,
+    /// Between two sweeps for orphans.
+    pub orphans_every: Duration,
+    /// What is still not wanted so long after it was first seen is an orphan.
+    pub orphan_after: Duration,
+    /// So long the members of an array are waited for that were not asked for with the others.
+    pub gather: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            look_again: Duration::from_secs(5),
+            poll_first: Duration::from_secs(5),
+            poll_max: Duration::from_secs(60),
+            waiting_after: Duration::from_secs(3),
+            retry_first: Duration::from_secs(1),
+            retry_max: Duration::from_secs(300),
+            orphans_every: Duration::from_secs(600),
+            orphan_after: Duration::from_secs(60),
+            gather: Duration::from_secs(1),
+        }
+    }
 }
