@@ -104,6 +104,9 @@ pub(crate) enum Command {
     Backfill(BackfillCommand),
     /// Show where events come from: queues, watched folders, webhooks, and how they are
     Sources(SourcesArgs),
+    /// Jobs on AWS that carry this installation's name and that no task wants
+    #[command(subcommand)]
+    Orphans(OrphansCommand),
     /// Become the Python of Metaflow flows, with their data where Metaflow's client looks
     Python(PythonArgs),
     /// Bring a database up to this version's schema
@@ -433,6 +436,29 @@ impl CatchUp {
 pub(crate) struct SourcesArgs {
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrphansCommand {
+    /// Ask AWS for them, and list them
+    List(OrphansArgs),
+    /// Give one to the task whose name it bears, if that waits for a job
+    Adopt(OrphanArgs),
+    /// End one of them
+    Cancel(OrphanArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OrphansArgs {
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OrphanArgs {
+    /// AWS's id of the job, as `list` shows it
+    #[arg(value_name = "JOB")]
+    pub(crate) job: String,
 }
 
 #[derive(Debug, Subcommand)]

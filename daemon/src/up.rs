@@ -123,6 +123,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             metaflow: Arc::new(registry.clone()),
             task_data: Arc::new(LocalData),
             sources: Arc::new(sources::Told(sources.clone())),
+            remote: None,
             token: settings.token.clone(),
             loopback: address.ip().is_loopback(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

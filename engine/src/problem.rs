@@ -106,6 +106,8 @@ codes! {
         "`GET /api/v1/backfills` lists backfills; one that is over cannot be changed any more.";
     UnknownStep = "unknown_step", 404, "The flow has no such step",
         "`GET /api/v1/flows/{name}` lists the steps of the active version; a run keeps the steps of its own version.";
+    UnknownOrphan = "unknown_orphan", 404, "There is no such orphan",
+        "`GET /api/v1/orphans` lists the jobs on AWS that carry this installation's name and that no task wants; it asks AWS each time.";
     NoLog = "no_log", 404, "This attempt has no log here",
         "The attempt was never started, or its log files were removed.";
     MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method",
@@ -134,6 +136,10 @@ codes! {
         "Take away one of the steps or triggers that `detail` names. A trigger on the way may also get a `where`, such as `event.data.trigger != \"sub_flow\"`.";
     PoolTooSmall = "pool_too_small", 409, "A pool is smaller than what the flow wants of it",
         "Make the pool larger in the configuration, or ask for less in the flow file.";
+    NoAws = "no_aws", 409, "The daemon is not configured for AWS",
+        "Add `[aws]` to dalsegno.toml (docs/aws.md) and restart.";
+    NotAdopted = "not_adopted", 409, "No task has a use for this job",
+        "`detail` says why. Cancel the job, or leave it.";
     BodyTooLarge = "body_too_large", 413, "The body is too large",
         "`limit_bytes` is the most that is accepted. Send large data by reference, events in smaller batches.";
     UnsupportedMediaType = "unsupported_media_type", 415, "This content type is not accepted",
@@ -146,6 +152,8 @@ codes! {
         "`detail` says what is wrong; `errors` has one entry per finding, with `line`, `message` and `help`.";
     Panic = "internal_error", 500, "Something broke inside Dalsegno",
         "Nothing was changed by this request. Please report it with the daemon's log.";
+    AwsFailed = "aws_failed", 502, "AWS did not do what it was asked for",
+        "`detail` has its answer; `dalsegno doctor` looks at credentials, permissions and everything that the configuration names.";
     Storage = "storage", 503, "The change could not be made durable",
         "Nothing was changed. `detail` says what is wrong: a full disk, a read-only folder, a database that does not answer.";
     NotLeader = "not_leader", 503, "Another instance is in charge",

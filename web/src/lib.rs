@@ -20,6 +20,7 @@ mod metrics;
 mod pages;
 mod problem;
 mod read;
+mod remote;
 mod router;
 mod routes;
 mod state;
@@ -31,5 +32,6 @@ pub use metaflow::{
     About, Artifact, Artifacts, CardFile, Deployed, Deployment, KeptTask, Later, MetaflowFlows,
     TaskData,
 };
+pub use remote::{Following, OrphanJob, Remote};
 pub use router::router;
 pub use state::{LogFiles, SourceState, Sources, Stream, WebState};

@@ -2,6 +2,7 @@
 
 use crate::dag::Layout;
 use crate::metaflow::{MetaflowFlows, TaskData};
+use crate::remote::Remote;
 use dalsegno_engine::EngineHandle;
 use dalsegno_scheduler::{AttemptId, Flow, FlowName, Timestamp, Version};
 use std::collections::BTreeMap;
@@ -75,6 +76,8 @@ pub struct WebState {
     pub metaflow: Arc<dyn MetaflowFlows>,
     pub task_data: Arc<dyn TaskData>,
     pub sources: Arc<dyn Sources>,
+    /// `None`: nothing runs on AWS.
+    pub remote: Option<Arc<dyn Remote>>,
     /// Whoever calls must know it; `None`: everyone on this machine may call.
     pub token: Option<String>,
     /// The daemon listens on loopback only, so requests for any other host name are refused (a page of

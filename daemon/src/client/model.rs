@@ -434,6 +434,24 @@ pub(crate) struct Source {
     pub(crate) refused: u64,
 }
 
+/// A job on AWS that no task wants.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct OrphanJob {
+    pub(crate) job: String,
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) queue: String,
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) created_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) flow: String,
+    #[serde(default)]
+    pub(crate) attempt: String,
+    #[serde(default)]
+    pub(crate) why: String,
+}
+
 /// What a backfill would run.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct BackfillPlan {

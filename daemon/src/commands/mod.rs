@@ -11,6 +11,7 @@ mod logs;
 mod migrate;
 mod moment;
 mod names;
+mod orphans;
 mod pools;
 mod probe;
 mod python;
@@ -88,6 +89,7 @@ fn ask(client: &Client, command: &Command) -> Result<Exit> {
         Command::Events(EventsCommand::DryRun(args)) => events::dry_run(client, args),
         Command::Events(EventsCommand::Refused(args)) => events::refused(client, args),
         Command::Backfill(command) => backfill::backfill(client, command),
+        Command::Orphans(command) => orphans::orphans(client, command),
         Command::Sources(args) => sources::sources(client, args),
         Command::Up(_)
         | Command::Keeper(_)

@@ -11,6 +11,7 @@ pub(crate) mod metaflow;
 mod occurrences;
 mod openapi;
 mod ops;
+mod orphans;
 pub(crate) mod runs;
 mod sources;
 mod turned_down;
@@ -30,6 +31,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = held::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
+    let routes = orphans::routes(routes);
     let routes = dry_run::routes(routes);
     let routes = backfills::routes(routes);
     let routes = metaflow::routes(routes);

@@ -289,6 +289,7 @@ pub(crate) async fn stage_with(token: Option<&str>) -> Stage {
         metaflow: Arc::new(Deployer(engine.clone())),
         task_data: Arc::new(Kept(logs.path().to_owned())),
         sources: Arc::new(Places),
+        remote: None,
         token: token.map(str::to_owned),
         loopback: true,
         version: "0.0.0".into(),
