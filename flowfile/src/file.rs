@@ -14,7 +14,7 @@ use crate::reader::{Cx, Value};
 use crate::source::Source;
 use crate::steps::{self, Steps};
 use crate::yaml::{self, Data, Node};
-use crate::{later, schedules, triggers};
+use crate::{later, remote, schedules, triggers};
 use dalsegno_scheduler::spec::{BlackoutWindow, Calendar, FlowSpec, RunPolicy};
 use dalsegno_scheduler::{Flow, FlowName, Version};
 use sha2::{Digest, Sha256};
@@ -197,7 +197,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
         names::check(cx, Kind::Flow, text, name.span());
     }
     let text = |key| fields.get(key).and_then(|it| it.text()).map(str::to_owned);
-    later::executor(&fields);
+    let executor = remote::of_flow(&fields);
     later::sla(&fields);
     later::alerts(&fields);
 
@@ -214,7 +214,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
         .section("defaults")
         .map_or_else(Defaults::default, policy::defaults);
     let steps = match fields.section("steps") {
-        Some(it) => steps::read(it, &defaults, name_text.unwrap_or_default()),
+        Some(it) => steps::read(it, &defaults, executor, name_text.unwrap_or_default()),
         None => {
             let at = fields
                 .entry("steps")

@@ -63,6 +63,8 @@ impl Places<'_> {
             FlowError::Deadline { .. } => return None,
             // YAML has no switches.
             FlowError::SubFlowSwitch(_) => return None,
+            // A step that says something else than its flow was reported where it says so.
+            FlowError::MixedExecutors(_) | FlowError::RemoteHere(_) => return None,
             // Of Metaflow's flows, which are not read from YAML.
             FlowError::Reset { .. } | FlowError::HookInGraph(_) | FlowError::NoMetaflow(_) => {
                 return None;

@@ -2,7 +2,6 @@
 
 use crate::reader::Fields;
 
-pub(crate) const OOM_KEYS: [&str; 2] = ["memory", "max"];
 pub(crate) const SLA_KEYS: [&str; 6] = [
     "finish_by",
     "start_by",
@@ -12,65 +11,12 @@ pub(crate) const SLA_KEYS: [&str; 6] = [
     "at_risk",
 ];
 pub(crate) const ALERT_KEYS: [&str; 3] = ["on", "to", "hold"];
-const EXECUTORS: [(&str, bool); 3] = [("local", true), ("batch", false), ("step_functions", false)];
 
 fn refuse(fields: &Fields<'_>, key: &str, what: &str, now: &str) {
     if let Some(entry) = fields.entry(key) {
         fields
             .value
             .not_supported(&entry.key_span, &format!("`{key}`, {what}"), now);
-    }
-}
-
-/// `executor`: only `local` runs.
-pub(crate) fn executor(fields: &Fields<'_>) {
-    if let Some(value) = fields.get("executor")
-        && value.one_of(&EXECUTORS) == Some(false)
-    {
-        let name = value.node.text().unwrap_or_default();
-        let now =
-            "write `executor: local`, or leave it out: steps run as processes on this machine";
-        value.not_supported(value.span(), &format!("`executor: {name}`"), now);
-    }
-}
-
-/// Keys of a step that wait for their time.
-pub(crate) fn step(fields: &Fields<'_>) {
-    executor(fields);
-    if let Some(image) = fields.get("image") {
-        image.text();
-    }
-    refuse(
-        fields,
-        "image",
-        "a container image",
-        "remove it: steps run as processes on this machine",
-    );
-    if let Some(oom) = fields
-        .get("on_oom")
-        .and_then(|it| it.fields(&OOM_KEYS, "write `{ memory: x2, max: 120GiB }`"))
-    {
-        oom.get("memory").and_then(|it| it.text());
-        oom.get("max").and_then(|it| it.size());
-    }
-    refuse(
-        fields,
-        "on_oom",
-        "more memory for the next attempt",
-        "raise `resources.memory`, and use `retry`",
-    );
-}
-
-/// `resources.cpu` and `resources.gpu`.
-pub(crate) fn resources(fields: &Fields<'_>) {
-    for key in ["cpu", "gpu"] {
-        fields.get(key).and_then(|it| it.number());
-        refuse(
-            fields,
-            key,
-            "reserved for one task",
-            "use `pools` to bound how many tasks run at once; `memory` works",
-        );
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`parse`] reads one text, [`read`] one file, [`read_dir`] a folder. The format is described in
 //! `docs/flow-files.md`, and for editors by [`json_schema`].
 
+mod batch;
 mod blackouts;
 mod calendars;
 mod diagnostic;
@@ -20,6 +21,7 @@ mod outline;
 mod params;
 mod policy;
 mod reader;
+mod remote;
 mod scalar;
 mod schedules;
 mod schema;

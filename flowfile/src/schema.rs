@@ -46,7 +46,7 @@ struct FlowFile {
     blackouts: Option<OneOrMany<Blackout>>,
     /// How its runs relate to each other and to shared limits.
     run: Option<RunPolicy>,
-    /// Where steps run. Only `local` works yet.
+    /// Where steps run. Default: local.
     executor: Option<Executor>,
     /// Environment variables of all steps; a step's own win.
     env: Option<BTreeMap<String, Anything>>,
@@ -440,10 +440,11 @@ struct Parallel {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 enum Executor {
+    /// Processes on this machine.
     Local,
-    /// Not supported yet.
+    /// Jobs of AWS Batch.
     Batch,
-    /// Not supported yet.
+    /// An execution of AWS Step Functions for the whole run, its steps as jobs of AWS Batch.
     StepFunctions,
 }
 
@@ -519,14 +520,14 @@ struct Step {
     grace: Option<Duration>,
     /// The steps of a block, run once per item.
     steps: Option<BTreeMap<String, Self>>,
-    /// Where the step runs. Only `local` works yet.
+    /// Where the step runs, `local` or `batch`. Default: as the flow says.
     executor: Option<Executor>,
-    /// Not supported yet: a container image.
-    #[schemars(extend("deprecated" = true))]
+    /// The container image of its jobs. Default: that of the configuration.
     image: Option<String>,
-    /// Not supported yet: more memory for the next attempt.
-    #[schemars(extend("deprecated" = true))]
+    /// An attempt that ran out of memory is repeated with more.
     on_oom: Option<OnOom>,
+    /// More about its jobs of AWS Batch.
+    batch: Option<BatchJob>,
     /// Another flow to run, under its own strategy and limits; instead of `run`.
     flow: Option<String>,
     /// Parameters of the other flow's run; values may be expressions "${{ … }}".
@@ -570,21 +571,44 @@ enum OnFailure {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Resources {
-    /// The memory limit of each attempt.
+    /// The memory of each attempt: a limit for a process here, a reservation elsewhere (4GiB if nothing is said).
     memory: Option<Size>,
-    /// Not supported yet.
-    #[schemars(extend("deprecated" = true))]
+    /// vCPUs of a job, in quarters. Default: 1. Not for processes on this machine.
+    #[schemars(range(min = 0.25, max = 192))]
     cpu: Option<f64>,
-    /// Not supported yet.
-    #[schemars(extend("deprecated" = true))]
-    gpu: Option<f64>,
+    /// GPUs of a job. Default: none. Not for processes on this machine.
+    #[schemars(range(min = 1, max = 8))]
+    gpu: Option<u32>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct OnOom {
+    /// So many times the memory of the attempt before: x1.1 to x10. Default: x2.
+    #[schemars(regex(pattern = r"^ *x *[0-9.]+ *$"))]
     memory: Option<String>,
-    max: Option<Size>,
+    /// Never more than this.
+    max: Size,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct BatchJob {
+    /// The job queue, by name or ARN. Default: by what the step asks for, as the configuration says.
+    #[schemars(regex(pattern = r"^(arn:|[A-Za-z0-9])[A-Za-z0-9_:/-]*$"))]
+    queue: Option<String>,
+    /// The IAM role of the container, as an ARN. Default: that of the configuration.
+    #[schemars(regex(pattern = r"^arn:.*:role/"))]
+    job_role: Option<String>,
+    /// The IAM role that pulls the image and writes logs, as an ARN. Default: that of the configuration.
+    #[schemars(regex(pattern = r"^arn:.*:role/"))]
+    execution_role: Option<String>,
+    /// The size of /dev/shm.
+    shared_memory: Option<Size>,
+    /// Tags of the jobs, at most 44.
+    tags: Option<BTreeMap<String, Scalar>>,
+    /// More properties of the container, in the spelling of Batch's `containerProperties`.
+    container: Option<BTreeMap<String, Anything>>,
 }
 
 #[derive(JsonSchema)]
@@ -648,7 +672,9 @@ hand_written! {
 
 #[cfg(test)]
 mod tests {
-    use crate::{blackouts, file, later, params, policy, schedules, steps, triggers};
+    use crate::{
+        batch, blackouts, file, later, params, policy, remote, schedules, steps, triggers,
+    };
     use std::collections::BTreeSet;
 
     #[test]
@@ -683,13 +709,14 @@ mod tests {
         same("Retry", &policy::RETRY_KEYS);
         same("Backoff", &policy::BACKOFF_KEYS);
         same("Step", &steps::KEYS);
-        same("Resources", &steps::RESOURCES_KEYS);
+        same("Resources", &remote::RESOURCES_KEYS);
         same("Dataset", &triggers::leaf::DATASET_KEYS);
         same("ConsumeBatch", &triggers::handling::CONSUME_KEYS);
         same("Batch", &triggers::handling::BATCH_KEYS);
         same("Debounce", &triggers::handling::DEBOUNCE_KEYS);
         same("Deadline", &triggers::handling::DEADLINE_KEYS);
-        same("OnOom", &later::OOM_KEYS);
+        same("OnOom", &remote::OOM_KEYS);
+        same("BatchJob", &batch::KEYS);
         same("Sla", &later::SLA_KEYS);
         same("Alert", &later::ALERT_KEYS);
     }

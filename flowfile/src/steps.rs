@@ -1,23 +1,23 @@
 //! `steps`: what a run does, and in which order.
 
 use crate::expression::Where;
-use crate::later;
 use crate::names::{self, Kind};
 use crate::outline::{Item, Outline};
 use crate::policy::{self, Defaults};
 use crate::reader::{Cx, Fields, Value};
+use crate::remote;
 use crate::sub_flow;
 use crate::yaml::{Data, Entry};
-use dalsegno_scheduler::StepName;
 use dalsegno_scheduler::expr::Template;
 use dalsegno_scheduler::spec::{
     Command, Items, JoinRule, OnFailure, Route, ScopeIndex, ScopeSpec, StepSpec, default_grace,
 };
+use dalsegno_scheduler::{ExecutorKind, StepName};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-pub(crate) const KEYS: [&str; 20] = [
+pub(crate) const KEYS: [&str; 21] = [
     "run",
     "after",
     "when",
@@ -35,13 +35,13 @@ pub(crate) const KEYS: [&str; 20] = [
     "executor",
     "image",
     "on_oom",
+    "batch",
     "flow",
     "params",
     "wait",
 ];
 /// Those of a block.
 const BLOCK_KEYS: [&str; 5] = ["after", "when", "foreach", "max_parallel", "steps"];
-pub(crate) const RESOURCES_KEYS: [&str; 3] = ["cpu", "memory", "gpu"];
 
 /// All steps of a flow, as the core takes them and as the checks need them.
 #[derive(Default)]
@@ -51,11 +51,17 @@ pub(crate) struct Steps {
     pub(crate) outline: Outline,
 }
 
-/// `own` is the name of the flow.
-pub(crate) fn read(value: Value<'_>, defaults: &Defaults, own: &str) -> Steps {
+/// `own` is the name of the flow, `executor` that of its steps.
+pub(crate) fn read(
+    value: Value<'_>,
+    defaults: &Defaults,
+    executor: ExecutorKind,
+    own: &str,
+) -> Steps {
     let mut reader = Reader {
         cx: value.cx,
         defaults,
+        executor,
         own,
         found: Steps::default(),
     };
@@ -66,6 +72,7 @@ pub(crate) fn read(value: Value<'_>, defaults: &Defaults, own: &str) -> Steps {
 struct Reader<'a, 'd> {
     cx: &'a Cx<'a>,
     defaults: &'d Defaults,
+    executor: ExecutorKind,
     own: &'d str,
     found: Steps,
 }
@@ -212,7 +219,6 @@ impl<'a> Reader<'a, '_> {
         scope: ScopeIndex,
         after: Vec<StepName>,
     ) {
-        later::step(&fields);
         let mut step = bare(StepName::new(&entry.key), scope);
         if fields.entry("foreach").is_some() {
             step.scope = self.scope(entry, fields, number, scope, after);
@@ -295,12 +301,9 @@ impl<'a> Reader<'a, '_> {
         if let Some(it) = fields.get("grace").and_then(|it| it.duration_or_zero()) {
             step.grace = it;
         }
-        if let Some(it) = fields
-            .section("resources")
-            .and_then(|it| it.fields(&RESOURCES_KEYS, "write `resources: { memory: 2GiB }`"))
-        {
-            later::resources(&it);
-            step.memory_bytes = it.get("memory").and_then(|it| it.size());
+        // What another flow asks for stands there.
+        if fields.entry("flow").is_none() {
+            remote::of_step(&fields, self.executor, &mut step);
         }
         self.found.steps.push(step);
     }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub(crate) const OUTPUTS: [&str; 2] = ["run", "state"];
 
 /// Keys that are about a process, and there is none.
-const OF_COMMANDS: [(&str, &str); 7] = [
+const OF_COMMANDS: [(&str, &str); 8] = [
     (
         "env",
         "give the other flow values as `params`; its steps have an `env` of their own",
@@ -28,6 +28,7 @@ const OF_COMMANDS: [(&str, &str); 7] = [
     ("executor", "write it in the other flow"),
     ("image", "write it in the steps of the other flow"),
     ("on_oom", "write it in the steps of the other flow"),
+    ("batch", "write it in the steps of the other flow"),
 ];
 
 /// Reads `flow`, `params` and `wait`. `own` is the flow that the step belongs to.

@@ -1,8 +1,8 @@
 //! Real files: the example flows of the repository, the guide, and one file with every key.
 
 use dalsegno_flowfile::{Diagnostics, FlowFile, Severity, json_schema, parse, parse_in, read_dir};
-use dalsegno_scheduler::Span;
 use dalsegno_scheduler::spec::{Command, EventSource, Items, Strategy, TriggerExpr};
+use dalsegno_scheduler::{ExecutorKind, Span};
 use std::path::Path;
 
 fn repository(path: &str) -> std::path::PathBuf {
@@ -68,10 +68,6 @@ fn without_these_parts_it_becomes_a_flow() {
             .next()
             .unwrap_or_default()
             .to_owned();
-        if key == "resources" {
-            lines[at] = Some("    resources: { memory: 30GiB }");
-            continue;
-        }
         lines[at] = None;
         for line in lines.iter_mut().skip(at + 1) {
             match line {
@@ -112,7 +108,16 @@ fn without_these_parts_it_becomes_a_flow() {
     assert_eq!(train.memory_bytes, Some(30 << 30));
     assert_eq!(train.retry.times, 3);
     assert_eq!(train.retry.backoff.initial, Span::from_mins(2));
+    let oom = train.on_oom.expect("there");
+    assert_eq!((oom.multiplier_percent, oom.max_bytes), (200, 120 << 30));
+    let remote = train.remote.as_ref().expect("it runs elsewhere");
+    assert_eq!(remote.executor, ExecutorKind::Batch);
+    assert_eq!((remote.cpu_millis, remote.gpus), (Some(8_000), Some(1)));
+    assert_eq!(remote.shared_memory_mib, Some(2_048));
+    assert_eq!(remote.tags["cost-center"], "4711");
+    assert_eq!(remote.container["readonlyRootFilesystem"], true);
     let extract = file.flow.step("extract").expect("there");
+    assert_eq!(extract.remote, None);
     assert_eq!(
         (extract.retry.times, extract.retry.backoff.max),
         (5, Span::from_secs(300))

@@ -10,7 +10,8 @@ use crate::id::{FlowName, NESTING_MAX, StepName, TriggerName};
 use crate::metaflow::MetaflowFlow;
 use crate::schedule::{Gap, Schedule, ScheduleError, When};
 use crate::spec::{
-    Command, FlowSpec, HookOn, Route, ScheduleSpec, ScopeIndex, ScopeSpec, StepSpec, TriggerSpec,
+    Command, ExecutorKind, FlowSpec, HookOn, Route, ScheduleSpec, ScopeIndex, ScopeSpec, StepSpec,
+    TriggerSpec,
 };
 use petgraph::Direction;
 use petgraph::graph::DiGraph;
@@ -128,6 +129,12 @@ pub enum FlowError {
     SubFlowSwitch(StepName),
     #[error("step `{0}` is a Metaflow step, and the flow does not say which class it belongs to")]
     NoMetaflow(StepName),
+    #[error(
+        "step `{0}` does not run under Step Functions, and other steps of the flow do: it is all of them or none"
+    )]
+    MixedExecutors(StepName),
+    #[error("step `{0}` runs elsewhere, and that elsewhere is this machine")]
+    RemoteHere(StepName),
 }
 
 impl Flow {
@@ -327,6 +334,7 @@ impl Builder {
                 self.errors.push(FlowError::NoMetaflow(step.name.clone()));
             }
         }
+        self.executors(&spec);
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
@@ -600,6 +608,30 @@ impl Builder {
             }
         }
         blackouts
+    }
+
+    /// Step Functions execute all of a run or nothing of it. Hooks and runs of other flows are ours in any case.
+    fn executors(&mut self, spec: &FlowSpec) {
+        let executor = |step: &StepSpec| {
+            step.remote
+                .as_ref()
+                .map_or(ExecutorKind::Local, |it| it.executor)
+        };
+        for step in &spec.steps {
+            if step.remote.is_some() && executor(step) == ExecutorKind::Local {
+                self.errors.push(FlowError::RemoteHere(step.name.clone()));
+            }
+        }
+        let ours = |it: &&StepSpec| it.hook.is_some() || matches!(it.run, Command::Flow(_));
+        let (whole, apart): (Vec<&StepSpec>, Vec<&StepSpec>) = spec
+            .steps
+            .iter()
+            .filter(|it| !ours(it))
+            .partition(|it| executor(it) == ExecutorKind::StepFunctions);
+        if !whole.is_empty() {
+            let apart = apart.iter().map(|it| it.name.clone());
+            self.errors.extend(apart.map(FlowError::MixedExecutors));
+        }
     }
 
     fn hooks(&mut self, spec: &FlowSpec) -> Vec<(NodeId, HookOn)> {

@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 const GIB: u64 = 1 << 30;
-const MIB: u64 = 1 << 20;
+/// 1,048,576 bytes: what AWS counts memory in.
+pub const MIB: u64 = 1 << 20;
 
 /// vCPUs of a step that does not say, in thousandths.
 pub const CPU_MILLIS_DEFAULT: u32 = 1_000;
