@@ -8,8 +8,8 @@ use crate::handle::{Ask, AskError, Request, Role, Topic};
 use dalsegno_scheduler::backfill::PlanRequest;
 use dalsegno_scheduler::row::{BackfillRow, Changes, Claim, EventRow, RunSnapshot};
 use dalsegno_scheduler::{
-    Answer, AttemptId, BackfillRequest, Command, Input, Outcome, Reason, Rejected, ReplayRequest,
-    Report, RerunRequest, ResumeRequest, RunId, Scheduler, Timestamp,
+    Answer, AttemptId, BackfillRequest, Command, Executions, Input, Outcome, Reason, Rejected,
+    ReplayRequest, Report, RerunRequest, ResumeRequest, RunId, Scheduler, Timestamp,
 };
 use dalsegno_store::{CommitError, Lease};
 use std::collections::{BTreeSet, VecDeque};
@@ -654,14 +654,18 @@ impl<'a> Lead<'a> {
     pub(crate) fn dispatch(&mut self, commands: Vec<Command>) {
         let executor = self.engine.executor.clone();
         let (mut submissions, mut stops, mut forget) = (Vec::new(), Vec::new(), Vec::new());
+        let mut executions = Executions::default();
         for command in commands {
             match command {
-                Command::Submit(attempt) => match self.core.submission(&attempt) {
-                    Some(Ok(submission)) => submissions.push(submission),
-                    Some(Err(error)) => self.fail(attempt, error.to_string()),
-                    None => {}
-                },
-                Command::Watch(attempt) => match self.core.submission(&attempt) {
+                Command::Submit(attempt) => {
+                    match self.core.submission_of(&attempt, &mut executions) {
+                        Some(Ok(submission)) => submissions.push(submission),
+                        Some(Err(error)) => self.fail(attempt, error.to_string()),
+                        None => {}
+                    }
+                }
+                Command::Watch(attempt) => match self.core.submission_of(&attempt, &mut executions)
+                {
                     Some(Ok(submission)) => executor.watch(submission),
                     Some(Err(error)) => self.fail(attempt, error.to_string()),
                     None => {}

@@ -4,9 +4,9 @@ use crate::expr::{self, Expr, ExprError, Names, Scope};
 use crate::flow::Flow;
 use crate::id::AttemptId;
 use crate::params;
-use crate::spec::{Command, ScopeIndex, StepSpec};
+use crate::spec::{Command, ExecutorKind, ScopeIndex, StepSpec};
 use crate::state::{Place, Scheduler, TaskKey};
-use crate::submission::Submission;
+use crate::submission::{Executions, RemoteTask, Submission};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -192,16 +192,33 @@ impl Scheduler {
     /// # Errors
     /// When an `env` expression cannot be evaluated: the attempt fails with that.
     pub fn submission(&self, attempt: &AttemptId) -> Option<Result<Submission, ExprError>> {
+        self.submission_of(attempt, &mut Executions::default())
+    }
+
+    /// The same for one of several attempts: those of one execution share what is to be known of it.
+    ///
+    /// # Errors
+    /// As [`Self::submission`].
+    pub fn submission_of(
+        &self,
+        attempt: &AttemptId,
+        executions: &mut Executions,
+    ) -> Option<Result<Submission, ExprError>> {
         let key = self.task_key(attempt.run, &attempt.task)?;
         let task = self.tasks.get(&key)?;
         if task.attempt != attempt.number || !task.state.is_live() {
             return None;
         }
-        Some(self.build_submission(key, attempt))
+        Some(self.build_submission(key, attempt, executions))
     }
 
-    fn build_submission(&self, key: TaskKey, attempt: &AttemptId) -> Result<Submission, ExprError> {
-        let run = &self.runs[&key.run];
+    fn build_submission(
+        &self,
+        key: TaskKey,
+        attempt: &AttemptId,
+        executions: &mut Executions,
+    ) -> Result<Submission, ExprError> {
+        let (run, task) = (&self.runs[&key.run], &self.tasks[&key]);
         let (flow, row) = (&run.flow, &run.row);
         let step = flow.step_of(key.node);
         let place = Place {
@@ -263,11 +280,27 @@ impl Scheduler {
             file,
             env,
             outputs: step.outputs.clone(),
-            memory_bytes: step.memory_bytes,
+            memory_bytes: step.memory_of(task.memory_bytes),
             grace: step.grace,
             event: row.event_data.first().cloned().map(Arc::new),
             metaflow,
-            remote: None,
+            remote: step.remote.as_deref().map(|spec| {
+                let execution = (spec.executor == ExecutorKind::StepFunctions)
+                    .then(|| executions.of(self, key.run));
+                Box::new(RemoteTask {
+                    spec: spec.clone(),
+                    timeout: step.timeout,
+                    capacity_retries: task.retries.capacity,
+                    lost_retries: self
+                        .config
+                        .lost_retries
+                        .saturating_sub(task.retries.infrastructure),
+                    external_id: task.external_id.clone(),
+                    array: task.array.clone(),
+                    run_created_at: row.created_at,
+                    execution,
+                })
+            }),
         })
     }
 

@@ -35,9 +35,10 @@ mod why;
 pub use decide::{
     Decision, Draft, EVENT_BYTES_MAX, HELD_MAX, HeldRun, ITEMS_MAX, KEY_BYTES_MAX, RUN_ENDED,
     SET_EVENTS_MAX, SUB_FLOW_DEPTH_MAX, UnpausePreview, WaitingLeaf, WaitingSet, WouldStart,
-    child_run, delay,
+    child_run,
 };
 pub use dry_run::{DRY_RUNS_MAX, WouldRun, dry_run};
+pub use failure::delay;
 pub use flow::{Flow, FlowError, NODES_MAX, Node, NodeId, NodeKind};
 pub use id::*;
 pub use input::*;
@@ -45,7 +46,9 @@ pub use pattern::{PATTERN_BYTES_MAX, PatternError, WILDCARDS_MAX};
 pub use reason::{Limit, Reason, SubmissionWait};
 pub use spec::ExecutorKind;
 pub use state::{Config, FlowState, Scheduler};
-pub use submission::{ArrayPlace, DoneTask, Execution, LiveAttempt, RemoteTask, Submission};
+pub use submission::{
+    ArrayPlace, DoneTask, Execution, Executions, LiveAttempt, RemoteTask, Submission,
+};
 pub use time::{Span, Timestamp};
 pub use view::LimitUse;
 pub use why::{

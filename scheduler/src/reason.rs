@@ -14,6 +14,8 @@ use std::fmt;
 pub enum Limit {
     /// Live attempts of this instance (`max_tasks` of the configuration).
     Tasks,
+    /// Live attempts that run as jobs of AWS Batch (`max_remote_tasks`).
+    Remote,
     /// Slots of a pool.
     Pool(PoolName),
     /// Live attempts of one run (`max_parallel_tasks`).
@@ -34,6 +36,7 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tasks => write!(f, "the limit of live tasks (max_tasks)"),
+            Self::Remote => write!(f, "the limit of live tasks elsewhere (max_remote_tasks)"),
             Self::Pool(pool) => write!(f, "pool {pool}"),
             Self::Run(run) => write!(f, "max_parallel_tasks of run {run}"),
             Self::Scope(run, step) => write!(f, "max_parallel of {step} in run {run}"),

@@ -206,12 +206,9 @@ impl Scheduler {
                     task: row.task.clone(),
                     number: row.attempt,
                 },
-                executor: step
-                    .remote
-                    .as_ref()
-                    .map_or_else(Default::default, |it| it.executor),
+                executor: step.executor(),
                 external_id: row.external_id.clone(),
-                array: None,
+                array: row.array.clone(),
                 stopping: row.state == TaskState::Stopping,
             }
         })

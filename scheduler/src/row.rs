@@ -1,8 +1,10 @@
 //! Rows: what the disk holds. The core gives out changed rows and is rebuilt from them; nothing
 //! else is remembered. Every row also is, as JSON, the body of the journal entry that wrote it.
 
+use crate::failure::FailureClass;
 use crate::id::{AttemptId, FlowName, RunId, StepName, TaskId, TriggerName, Version};
 use crate::reason::Reason;
+use crate::submission::ArrayPlace;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -459,9 +461,19 @@ pub struct TaskRow {
     /// When the live attempt's timeout strikes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// What the executor calls the live attempt (a process id, a job id).
+    /// What the executor calls the live attempt (a process id, a job id). Known before it runs where it waits in a
+    /// queue elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Arc<str>>,
+    /// Where the newest attempt's log is found, if not here: a log stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Arc<str>>,
+    /// The newest attempt's place among many that are submitted as one. Retries are submitted alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<ArrayPlace>,
+    /// What the next attempt gets instead of the step's memory, after one ran out of it; in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Arc<Map<String, Value>>>,
     /// With [`crate::spec::Route::Switch`]: the successors taken.
@@ -472,13 +484,52 @@ pub struct TaskRow {
     pub splits: Option<u32>,
 }
 
-/// Retries used, by budget.
+/// Retries used, by budget. Each class of failures has its own, see [`crate::failure::Budgets`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retries {
     /// Against [`crate::spec::Retry::times`].
     pub user: u32,
     /// Against the budget for attempts lost without their own fault.
     pub infrastructure: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub network: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub throttled: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub capacity: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub oom: u32,
+}
+
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Retries {
+    /// How often attempts were repeated on the budget of a class; what is invalid never is.
+    pub const fn of(&self, class: FailureClass) -> u32 {
+        match class {
+            FailureClass::Network => self.network,
+            FailureClass::Throttled => self.throttled,
+            FailureClass::Capacity => self.capacity,
+            FailureClass::Invalid => 0,
+            FailureClass::User => self.user,
+            FailureClass::Oom => self.oom,
+            FailureClass::Lost => self.infrastructure,
+        }
+    }
+
+    pub(crate) const fn count(&mut self, class: FailureClass) {
+        match class {
+            FailureClass::Network => self.network += 1,
+            FailureClass::Throttled => self.throttled += 1,
+            FailureClass::Capacity => self.capacity += 1,
+            FailureClass::Invalid => {}
+            FailureClass::User => self.user += 1,
+            FailureClass::Oom => self.oom += 1,
+            FailureClass::Lost => self.infrastructure += 1,
+        }
+    }
 }
 
 /// One opening of a foreach scope.
@@ -504,8 +555,20 @@ pub struct AttemptRow {
     pub state: AttemptState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// Of one that failed: what kind of failure that is, and so who pays for a repetition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<FailureClass>,
+    /// The rule that says so, see [`crate::failure`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Arc<str>>,
+    /// Where its log is found, if not here: a log stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Arc<str>>,
+    /// The memory that it was given, where that was limited; in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     pub submitted_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,

@@ -580,6 +580,22 @@ pub struct StepSpec {
     pub hook: Option<HookOn>,
 }
 
+impl StepSpec {
+    pub fn executor(&self) -> ExecutorKind {
+        self.remote
+            .as_ref()
+            .map_or(ExecutorKind::Local, |it| it.executor)
+    }
+
+    /// The memory of an attempt, when one before it ran out and this is what it grew to.
+    pub(crate) fn memory_of(&self, grown: Option<u64>) -> Option<u64> {
+        match (self.on_oom, self.memory_bytes, grown) {
+            (Some(on_oom), Some(own), Some(grown)) => Some(grown.min(on_oom.max_bytes).max(own)),
+            (_, own, _) => own,
+        }
+    }
+}
+
 /// Which ends of a run a hook is for. Cancelled runs have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

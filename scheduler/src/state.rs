@@ -5,6 +5,7 @@
 //! the difference between an old and a new row: nothing counts on its own, so nothing can leak.
 
 use crate::decide::{in_queue, sub_flow};
+use crate::failure::{Budget, Budgets, FailureClass, LOST_BACKOFF, Rule, Wait};
 use crate::flow::{Flow, NodeId, NodeKind};
 use crate::id::{AttemptId, FlowName, Path, PoolName, RunId, TaskId, TriggerName};
 use crate::reason::{Limit, Reason};
@@ -13,7 +14,7 @@ use crate::row::{
     Interval, OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
 };
 use crate::schedule::Schedule;
-use crate::spec::{ScheduleSpec, ScopeIndex, Strategy};
+use crate::spec::{ExecutorKind, Retry, ScheduleSpec, ScopeIndex, StepSpec, Strategy};
 use crate::time::{Span, Timestamp};
 use imbl::{OrdMap, OrdSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +28,14 @@ pub struct Config {
     pub pools: BTreeMap<PoolName, u32>,
     /// An occurrence that is decided later than this after it was due counts as a misfire.
     pub misfire_after: Span,
+    /// Live attempts at the same time that run as jobs of AWS Batch, over all flows: they take nothing of this machine.
+    pub max_remote_tasks: u32,
     /// How often an attempt that was lost without its own fault is repeated on our account.
     pub lost_retries: u32,
+    /// The same for other failures that are not the user's.
+    pub budgets: Budgets,
+    /// The operator's own rules of what belongs to which class; they come before [`crate::failure::built_in`].
+    pub rules: Vec<Rule>,
     /// How much of `max_tasks` and of each pool the tasks of all backfills may hold together, in percent; 1 to 100.
     /// At least one slot.
     pub backfill_share: u32,
@@ -40,8 +47,30 @@ impl Default for Config {
             max_tasks: 16,
             pools: BTreeMap::new(),
             misfire_after: Span::from_secs(60),
+            max_remote_tasks: 10_000,
             lost_retries: 5,
+            budgets: Budgets::default(),
+            rules: Vec::new(),
             backfill_share: 50,
+        }
+    }
+}
+
+impl Config {
+    /// How often an attempt is repeated for a class of failures; `retry`: the step's own.
+    pub(crate) fn budget(&self, class: FailureClass, retry: &Retry) -> Option<Budget> {
+        let exponential = |retries, backoff| Budget {
+            retries,
+            wait: Wait::Exponential(backoff),
+        };
+        match class {
+            FailureClass::Network => Some(self.budgets.network),
+            FailureClass::Throttled => Some(self.budgets.throttled),
+            FailureClass::Capacity => Some(self.budgets.capacity),
+            FailureClass::Oom => Some(self.budgets.oom),
+            FailureClass::Invalid => None,
+            FailureClass::User => Some(exponential(retry.times, retry.backoff)),
+            FailureClass::Lost => Some(exponential(self.lost_retries, LOST_BACKOFF)),
         }
     }
 }
@@ -274,17 +303,14 @@ impl Scheduler {
                     limits.push(self.lane_of(pool, *slots));
                 }
             }
-            if sub_flow(step).is_none() {
+            if own_limit(step) == Some(Limit::Tasks) {
                 limits.push((Limit::BackfillTasks, 1));
             }
         }
         for (pool, slots) in &step.pools {
             limits.push((Limit::Pool(pool.clone()), *slots));
         }
-        // A run of another flow is no process: its own tasks hold slots.
-        if sub_flow(step).is_none() {
-            limits.push((Limit::Tasks, 1));
-        }
+        limits.extend(own_limit(step).map(|it| (it, 1)));
         limits
     }
 
@@ -323,6 +349,7 @@ impl Scheduler {
     pub(crate) fn capacity(&self, limit: &Limit) -> u32 {
         match limit {
             Limit::Tasks => self.config.max_tasks,
+            Limit::Remote => self.config.max_remote_tasks,
             Limit::Pool(pool) => self.config.pools.get(pool).copied().unwrap_or(0),
             // A run of a backfill that is over goes on because somebody wants it to.
             Limit::Backfill(id) => match self.backfills.get(id) {
@@ -722,6 +749,20 @@ impl Scheduler {
             .chain(pools)
             .chain([Limit::Tasks])
             .collect()
+    }
+}
+
+/// What the attempts of a step are counted against by where they run.
+fn own_limit(step: &StepSpec) -> Option<Limit> {
+    // A run of another flow is no process: its own tasks hold slots.
+    if sub_flow(step).is_some() {
+        return None;
+    }
+    match step.executor() {
+        ExecutorKind::Local => Some(Limit::Tasks),
+        ExecutorKind::Batch => Some(Limit::Remote),
+        // An execution does its tasks by itself, under limits of its own.
+        ExecutorKind::StepFunctions => None,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What an executor needs to know to run one attempt.
 
 use crate::flow::Flow;
-use crate::id::{AttemptId, FlowName, TaskId, TriggerName, Version};
+use crate::id::{AttemptId, FlowName, RunId, TaskId, TriggerName, Version};
 use crate::metaflow::MetaflowTask;
-use crate::row::Interval;
+use crate::row::{Interval, TaskRow, TaskState};
 use crate::spec::{Command, ExecutorKind, Remote};
+use crate::state::Scheduler;
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -93,6 +94,44 @@ pub struct Execution {
 
 /// A task that had succeeded, and its outputs if it had any.
 pub type DoneTask = (TaskId, Option<Arc<Map<String, Value>>>);
+
+/// The executions that the submissions of one dispatch belong to: worked out once for all tasks of each.
+#[derive(Debug, Default)]
+pub struct Executions(BTreeMap<RunId, Arc<Execution>>);
+
+impl Executions {
+    pub(crate) fn of(&mut self, s: &Scheduler, run: RunId) -> Arc<Execution> {
+        let execution = self
+            .0
+            .entry(run)
+            .or_insert_with(|| Arc::new(execution(s, run)));
+        execution.clone()
+    }
+}
+
+fn execution(s: &Scheduler, run: RunId) -> Execution {
+    let run = &s.runs[&run];
+    let row = &run.row;
+    // What this generation did was asked for after it was queued; what a run was made with, never in it.
+    let before = |task: &&Arc<TaskRow>| task.submitted_at.is_none_or(|it| it < row.queued_at);
+    let done = s
+        .run_tasks(row.id)
+        .map(|(_, task)| task)
+        .filter(|it| it.state == TaskState::Succeeded)
+        .filter(before);
+    Execution {
+        flow: run.flow.clone(),
+        version: row.version.clone(),
+        generation: row.generation,
+        params: row.params.clone(),
+        interval: row.interval,
+        trigger: row.trigger.clone(),
+        events: row.event_data.clone(),
+        done: done
+            .map(|it| (it.task.clone(), it.outputs.clone()))
+            .collect(),
+    }
+}
 
 /// An attempt that may be alive, as the rows know it.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::page::{BackfillCount, OccurrenceCount, Outage, OutageReason, TaskCount};
 use crate::path;
 use dalsegno_scheduler::backfill::History;
+use dalsegno_scheduler::failure::FailureClass;
 use dalsegno_scheduler::row::{
     AttemptRow, AttemptState, BackfillItemRow, BackfillItemState, BackfillMode, BackfillRow,
     BackfillState, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval, JournalEntry,
@@ -277,7 +278,7 @@ pub(crate) fn run<R: Fields>(row: &R) -> Result<Arc<RunRow>, Error> {
 
 pub(crate) fn task<R: Fields>(row: &R) -> Result<Arc<TaskRow>, Error> {
     let c = &mut Columns::new(row, "a task");
-    Ok(Arc::new(TaskRow {
+    let mut row = TaskRow {
         run: RunId(c.number()?),
         task: c.task()?,
         state: c.word(TaskState::parse)?,
@@ -287,6 +288,7 @@ pub(crate) fn task<R: Fields>(row: &R) -> Result<Arc<TaskRow>, Error> {
         retries: Retries {
             user: c.number()?,
             infrastructure: c.number()?,
+            ..Retries::default()
         },
         reason: c.maybe_json()?,
         ready_at: c.at()?,
@@ -296,13 +298,24 @@ pub(crate) fn task<R: Fields>(row: &R) -> Result<Arc<TaskRow>, Error> {
         retry_at: c.maybe_at()?,
         deadline: c.maybe_at()?,
         external_id: c.maybe_text()?.map(Arc::from),
+        log: None,
+        array: None,
+        memory_bytes: None,
         outputs: c.maybe_json()?.map(Arc::new),
         chosen: c.maybe_json::<Vec<StepName>>()?.map(Arc::from),
         splits: match c.maybe_int()? {
             None => None,
             Some(int) => Some(u32::try_from(int).map_err(|_| c.corrupt("a number in range", int))?),
         },
-    }))
+    };
+    row.retries.network = c.number()?;
+    row.retries.throttled = c.number()?;
+    row.retries.capacity = c.number()?;
+    row.retries.oom = c.number()?;
+    row.log = c.maybe_text()?.map(Arc::from);
+    row.array = c.maybe_json()?;
+    row.memory_bytes = c.maybe_int()?.map(|it| it as u64);
+    Ok(Arc::new(row))
 }
 
 pub(crate) fn scope<R: Fields>(row: &R) -> Result<Arc<ScopeRow>, Error> {
@@ -321,7 +334,7 @@ pub(crate) fn scope<R: Fields>(row: &R) -> Result<Arc<ScopeRow>, Error> {
 
 pub(crate) fn attempt<R: Fields>(row: &R) -> Result<AttemptRow, Error> {
     let c = &mut Columns::new(row, "an attempt");
-    Ok(AttemptRow {
+    let mut row = AttemptRow {
         id: AttemptId {
             run: RunId(c.number()?),
             task: c.task()?,
@@ -329,11 +342,25 @@ pub(crate) fn attempt<R: Fields>(row: &R) -> Result<AttemptRow, Error> {
         },
         state: c.word(AttemptState::parse)?,
         reason: c.maybe_json()?,
+        class: None,
+        rule: None,
         external_id: c.maybe_text()?.map(Arc::from),
+        log: None,
+        memory_bytes: None,
         submitted_at: c.at()?,
         started_at: c.maybe_at()?,
         finished_at: c.at()?,
-    })
+    };
+    row.class = match c.maybe_text()? {
+        None => None,
+        Some(text) => {
+            Some(FailureClass::parse(&text).ok_or_else(|| c.corrupt("a class of failures", text))?)
+        }
+    };
+    row.rule = c.maybe_text()?;
+    row.log = c.maybe_text()?.map(Arc::from);
+    row.memory_bytes = c.maybe_int()?.map(|it| it as u64);
+    Ok(row)
 }
 
 pub(crate) fn journal<R: Fields>(row: &R) -> Result<JournalEntry, Error> {

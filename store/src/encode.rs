@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::path::sortable;
 use crate::table::{self, Kind, Table, Write};
+use dalsegno_scheduler::failure::FailureClass;
 use dalsegno_scheduler::row::Changes;
 use dalsegno_scheduler::{TaskId, Timestamp};
 use serde::Serialize;
@@ -218,6 +219,13 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .maybe_json(it.outputs.as_deref())
                     .maybe_json(it.chosen.as_deref())
                     .maybe_int(it.splits.map(i64::from))
+                    .int(it.retries.network.into())
+                    .int(it.retries.throttled.into())
+                    .int(it.retries.capacity.into())
+                    .int(it.retries.oom.into())
+                    .maybe_text(it.log.as_deref())
+                    .maybe_json(it.array.as_ref())
+                    .maybe_int(it.memory_bytes.map(|it| it as i64))
             });
         }
     });
@@ -247,6 +255,10 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .at(it.submitted_at)
                     .maybe_at(it.started_at)
                     .at(it.finished_at)
+                    .maybe_text(it.class.map(FailureClass::as_str))
+                    .maybe_text(it.rule.as_deref())
+                    .maybe_text(it.log.as_deref())
+                    .maybe_int(it.memory_bytes.map(|it| it as i64))
             });
         }
     });

@@ -30,6 +30,7 @@ migrations! {
     5 "0005_journal",
     6 "0006_metaflow",
     7 "0007_triggers",
+    8 "0008_remote",
 }
 
 /// The newest schema version this binary knows.

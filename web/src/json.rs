@@ -38,8 +38,8 @@ shown! {
     RunRow: "reason" "ending" "started_at" "finished_at" "deadline" "origin"
         "parent" "backfill";
     TaskRow: "reason" "submitted_at" "started_at" "finished_at" "retry_at" "deadline" "external_id"
-        "outputs" "chosen" "splits";
-    AttemptRow: "reason" "external_id" "started_at";
+        "log" "array" "memory_bytes" "outputs" "chosen" "splits";
+    AttemptRow: "reason" "class" "rule" "external_id" "log" "memory_bytes" "started_at";
     JournalEntry: "run";
     Reason:;
 }
@@ -185,7 +185,11 @@ pub(crate) fn live_attempt(task: &TaskRow) -> Option<Value> {
         "id": id,
         "state": task.state,
         "reason": task.reason.as_ref().map(row),
+        "class": null,
+        "rule": null,
         "external_id": task.external_id,
+        "log": task.log,
+        "memory_bytes": task.memory_bytes,
         "submitted_at": task.submitted_at.map(|it| it.to_string()),
         "started_at": task.started_at.map(|it| it.to_string()),
         "finished_at": null,

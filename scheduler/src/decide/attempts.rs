@@ -1,23 +1,16 @@
 //! Attempts: what executors report, and what follows: success, retry or failure.
 
 use super::Draft;
-use crate::hash;
+use crate::failure::{self, Budget, FailureClass, retry_after};
 use crate::id::AttemptId;
-use crate::input::{Answer, Command, Outcome, Rejected, Report, Success};
+use crate::instances;
+use crate::input::{Answer, Command, News, Outcome, Rejected, Report, Success};
 use crate::reason::Reason;
 use crate::row::{AttemptRow, AttemptState, RunState, TaskRow, TaskState};
-use crate::spec::{Backoff, OnFailure, Route};
+use crate::spec::{ExecutorKind, OnFailure, Route, StepSpec};
 use crate::state::TaskKey;
 use crate::time::{Span, Timestamp};
 use std::sync::Arc;
-
-/// The wait before a lost attempt is repeated on our own account: 1 s doubling to 300 s.
-const LOST_BACKOFF: Backoff = Backoff {
-    initial: Span::from_secs(1),
-    max: Span::from_secs(300),
-    multiplier_percent: 200,
-    jitter_percent: 10,
-};
 
 impl Draft {
     /// Takes a report of the live attempt; of any other it is stale.
@@ -40,11 +33,12 @@ impl Draft {
         match report {
             Report::Started { external_id, at } => match task.state {
                 TaskState::Submitting => {
-                    let timeout = self.flow_of(key.run).step_of(key.node).timeout;
+                    let timeout = core_timeout(self.flow_of(key.run).step_of(key.node));
                     self.change_task(key, TaskState::Running, |row| {
                         row.external_id = Some(external_id);
                         row.started_at = Some(at);
                         row.deadline = timeout.map(|it| at + it);
+                        row.reason = None;
                     });
                 }
                 TaskState::Stopping if task.started_at.is_none() => {
@@ -62,8 +56,7 @@ impl Draft {
                 TaskState::Running => Command::Watch(attempt.clone()),
                 _ => Command::Submit(attempt.clone()),
             }),
-            // Nothing is submitted anywhere yet.
-            Report::News(_) => {}
+            Report::News(news) => self.news(key, &task, news),
             Report::Ended {
                 outcome,
                 started_at,
@@ -74,6 +67,21 @@ impl Draft {
             }
         }
         Ok(Answer::Done)
+    }
+
+    /// What was learned of a live attempt becomes durable; what was known already is not written again.
+    fn news(&mut self, key: TaskKey, task: &Arc<TaskRow>, news: News) {
+        let mut row = TaskRow::clone(task);
+        row.external_id = news.external_id.or(row.external_id);
+        row.log = news.log.or(row.log);
+        if let Some(reason) = news.waiting
+            && task.state == TaskState::Submitting
+        {
+            row.reason = Some(since_then(row.reason, reason));
+        }
+        if row != **task {
+            self.put_task(key, row);
+        }
     }
 
     pub(super) fn attempt_ended(
@@ -124,11 +132,22 @@ impl Draft {
                 )
             }
         };
+        let flow = self.flow_of(key.run);
+        let step = flow.step_of(key.node);
+        let failure = match (&outcome, &reason) {
+            (Ended::Failure, Some(reason)) => Some(self.classify(key, reason)),
+            _ => None,
+        };
+        let class = failure.as_ref().map(|(class, _)| *class);
         self.changes.attempts.push(AttemptRow {
             id: self.attempt_id(key, task.attempt),
             state,
             reason: reason.clone(),
+            class,
+            rule: failure.map(|(_, rule)| rule),
             external_id: task.external_id.clone(),
+            log: task.log.clone(),
+            memory_bytes: step.memory_of(task.memory_bytes),
             submitted_at: task.submitted_at.unwrap_or(at),
             started_at,
             finished_at: at,
@@ -144,8 +163,8 @@ impl Draft {
                 self.maybe_done.insert(key.run);
             }
             Ended::Failure => {
-                let reason = reason.expect("a failure has a reason");
-                self.attempt_failed(key, reason, started_at, at);
+                let (reason, class) = reason.zip(class).expect("a failure has a reason");
+                self.attempt_failed(key, reason, class, started_at, at);
             }
         }
     }
@@ -199,23 +218,21 @@ impl Draft {
         &mut self,
         key: TaskKey,
         reason: Reason,
+        class: FailureClass,
         started_at: Option<Timestamp>,
         at: Timestamp,
     ) {
         let now = self.now;
-        if let Some((retry_at, lost)) = self.retry(key, &reason) {
+        if let Some(again) = self.retry(key, &reason, class) {
             self.change_task(key, TaskState::BackingOff, |row| {
                 row.started_at = started_at;
                 row.finished_at = Some(at);
                 row.deadline = None;
-                row.retry_at = Some(retry_at);
-                if lost {
-                    row.retries.infrastructure += 1;
-                } else {
-                    row.retries.user += 1;
-                }
+                row.retry_at = Some(again.at);
+                row.retries.count(again.paid_by);
+                row.memory_bytes = again.memory_bytes.or(row.memory_bytes);
                 row.reason = Some(Reason::RetryAt {
-                    at: retry_at,
+                    at: again.at,
                     attempt: row.attempt,
                     after: Box::new(reason),
                 });
@@ -249,8 +266,8 @@ impl Draft {
         }
     }
 
-    /// When the next attempt begins, and whether we pay for it; `None` when no retry is left.
-    fn retry(&self, key: TaskKey, reason: &Reason) -> Option<(Timestamp, bool)> {
+    /// When the next attempt begins, and who pays for it; `None` when no retry is left.
+    fn retry(&self, key: TaskKey, reason: &Reason, class: FailureClass) -> Option<Again> {
         if self.run(key.run).row.state != RunState::Running {
             return None;
         }
@@ -260,31 +277,57 @@ impl Draft {
             return None;
         }
         let flow = self.flow_of(key.run);
-        let retry = flow.step_of(key.node).retry;
+        let step = flow.step_of(key.node);
+        // A repetition with the same memory is no business of this class.
+        let grown = match class {
+            FailureClass::Oom => next_memory(step, task, reason),
+            _ => None,
+        };
+        let own = |class| match class {
+            FailureClass::Oom if grown.is_none() => None,
+            class => self.s.config.budget(class, &step.retry),
+        };
+        let used_up =
+            |class: FailureClass, budget: &Budget| task.retries.of(class) >= budget.retries;
+        // What the task itself said or did is its own fault in the end, whatever it looked like at first.
+        let last = matches!(
+            reason,
+            Reason::Exit { .. }
+                | Reason::UserError { .. }
+                | Reason::Signal { .. }
+                | Reason::OutOfMemory { .. }
+                | Reason::Job { .. }
+                | Reason::Execution { .. }
+        );
+        let last = (last && class != FailureClass::Invalid).then_some(FailureClass::User);
+        let (paid_by, budget) = [Some(class), last]
+            .into_iter()
+            .flatten()
+            .filter_map(|class| Some((class, own(class)?)))
+            .find(|(class, budget)| !used_up(*class, budget))?;
         let attempt = self.attempt_id(key, task.attempt);
-        match reason {
-            Reason::DoNotRetry { .. }
-            | Reason::Configuration { .. }
-            | Reason::BadParams { .. }
-            | Reason::SubFlowDepth { .. }
-            | Reason::Expression { .. } => None,
-            Reason::Lost { .. } => {
-                let used = task.retries.infrastructure;
-                (used < self.s.config.lost_retries)
-                    .then(|| (self.now + delay(&LOST_BACKOFF, used + 1, &attempt), true))
-            }
-            _ => {
-                let used = task.retries.user;
-                (used < retry.times)
-                    .then(|| (self.now + delay(&retry.backoff, used + 1, &attempt), false))
-            }
-        }
+        let wait = budget.wait.before(task.retries.of(paid_by) + 1, &attempt);
+        let asked = match paid_by {
+            FailureClass::Throttled => retry_after(reason).unwrap_or_default(),
+            _ => Span::ZERO,
+        };
+        Some(Again {
+            at: self.now + wait.max(asked),
+            paid_by,
+            memory_bytes: grown.filter(|_| paid_by == FailureClass::Oom),
+        })
     }
 
     /// A task that fails before any attempt: its expression cannot be evaluated.
     pub(super) fn fail_unstarted(&mut self, key: TaskKey, reason: Reason) {
         let now = self.now;
-        self.attempt_failed(key, reason, None, now);
+        let (class, _) = self.classify(key, &reason);
+        self.attempt_failed(key, reason, class, None, now);
+    }
+
+    fn classify(&self, key: TaskKey, reason: &Reason) -> (FailureClass, String) {
+        let executor = self.run(key.run).flow.step_of(key.node).executor();
+        failure::classify(&self.s.config.rules, reason, executor)
     }
 
     pub(super) fn hand_on(&mut self, key: TaskKey) {
@@ -330,24 +373,70 @@ impl Draft {
     }
 }
 
+/// Why a job waits, said anew: it has waited since it was first said so.
+fn since_then(before: Option<Reason>, now: Reason) -> Reason {
+    match (before, now) {
+        (
+            Some(Reason::JobWaits {
+                queue: of,
+                state: was,
+                since: first,
+                ..
+            }),
+            Reason::JobWaits {
+                queue,
+                state,
+                since,
+                message,
+            },
+        ) => {
+            let same = of == queue && was == state;
+            Reason::JobWaits {
+                since: if same { first } else { since },
+                queue,
+                state,
+                message,
+            }
+        }
+        (_, now) => now,
+    }
+}
+
+/// The timeout of each attempt that the core watches over. The states of an execution have theirs there.
+fn core_timeout(step: &StepSpec) -> Option<Span> {
+    step.timeout
+        .filter(|_| step.executor() != ExecutorKind::StepFunctions)
+}
+
+/// The memory with which an attempt that ran out of it is repeated; `None` when it may not grow, or no further.
+fn next_memory(step: &StepSpec, task: &TaskRow, reason: &Reason) -> Option<u64> {
+    let on_oom = step.on_oom?;
+    let limit = match reason {
+        Reason::OutOfMemory { limit_bytes } => *limit_bytes,
+        _ => None,
+    };
+    let had = step.memory_of(task.memory_bytes).or(limit)?;
+    let (percent, max) = (on_oom.multiplier_percent, on_oom.max_bytes);
+    match &step.remote {
+        None => instances::next_memory(had, percent, max),
+        Some(remote) => {
+            let cpu = remote.cpu_millis.unwrap_or(instances::CPU_MILLIS_DEFAULT);
+            let gpus = remote.gpus.unwrap_or(0);
+            instances::next_fitting_memory(&instances::INSTANCES, had, percent, max, cpu, gpus)
+        }
+    }
+}
+
+/// An attempt follows.
+struct Again {
+    at: Timestamp,
+    paid_by: FailureClass,
+    /// With so much memory.
+    memory_bytes: Option<u64>,
+}
+
 enum Ended<'a> {
     Success(&'a Success),
     Failure,
     Cancelled,
-}
-
-/// The wait before retry `number` (from 1). Jitter is a hash of the attempt, so a replay agrees.
-pub fn delay(backoff: &Backoff, number: u32, attempt: &AttemptId) -> Span {
-    let max = i128::from(backoff.max.0.max(0));
-    let mut wait = i128::from(backoff.initial.0.max(0)).min(max);
-    for _ in 1..number {
-        wait = (wait * i128::from(backoff.multiplier_percent) / 100).min(max);
-        if wait == max {
-            break;
-        }
-    }
-    let swing = wait * i128::from(backoff.jitter_percent.min(100)) / 100;
-    let share = i128::from(hash::fnv(&attempt.to_string()) % 2_001) - 1_000;
-    let wait = (wait + swing * share / 1_000).clamp(0, max);
-    Span(i64::try_from(wait).unwrap_or(i64::MAX))
 }

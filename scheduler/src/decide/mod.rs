@@ -22,7 +22,6 @@ mod subflow_checks;
 mod tokens;
 mod unpause;
 
-pub use attempts::delay;
 pub use draft::Draft;
 pub use events::{
     EVENT_BYTES_MAX, HELD_MAX, HeldRun, KEY_BYTES_MAX, SET_EVENTS_MAX, WaitingLeaf, WaitingSet,

@@ -116,6 +116,8 @@ impl Draft {
             row.retry_at = None;
             row.deadline = None;
             row.external_id = None;
+            row.log = None;
+            row.array = None;
             row.reason = None;
         });
         let flow = self.flow_of(key.run);

@@ -137,6 +137,10 @@ impl Draft {
             retry_at: None,
             deadline: None,
             external_id: None,
+            log: None,
+            array: None,
+            // A person who resumes gets what was found out about its need.
+            memory_bytes: before.and_then(|it| it.memory_bytes),
             outputs: None,
             chosen: None,
             splits: None,

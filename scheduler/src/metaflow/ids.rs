@@ -150,6 +150,9 @@ mod tests {
             retry_at: None,
             deadline: None,
             external_id: None,
+            log: None,
+            array: None,
+            memory_bytes: None,
             outputs: None,
             chosen: None,
             splits: None,
@@ -207,6 +210,7 @@ mod tests {
             row.retries = Retries {
                 user,
                 infrastructure: attempt - 1 - user,
+                ..Retries::default()
             };
             let name = newest(&row);
             let most = max_user_code_retries(&row, retries);

@@ -10,6 +10,7 @@ pub fn cure(reason: &Reason, flow: &str) -> Option<String> {
     Some(match reason {
         Reason::LimitFull { limit, .. } => match limit {
             Limit::Tasks => "raise max_tasks in dalsegno.toml".to_owned(),
+            Limit::Remote => "raise max_remote_tasks in dalsegno.toml".to_owned(),
             Limit::Pool(pool) => format!("make pool {pool} larger in dalsegno.toml"),
             Limit::Run(_) => "raise max_parallel_tasks in the flow file".to_owned(),
             Limit::Scope(_, step) => format!("raise max_parallel of {step} in the flow file"),

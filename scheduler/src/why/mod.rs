@@ -322,7 +322,15 @@ impl Scheduler {
                     let text = format!("attempt {} runs for {}", task.attempt, now - since);
                     all.push(Explanation::new("running", about, text).until(task.deadline));
                 }
-                (TaskState::Submitting, _) => {
+                (TaskState::Submitting, Some(reason)) => {
+                    let until = match reason {
+                        Reason::SubmissionWaits { until, .. } => *until,
+                        _ => None,
+                    };
+                    let told = self.explain_wait(about, reason, &run.row.flow);
+                    all.push(told.until(until));
+                }
+                (TaskState::Submitting, None) => {
                     all.push(Explanation::new(
                         "submitting",
                         about,
@@ -376,7 +384,7 @@ impl Scheduler {
                 }
             }
             Reason::LimitFull {
-                limit: limit @ (Limit::Pool(_) | Limit::Tasks),
+                limit: limit @ (Limit::Pool(_) | Limit::Tasks | Limit::Remote),
                 ..
             } => {
                 let holders = self.holders(limit);

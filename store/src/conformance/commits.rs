@@ -8,11 +8,12 @@ use super::sample::{
 use crate::error::{CommitError, Error};
 use crate::page::{BackfillFilter, JournalFilter, RunFilter};
 use crate::store::Store;
+use dalsegno_scheduler::failure::FailureClass;
 use dalsegno_scheduler::row::{
     AttemptState, BackfillItemState, BackfillMode, BackfillState, Changes, Interval, MatchOutcome,
     OccurrenceState, Paused, Retries, RunState, ScopeState, TaskState,
 };
-use dalsegno_scheduler::{Path, Reason, RunId, Span};
+use dalsegno_scheduler::{ArrayPlace, Path, Reason, RunId, Span};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -74,7 +75,18 @@ fn full() -> Changes {
     stopping.retries = Retries {
         user: 2,
         infrastructure: 1,
+        network: 3,
+        throttled: 4,
+        capacity: 5,
+        oom: 6,
     };
+    stopping.log = Some("jobs/default/ab12".into());
+    stopping.memory_bytes = Some(16 << 30);
+    stopping.array = Some(ArrayPlace {
+        first: attempt(5, "fit[3.7]@2", 4).id,
+        index: 5,
+        size: 10_000,
+    });
     stopping.reason = cancelled();
     stopping.submitted_at = Some(after(1));
     stopping.started_at = Some(after(2));
@@ -97,6 +109,8 @@ fn full() -> Changes {
             message: "the keeper died".into(),
         }),
     );
+    (lost.class, lost.rule) = (Some(FailureClass::Capacity), Some("no machine".into()));
+    (lost.log, lost.memory_bytes) = (Some("jobs/default/cd34".into()), Some(8 << 30));
     Changes {
         claims: vec![claim("event:/orders e7", "event:7")],
         versions: vec![version("report", "v1")],
