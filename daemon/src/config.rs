@@ -13,6 +13,7 @@ pub(crate) use sources::SourcesConfig;
 use crate::cli::UpArgs;
 use anyhow::{Context, bail};
 use dalsegno_executor_aws::AwsConfig;
+use dalsegno_scheduler::failure::Rule;
 use dalsegno_scheduler::{Config as Core, PoolName, Span};
 use dalsegno_triggers::lineage::{Emission, EmissionSpec};
 use dalsegno_triggers::webhook::{WebhookSpec, Webhooks};
@@ -47,6 +48,16 @@ pub(crate) struct File {
     misfire_after_seconds: Option<u32>,
     /// Retries of attempts lost without their own fault.
     lost_retries: Option<u32>,
+    /// Retries of failures of other classes.
+    network_retries: Option<u32>,
+    throttled_retries: Option<u32>,
+    capacity_retries: Option<u32>,
+    oom_retries: Option<u32>,
+    /// Jobs of AWS Batch that live at the same time.
+    max_remote_tasks: Option<u32>,
+    /// What belongs to which class of failures; before what is built in.
+    #[serde(default)]
+    rules: Vec<Rule>,
     /// How much of `max_tasks` and of each pool all backfills together may use, in percent.
     backfill_share: Option<u32>,
     /// How long a dead leader keeps its lease (PostgreSQL).
@@ -163,6 +174,23 @@ impl Settings {
         let max_tasks = file
             .max_tasks
             .unwrap_or_else(|| (cores * 4).max(defaults.max_tasks));
+        for rule in &file.rules {
+            if let Err(problem) = rule.check() {
+                bail!("[[rules]] in {DEFAULT_FILE}: {problem}");
+            }
+        }
+        if file.max_remote_tasks == Some(0) {
+            bail!("`max_remote_tasks = 0` in {DEFAULT_FILE} would let no job run; give at least 1");
+        }
+        let mut budgets = defaults.budgets;
+        for (own, budget) in [
+            (file.network_retries, &mut budgets.network),
+            (file.throttled_retries, &mut budgets.throttled),
+            (file.capacity_retries, &mut budgets.capacity),
+            (file.oom_retries, &mut budgets.oom),
+        ] {
+            budget.retries = own.unwrap_or(budget.retries);
+        }
         if max_tasks == 0 {
             bail!("`max_tasks = 0` in {DEFAULT_FILE} would let nothing run; give at least 1");
         }
@@ -218,7 +246,10 @@ impl Settings {
                     .map(|(name, slots)| (PoolName::new(name), slots))
                     .collect(),
                 misfire_after: seconds(file.misfire_after_seconds, defaults.misfire_after),
+                max_remote_tasks: file.max_remote_tasks.unwrap_or(defaults.max_remote_tasks),
                 lost_retries: file.lost_retries.unwrap_or(defaults.lost_retries),
+                budgets,
+                rules: file.rules,
                 backfill_share,
             },
         })

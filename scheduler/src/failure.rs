@@ -86,6 +86,31 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// What is wrong with it, if anything: such a rule would never fit.
+    ///
+    /// # Errors
+    /// With a sentence that names the rule.
+    pub fn check(&self) -> Result<(), String> {
+        if self.name.trim().is_empty() {
+            return Err(
+                "a rule needs a name: it is shown with each attempt that it decides".into(),
+            );
+        }
+        // Reading a reason tells an unknown code from one that lacks its fields.
+        let unknown = |code: &&String| {
+            let reason = serde_json::json!({ "code": code });
+            let read = serde_json::from_value::<Reason>(reason);
+            read.is_err_and(|error| error.to_string().starts_with("unknown variant"))
+        };
+        match self.code.iter().find(unknown) {
+            Some(code) => Err(format!(
+                "rule `{}`: `{code}` is no code of a reason; docs/why.md lists them",
+                self.name
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn fits(&self, reason: &Seen) -> bool {
         self.executor.is_none_or(|it| it == reason.executor)
             && (self.code.is_empty() || self.code.contains(&reason.code))

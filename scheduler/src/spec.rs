@@ -590,7 +590,9 @@ impl StepSpec {
     /// The memory of an attempt, when one before it ran out and this is what it grew to.
     pub(crate) fn memory_of(&self, grown: Option<u64>) -> Option<u64> {
         match (self.on_oom, self.memory_bytes, grown) {
-            (Some(on_oom), Some(own), Some(grown)) => Some(grown.min(on_oom.max_bytes).max(own)),
+            (Some(on_oom), own, Some(grown)) => {
+                Some(grown.min(on_oom.max_bytes).max(own.unwrap_or(0)))
+            }
             (_, own, _) => own,
         }
     }

@@ -3,8 +3,8 @@
 use super::Draft;
 use crate::failure::{self, Budget, FailureClass, retry_after};
 use crate::id::AttemptId;
-use crate::instances;
 use crate::input::{Answer, Command, News, Outcome, Rejected, Report, Success};
+use crate::instances;
 use crate::reason::Reason;
 use crate::row::{AttemptRow, AttemptState, RunState, TaskRow, TaskState};
 use crate::spec::{ExecutorKind, OnFailure, Route, StepSpec};
@@ -415,7 +415,11 @@ fn next_memory(step: &StepSpec, task: &TaskRow, reason: &Reason) -> Option<u64> 
         Reason::OutOfMemory { limit_bytes } => *limit_bytes,
         _ => None,
     };
-    let had = step.memory_of(task.memory_bytes).or(limit)?;
+    let unasked = step
+        .remote
+        .as_ref()
+        .map(|_| instances::MEMORY_BYTES_DEFAULT);
+    let had = step.memory_of(task.memory_bytes).or(limit).or(unasked)?;
     let (percent, max) = (on_oom.multiplier_percent, on_oom.max_bytes);
     match &step.remote {
         None => instances::next_memory(had, percent, max),

@@ -39,6 +39,10 @@ pub struct Draft {
     pub(super) lanes: BTreeSet<u64>,
     /// Backfills that ended during this input; they leave memory at its end.
     pub(super) backfills_ended: Vec<u64>,
+    /// Tasks that may become parts of an array, in the order in which their attempts began.
+    pub(super) placed: Vec<TaskKey>,
+    /// Where in the journal those are told of.
+    pub(super) entries: BTreeMap<TaskKey, usize>,
     /// Rows changed in this draft, as they are now.
     latest: Latest,
     /// What this input changed, in order, for the journal.
@@ -93,6 +97,8 @@ impl Draft {
             children_ended: VecDeque::new(),
             lanes: BTreeSet::new(),
             backfills_ended: Vec::new(),
+            placed: Vec::new(),
+            entries: BTreeMap::new(),
             latest: Latest::default(),
             touched: Vec::new(),
             touched_set: BTreeSet::new(),
@@ -145,7 +151,8 @@ impl Draft {
     }
 
     /// The rows and commands of all inputs so far.
-    pub fn finish(self) -> Decision {
+    pub fn finish(mut self) -> Decision {
+        self.make_arrays();
         let mut changes = self.changes;
         for ((flow, trigger, join_key, leaf, event), row) in self.waiting {
             match row {
@@ -262,6 +269,13 @@ impl Draft {
         self.freed.extend(self.s.index_task(key, row.clone()));
         self.latest.tasks.insert(key, row);
         self.touch(Touched::Task(key));
+    }
+
+    /// Says more in a row that was put in this draft, of which the journal tells already.
+    pub(super) fn amend_task(&mut self, key: TaskKey, row: TaskRow) {
+        let row = Arc::new(row);
+        self.s.index_task(key, row.clone());
+        self.latest.tasks.insert(key, row);
     }
 
     /// Changes a task through the transition table.
@@ -394,6 +408,10 @@ impl Draft {
                 Touched::Task(key) => {
                     let row = &self.latest.tasks[key];
                     let kind = format!("task.{}", row.state);
+                    // Of a row that changes again only the last entry is amended.
+                    if row.state == TaskState::Submitting && !self.placed.is_empty() {
+                        self.entries.insert(*key, self.changes.journal.len());
+                    }
                     (self.flow_name(key.run), Some(key.run), kind, json(&**row))
                 }
                 Touched::Backfill(id) => {
@@ -442,6 +460,6 @@ fn flow_kind(row: &FlowRow) -> String {
     format!("flow.{state}")
 }
 
-fn json<T: Serialize>(row: &T) -> String {
+pub(super) fn json<T: Serialize>(row: &T) -> String {
     serde_json::to_string(row).expect("rows are plain data")
 }

@@ -124,6 +124,7 @@ impl Draft {
         if let Some(own) = super::sub_flow(flow.step_of(key.node)) {
             return self.start_child(key, own);
         }
+        self.note_placed(key);
         let number = self.s.tasks[&key].attempt;
         let attempt = self.attempt_id(key, number);
         self.commands.push(Command::Submit(attempt));

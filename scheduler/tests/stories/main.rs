@@ -17,6 +17,7 @@ mod hooks;
 mod limits;
 mod metaflow;
 mod metaflow_events;
+mod remote;
 mod reruns;
 mod resumes;
 mod schedules;
