@@ -13,6 +13,15 @@ from . import attempts, checkpoints
 LABELS_MAX = 1000
 LABEL_LENGTH_MAX = 30
 
+# What Metaflow's own @batch tells of the job that a task was.
+_JOB = [
+    ("aws-batch-job-id", "AWS_BATCH_JOB_ID"),
+    ("aws-batch-job-attempt", "AWS_BATCH_JOB_ATTEMPT"),
+    ("aws-batch-ce-name", "AWS_BATCH_CE_NAME"),
+    ("aws-batch-jq-name", "AWS_BATCH_JQ_NAME"),
+    ("aws-batch-execution-env", "AWS_EXECUTION_ENV"),
+]
+
 
 class DalsegnoInternalDecorator(StepDecorator):
     name = "dalsegno_internal"
@@ -50,6 +59,12 @@ class DalsegnoInternalDecorator(StepDecorator):
                 tags=["attempt_id:%d" % retry_count],
             )
             metadata.register_metadata(run_id, step_name, task_id, [entry])
+        job = [
+            MetaDatum(field=field, value=os.environ[name], type=field, tags=["attempt_id:%d" % retry_count])
+            for field, name in _JOB if name in os.environ
+        ]
+        if job:
+            metadata.register_metadata(run_id, step_name, task_id, job)
         self._watch_persist(task_datastore, flow, graph, step_name, retry_count)
 
     def task_exception(self, exception, step_name, flow, graph, retry_count, max_user_code_retries):
