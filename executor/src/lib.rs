@@ -19,7 +19,9 @@ mod router;
 pub use code::{CodeError, Snapshots};
 pub use instant::InstantExecutor;
 pub use interpreters::{Interpreter, Interpreters, Missing, Origin};
-pub use local::{Layout, LocalConfig, LocalExecutor, OUTPUT_BYTES_MAX, StartError, Stream};
+pub use local::{
+    Layout, LocalConfig, LocalExecutor, OUTPUT_BYTES_MAX, StartError, Stream, parse_output,
+};
 pub use metaflow::MetaflowConfig;
 pub use probe::{Held, ProbeError, ProbeOptions, Probed, Prober, sandbox};
 pub use router::Router;

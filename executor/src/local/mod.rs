@@ -13,4 +13,4 @@ pub use config::{LocalConfig, StartError};
 pub use executor::LocalExecutor;
 pub use layout::{Layout, Stream};
 pub(crate) use outcome::DO_NOT_RETRY;
-pub use output::OUTPUT_BYTES_MAX;
+pub use output::{OUTPUT_BYTES_MAX, parse as parse_output};

@@ -48,7 +48,11 @@ pub(crate) fn read(path: &Path, declared: &[String]) -> Result<Map<String, Value
     parse(&bytes, declared)
 }
 
-fn parse(bytes: &[u8], declared: &[String]) -> Result<Map<String, Value>, String> {
+/// The same for a file that was brought from elsewhere.
+///
+/// # Errors
+/// As for a file.
+pub fn parse(bytes: &[u8], declared: &[String]) -> Result<Map<String, Value>, String> {
     let mut outputs = Map::new();
     for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         let number = index + 1;

@@ -1,0 +1,151 @@
+//! The attempts that the engine wants to know about, and how each stands.
+
+use super::fair::{Fair, Unit};
+use crate::job::JobState;
+use dalsegno_scheduler::{ArrayPlace, AttemptId, LiveAttempt, Reason, Report, Submission};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Where an attempt is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It waits to be submitted.
+    Queued,
+    /// The request is on its way.
+    Submitting,
+    /// It is being found out whether there is a job.
+    Looking,
+    /// Its job is known.
+    Known,
+    /// Its end is reported.
+    Ended,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) phase: Phase,
+    /// `None`: it is only to be stopped.
+    pub(crate) submission: Option<Arc<Submission>>,
+    pub(crate) place: Option<ArrayPlace>,
+    pub(crate) job: Option<Arc<str>>,
+    /// There may be a job.
+    pub(crate) is_doubtful: bool,
+    /// It ran: without a job it is lost.
+    pub(crate) has_run: bool,
+    pub(crate) is_to_stop: bool,
+    /// Somebody sees to its end.
+    pub(crate) is_stopping: bool,
+    /// Why it is taken out of its queue.
+    pub(crate) giving_up: Option<Reason>,
+    pub(crate) state: Option<JobState>,
+    pub(crate) said: Option<Reason>,
+    pub(crate) log: Option<Arc<str>>,
+    pub(crate) is_started: bool,
+    /// Looks at which AWS did not know its job.
+    pub(crate) missing: u32,
+    pub(crate) look_at: Instant,
+    pub(crate) look_wait: Duration,
+    /// What its end means is being found out.
+    pub(crate) is_concluding: bool,
+    pub(crate) end: Option<Report>,
+}
+
+impl Entry {
+    pub(crate) fn new(phase: Phase) -> Self {
+        Self {
+            phase,
+            submission: None,
+            place: None,
+            job: None,
+            is_doubtful: false,
+            has_run: false,
+            is_to_stop: false,
+            is_stopping: false,
+            giving_up: None,
+            state: None,
+            said: None,
+            log: None,
+            is_started: false,
+            missing: 0,
+            look_at: Instant::now(),
+            look_wait: Duration::ZERO,
+            is_concluding: false,
+            end: None,
+        }
+    }
+}
+
+/// Members of an array that come one after the other.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    pub(crate) unit: Unit,
+    pub(crate) last: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) entries: BTreeMap<AttemptId, Entry>,
+    /// By the id of the job, or of the child of an array.
+    pub(crate) jobs: BTreeMap<Arc<str>, AttemptId>,
+    /// What was alive when this daemon took over, until it is asked for.
+    pub(crate) before: BTreeMap<AttemptId, LiveAttempt>,
+    pub(crate) fair: Fair,
+    pub(crate) gathering: BTreeMap<AttemptId, Gathering>,
+    /// How many children of an array were in which state at the last look at all of them.
+    pub(crate) summaries: BTreeMap<Arc<str>, BTreeMap<String, i32>>,
+}
+
+impl Book {
+    pub(crate) fn take_over(&mut self, live: Vec<LiveAttempt>) {
+        self.before = live
+            .into_iter()
+            .map(|it| (it.attempt.clone(), it))
+            .collect();
+        let before = &self.before;
+        self.entries
+            .retain(|attempt, _| before.contains_key(attempt));
+        let entries = &self.entries;
+        self.jobs.retain(|_, attempt| entries.contains_key(attempt));
+        let gone: Vec<_> = self.fair.attempts().cloned().collect();
+        for attempt in gone.iter().filter(|it| !entries.contains_key(*it)) {
+            self.fair.remove(attempt);
+        }
+        // It is asked for all of them again, and answered again.
+        for entry in self.entries.values_mut() {
+            entry.said = None;
+            entry.is_started = false;
+            entry.look_at = Instant::now();
+        }
+    }
+
+    /// The attempt's job is this one.
+    pub(crate) fn know(&mut self, attempt: &AttemptId, job: Arc<str>) {
+        let Some(entry) = self.entries.get_mut(attempt) else {
+            return;
+        };
+        entry.phase = Phase::Known;
+        entry.is_doubtful = false;
+        entry.look_at = Instant::now();
+        entry.job = Some(job.clone());
+        self.jobs.insert(job, attempt.clone());
+    }
+
+    pub(crate) fn forget(&mut self, attempts: &[AttemptId]) {
+        for attempt in attempts {
+            self.before.remove(attempt);
+            self.fair.remove(attempt);
+            if let Some(job) = self.entries.remove(attempt).and_then(|it| it.job) {
+                self.jobs.remove(&job);
+            }
+        }
+        let parents: BTreeSet<&str> = self.jobs.keys().map(|it| parent(it)).collect();
+        self.summaries.retain(|it, _| parents.contains(&**it));
+    }
+}
+
+/// The id of the array of which this is a child; else the job itself.
+pub(crate) fn parent(job: &str) -> &str {
+    job.split_once(':').map_or(job, |(parent, _)| parent)
+}

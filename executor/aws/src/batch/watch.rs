@@ -1,0 +1,453 @@
+//! How jobs stand: what events say, and what is asked for where none come.
+
+use super::book::{Phase, parent};
+use super::judge::{self, Asked, End};
+use super::lookup::DESCRIBED_MAX;
+use super::stop::{GIVEN_UP, STOPPED};
+use super::{Inner, waits};
+use crate::guard::Api;
+use crate::job::{Job, JobState};
+use crate::{metaflow, names, tags};
+use dalsegno_executor::parse_output;
+use dalsegno_scheduler::{
+    AttemptId, News, Outcome, Reason, Report, Submission, Success, Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+/// So long after the last event about a job of ours they are taken to flow.
+const EVENTS_FLOW: Duration = Duration::from_secs(300);
+
+/// Of how many children of an array their parent is asked first.
+const FAMILY: usize = 4;
+
+/// A job is gone when AWS does not know it at so many looks.
+const LOOKS_UNTIL_GONE: u32 = 2;
+
+/// What is asked for in one round.
+#[derive(Default)]
+struct Round {
+    single: Vec<String>,
+    /// Children by the id of their parent.
+    families: BTreeMap<String, Vec<String>>,
+}
+
+impl Inner {
+    /// Asks for the state of jobs that have not been heard of for a while.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let mut retry = self.retry();
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let (round, next) = self.due();
+            if round.single.is_empty() && round.families.is_empty() {
+                let until = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
+                tokio::select! {
+                    () = tokio::time::sleep_until(until) => {}
+                    () = changed => {}
+                }
+                continue;
+            }
+            match self.look_at(round).await {
+                Ok(()) => retry.reset(),
+                Err((api, error)) => {
+                    let wait = retry.wait(&error);
+                    let until = super::after(self.aws.now(), wait);
+                    warn!("how jobs stand is not known: {api}: {error}");
+                    let waiting: Vec<_> = {
+                        let book = self.book();
+                        let known = book.entries.iter();
+                        known
+                            .filter(|(_, it)| it.phase == Phase::Known && !it.is_started)
+                            .map(|(attempt, _)| attempt.clone())
+                            .collect()
+                    };
+                    self.tell_waiting(&waiting, &waits(api, &error, until));
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// Whose turn it is, and when the next one's turn is. Where a request has room, those go along that would be next.
+    fn due(&self) -> (Round, Option<Instant>) {
+        let now = Instant::now();
+        let book = self.book();
+        let known = book.entries.values();
+        let mut known: Vec<_> = known
+            .filter(|it| it.phase == Phase::Known && !it.is_concluding)
+            .filter_map(|it| it.job.clone().map(|job| (it.look_at, job, it.look_wait)))
+            .collect();
+        known.sort();
+        let due = known.partition_point(|(at, _, _)| *at <= now);
+        let mut round = Round::default();
+        if due == 0 {
+            return (round, known.first().map(|(at, _, _)| *at));
+        }
+        let full = due.div_ceil(DESCRIBED_MAX) * DESCRIBED_MAX;
+        for (place, (at, job, wait)) in known.into_iter().enumerate().take(full) {
+            // Not long before its turn, else nothing would be gained.
+            if place >= due && at > now + wait / 2 {
+                break;
+            }
+            match parent(&job) {
+                it if it.len() == job.len() => round.single.push(job.to_string()),
+                it => round
+                    .families
+                    .entry(it.to_owned())
+                    .or_default()
+                    .push(job.to_string()),
+            }
+        }
+        (round, None)
+    }
+
+    async fn look_at(self: &Arc<Self>, round: Round) -> Result<(), (Api, crate::guard::CallError)> {
+        let Round {
+            single: mut ids,
+            mut families,
+        } = round;
+        families.retain(|_, children| {
+            let is_large = children.len() >= FAMILY;
+            if !is_large {
+                ids.append(children);
+            }
+            is_large
+        });
+        ids.extend(families.keys().cloned());
+        let jobs = self.describe(&ids).await?;
+        let mut children = Vec::new();
+        let mut found: BTreeSet<String> = jobs.iter().map(|it| it.id.clone()).collect();
+        let mut summaries = Vec::new();
+        for job in jobs {
+            let Some(family) = families.remove(&job.id) else {
+                self.hear(&job);
+                continue;
+            };
+            let is_same = self.book().summaries.get(job.id.as_str()) == Some(&job.summary);
+            if is_same && !job.state.is_end() {
+                // Children only move forward, so none of them has moved.
+                found.extend(family.iter().cloned());
+                self.looked_at(&family);
+            } else {
+                summaries.push((job.id.clone(), job.summary));
+                children.extend(family.iter().cloned());
+                ids.extend(family);
+            }
+        }
+        // The parent is gone, and with it all of them.
+        for family in families.into_values() {
+            children.extend(family.iter().cloned());
+            ids.extend(family);
+        }
+        for job in self.describe(&children).await? {
+            found.insert(job.id.clone());
+            self.hear(&job);
+        }
+        {
+            let mut book = self.book();
+            for (id, summary) in summaries {
+                book.summaries.insert(id.into(), summary);
+            }
+        }
+        let asked = ids.iter().filter(|it| !found.contains(*it));
+        self.missing(asked);
+        Ok(())
+    }
+
+    /// Nothing is new of these.
+    fn looked_at(&self, jobs: &[String]) {
+        let mut book = self.book();
+        for job in jobs {
+            let attempt = book.jobs.get(job.as_str()).cloned();
+            if let Some(entry) = attempt.and_then(|it| book.entries.get_mut(&it)) {
+                (entry.look_at, entry.look_wait) = self.next_look(entry.look_wait);
+            }
+        }
+    }
+
+    /// AWS does not know these.
+    fn missing<'a>(&self, jobs: impl Iterator<Item = &'a String>) {
+        let mut gone = Vec::new();
+        {
+            let mut book = self.book();
+            for job in jobs {
+                let Some(attempt) = book.jobs.get(job.as_str()).cloned() else {
+                    continue;
+                };
+                let Some(entry) = book.entries.get_mut(&attempt) else {
+                    continue;
+                };
+                entry.missing += 1;
+                entry.look_at = Instant::now() + self.aws.config.timings.look_again;
+                if entry.missing >= LOOKS_UNTIL_GONE && entry.phase == Phase::Known {
+                    gone.push((attempt, entry.is_to_stop));
+                }
+            }
+        }
+        for (attempt, is_to_stop) in gone {
+            let outcome = match is_to_stop {
+                true => Outcome::Stopped,
+                false => Outcome::Lost("Batch does not know its job any more".into()),
+            };
+            self.tell_end(&attempt, outcome, None, None);
+        }
+    }
+
+    /// Longer each time, up to a limit; when events tell of jobs, at the limit at once.
+    fn next_look(&self, wait: Duration) -> (Instant, Duration) {
+        let timings = &self.aws.config.timings;
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_flowing = heard.is_some_and(|it| it.elapsed() < EVENTS_FLOW);
+        let wait = match (is_flowing, wait) {
+            (true, _) => timings.poll_max,
+            (false, Duration::ZERO) => timings.poll_first,
+            // A job that has run for an hour does not end in the next seconds.
+            (false, wait) => (wait * 5 / 4).min(timings.poll_max),
+        };
+        (Instant::now() + wait, wait)
+    }
+
+    pub(crate) fn hear_event(self: &Arc<Self>, job: &Job) {
+        let is_ours = job.tag(tags::INSTALLATION) == self.aws.config.installation
+            || job
+                .name
+                .starts_with(&names::prefix(&self.aws.config.installation));
+        if !is_ours {
+            return;
+        }
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.hear(job);
+    }
+
+    /// What is said of a job, by whomever. It may be late, or said before.
+    fn hear(self: &Arc<Self>, job: &Job) {
+        let mut news = News::default();
+        let mut started = None;
+        let attempt = {
+            let mut guard = self.book();
+            let book = &mut *guard;
+            let Some(attempt) = book.jobs.get(job.id.as_str()).cloned() else {
+                return debug!("job {} is none that is waited for", job.id);
+            };
+            let Some(entry) = book.entries.get_mut(&attempt) else {
+                return;
+            };
+            entry.missing = 0;
+            (entry.look_at, entry.look_wait) = self.next_look(entry.look_wait);
+            if entry.is_to_stop || entry.giving_up.is_some() {
+                let soon = self.aws.config.timings.retry_first;
+                entry.look_at = entry.look_at.min(Instant::now() + soon);
+            }
+            if entry.phase != Phase::Known || entry.is_concluding {
+                return;
+            }
+            if let Some(log) = &job.log
+                && entry.log.as_deref() != Some(log)
+            {
+                entry.log = Some(log.as_str().into());
+                news.log = entry.log.clone();
+            }
+            let is_late = entry.state.is_some_and(|it| job.state < it);
+            if !is_late {
+                entry.state = Some(job.state);
+            }
+            if job.state.is_end() {
+                entry.is_concluding = true;
+                self.spawn(self.clone().conclude(attempt.clone(), job.clone()));
+            } else if job.state == JobState::Running {
+                entry.giving_up = None;
+                if !entry.is_started {
+                    entry.is_started = true;
+                    started = Some(Report::Started {
+                        external_id: job.id.as_str().into(),
+                        at: job.started_at.unwrap_or_else(|| self.aws.now()),
+                    });
+                }
+            } else if !entry.is_started && !is_late {
+                let since = job.created_at.unwrap_or_else(|| self.aws.now());
+                let reason = Reason::JobWaits {
+                    queue: job.queue.clone(),
+                    state: job.state.as_str().to_owned(),
+                    since,
+                    message: job.status_reason.clone(),
+                };
+                let waited = since_then(since, self.aws.now());
+                let is_long = waited >= self.aws.config.timings.waiting_after;
+                if (is_long || !job.status_reason.is_empty())
+                    && entry.said.as_ref() != Some(&reason)
+                {
+                    entry.said = Some(reason.clone());
+                    news.waiting = Some(reason);
+                }
+                if job.state == JobState::Runnable && entry.giving_up.is_none() {
+                    let why = entry
+                        .submission
+                        .as_ref()
+                        .and_then(|it| self.is_to_give_up(it, job, waited));
+                    if let (Some(why), Some(id)) = (why, entry.job.clone()) {
+                        info!("{attempt} waits too long: {why}");
+                        entry.giving_up = Some(why);
+                        self.spawn(self.clone().give_up(attempt.clone(), id));
+                    }
+                }
+            }
+            attempt
+        };
+        let reporter = self.reporter.clone();
+        let has_news = news != News::default();
+        if has_news || started.is_some() {
+            // In this order.
+            tokio::spawn(async move {
+                if has_news {
+                    reporter.report(attempt.clone(), Report::News(news)).await;
+                }
+                if let Some(started) = started {
+                    reporter.report(attempt, started).await;
+                }
+            });
+        }
+    }
+
+    /// Why a job is not left in its queue any longer.
+    fn is_to_give_up(
+        &self,
+        submission: &Submission,
+        job: &Job,
+        waited: Duration,
+    ) -> Option<Reason> {
+        let limit = self.aws.config.queue_wait?;
+        if waited < limit {
+            return None;
+        }
+        let config = &self.aws.config;
+        let spec = &submission.remote.as_ref()?.spec;
+        let queues = match (&spec.queue, spec.gpus.is_some_and(|it| it > 0)) {
+            (Some(_), _) => 1,
+            (None, true) => config.gpu_queues.len(),
+            (None, false) => config.queues.len(),
+        };
+        let said = match job.status_reason.as_str() {
+            "" => String::new(),
+            said => format!(": {said}"),
+        };
+        let message = format!(
+            "it waited in queue {} for more than {} s{said}",
+            job.queue,
+            limit.as_secs()
+        );
+        if job.status_reason.contains("MISCONFIGURATION:") {
+            Some(Reason::Configuration { message })
+        } else if queues > 1 {
+            Some(Reason::Capacity { message })
+        } else {
+            None
+        }
+    }
+
+    /// What the end of a job means; told when it is known.
+    async fn conclude(self: Arc<Self>, attempt: AttemptId, job: Job) {
+        let (submission, is_to_stop, giving_up) = {
+            let book = self.book();
+            let Some(entry) = book.entries.get(&attempt) else {
+                return;
+            };
+            (
+                entry.submission.clone(),
+                entry.is_to_stop,
+                entry.giving_up.clone(),
+            )
+        };
+        let ended_by_us = job.is_terminated
+            || job.status_reason.contains(STOPPED)
+            || job.status_reason.contains(GIVEN_UP);
+        let outcome = match giving_up {
+            _ if job.state == JobState::Succeeded => {
+                self.outcome(submission.as_deref(), &job, is_to_stop).await
+            }
+            Some(reason) if ended_by_us && !is_to_stop => Outcome::Failed(reason),
+            _ if ended_by_us && is_to_stop => Outcome::Stopped,
+            _ if ended_by_us => Outcome::Failed(Reason::Job {
+                message: format!("the job was ended at AWS: {}", job.status_reason),
+                exit: job.exit,
+            }),
+            _ => self.outcome(submission.as_deref(), &job, is_to_stop).await,
+        };
+        self.tell_end(&attempt, outcome, job.started_at, job.stopped_at);
+    }
+
+    async fn outcome(
+        &self,
+        submission: Option<&Submission>,
+        job: &Job,
+        is_to_stop: bool,
+    ) -> Outcome {
+        let asked = Asked {
+            memory_bytes: submission.and_then(|it| it.memory_bytes),
+            timeout: submission
+                .and_then(|it| it.remote.as_ref())
+                .and_then(|it| it.timeout),
+        };
+        let status = match judge::judge(job, asked) {
+            End::Other(outcome) => return outcome,
+            End::Exit(status) => status,
+        };
+        // What it left is of no use to anybody.
+        let Some(submission) = submission.filter(|_| !is_to_stop) else {
+            return match status {
+                0 => Outcome::Succeeded(Success::default()),
+                status => Outcome::Failed(judge::exit(status, false)),
+            };
+        };
+        if submission.metaflow.is_some() {
+            let answer = self.left(submission, "answer").await;
+            return metaflow::outcome(status, answer.as_deref());
+        }
+        if status != 0 {
+            let is_wrapped = !submission.outputs.is_empty()
+                || submission.event.is_some()
+                || job.id.contains(':');
+            return Outcome::Failed(judge::exit(status, is_wrapped));
+        }
+        if submission.outputs.is_empty() {
+            return Outcome::Succeeded(Success::default());
+        }
+        let left = self.left(submission, "output").await;
+        match parse_output(&left.unwrap_or_default(), &submission.outputs) {
+            Ok(outputs) => Outcome::Succeeded(Success {
+                outputs,
+                ..Success::default()
+            }),
+            Err(message) => Outcome::Failed(Reason::BadOutput { message }),
+        }
+    }
+
+    /// What an attempt left in S3. Waits for S3 as long as needed.
+    async fn left(&self, submission: &Submission, what: &str) -> Option<Vec<u8>> {
+        let storage = self.storage.as_ref()?;
+        let created = submission.remote.as_ref()?.run_created_at;
+        let key = storage.of_attempt(&submission.attempt, created, what);
+        let mut retry = self.retry();
+        loop {
+            match storage.get(&self.aws, &key).await {
+                Ok(found) => return found,
+                Err(error) => {
+                    let wait = retry.wait(&error);
+                    warn!(
+                        "the {what} of {} cannot be read yet: {error}",
+                        submission.attempt
+                    );
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+}
+
+fn since_then(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(now.0.saturating_sub(then.0)).unwrap_or(0))
+}

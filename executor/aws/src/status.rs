@@ -1,0 +1,133 @@
+//! What EventBridge tells of jobs and executions, through an SQS queue. Best effort by nature: whoever is told goes on
+//! asking, only less often.
+
+use crate::batch::Batch;
+use crate::cx::Aws;
+use crate::guard::Api;
+use crate::job::Job;
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// How long a request waits for messages: the longest that SQS allows.
+const WAIT_S: i32 = 20;
+
+/// SQS hands out so many at a time.
+const MESSAGES_MAX: i32 = 10;
+
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Hands on what the configured queue brings, until `stop`: of jobs to `batch`, of executions their `detail` to
+/// `executions`. Without a queue nothing happens.
+pub fn start(
+    aws: Aws,
+    batch: Option<Arc<Batch>>,
+    executions: Option<mpsc::Sender<Value>>,
+    stop: CancellationToken,
+) {
+    let Some(queue) = aws.config.status_queue.clone() else {
+        return;
+    };
+    tokio::spawn(async move {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let turn = receive(&aws, &queue, batch.as_deref(), executions.as_ref());
+            let went_well = tokio::select! {
+                () = stop.cancelled() => return,
+                went_well = turn => went_well,
+            };
+            if went_well {
+                wait = RETRY_FIRST;
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(RETRY_MAX);
+        }
+    });
+}
+
+/// One request, and the deletion of what it brought. What dies in between comes again, which changes nothing.
+async fn receive(
+    aws: &Aws,
+    queue: &str,
+    batch: Option<&Batch>,
+    executions: Option<&mpsc::Sender<Value>>,
+) -> bool {
+    let ask = aws.sqs.receive_message().queue_url(queue);
+    let ask = ask
+        .max_number_of_messages(MESSAGES_MAX)
+        .wait_time_seconds(WAIT_S);
+    let got = match aws.guard.call(Api::Sqs, ask.send()).await {
+        Ok(got) => got,
+        Err(error) => {
+            warn!("the queue of state changes cannot be read: {error}");
+            return false;
+        }
+    };
+    let messages = got.messages.unwrap_or_default();
+    for message in &messages {
+        if let Err(what) = take(message, batch, executions).await {
+            warn!("a message in the queue of state changes is passed over: {what}");
+        }
+    }
+    delete(aws, queue, &messages).await
+}
+
+/// # Errors
+/// Why it says nothing that is understood.
+async fn take(
+    message: &Message,
+    batch: Option<&Batch>,
+    executions: Option<&mpsc::Sender<Value>>,
+) -> Result<(), String> {
+    let body = message.body().unwrap_or_default();
+    let event: Value = serde_json::from_str(body).map_err(|error| format!("{error}: {body}"))?;
+    match event["detail-type"].as_str().unwrap_or_default() {
+        "Batch Job State Change" | "Batch Job Queue Blocked" => {
+            let job = Job::of_event(&event["detail"])?;
+            if let Some(batch) = batch {
+                batch.hear(&job);
+            }
+        }
+        "Step Functions Execution Status Change" => {
+            if let Some(executions) = executions {
+                // When nobody listens any more this daemon is about to end.
+                let _ = executions.send(event["detail"].clone()).await;
+            }
+        }
+        other => debug!("an event of type `{other}` is none of ours"),
+    }
+    Ok(())
+}
+
+async fn delete(aws: &Aws, queue: &str, messages: &[Message]) -> bool {
+    let entries: Vec<_> = messages
+        .iter()
+        .enumerate()
+        .filter_map(|(number, message)| {
+            let entry = DeleteMessageBatchRequestEntry::builder().id(number.to_string());
+            entry.receipt_handle(message.receipt_handle()?).build().ok()
+        })
+        .collect();
+    if entries.is_empty() {
+        return true;
+    }
+    let delete = aws.sqs.delete_message_batch().queue_url(queue);
+    let delete = delete.set_entries(Some(entries)).send();
+    match aws.guard.call(Api::Sqs, delete).await {
+        Ok(_) => true,
+        Err(error) => {
+            // They come again.
+            warn!("state changes could not be taken off their queue: {error}");
+            false
+        }
+    }
+}
