@@ -1,7 +1,12 @@
 //! Reading the log files of attempts: the end of one, or all of it while it grows.
 
-use crate::state::Stream;
+use crate::read;
+use crate::remote::Following;
+use crate::state::{App, Stream};
 use axum::body::Bytes;
+use dalsegno_engine::{Code, Problem};
+use dalsegno_scheduler::AttemptId;
+use dalsegno_scheduler::row::TaskRow;
 use futures_util::stream;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +28,49 @@ pub(crate) struct Tail {
     pub(crate) end: u64,
     /// The beginning was left out.
     pub(crate) cut: bool,
+}
+
+/// How long a page waits for a log that is elsewhere.
+const FETCH: Duration = Duration::from_secs(5);
+
+/// Brings the file of an attempt that runs elsewhere up to what was printed there. `None`: its log is here.
+///
+/// # Errors
+/// Why it could not be read; what was read before is in the file.
+pub(crate) async fn fetch(
+    app: &App,
+    task: &TaskRow,
+    number: u32,
+    follow: bool,
+) -> Result<Option<Following>, Problem> {
+    let Some(remote) = &app.web.remote else {
+        return Ok(None);
+    };
+    let log = match &task.log {
+        Some(log) if number == task.attempt => Some(log.clone()),
+        _ => {
+            let ended = read::attempts(app.engine(), task).await;
+            let ended = ended.map_err(|it| it.0)?;
+            ended
+                .into_iter()
+                .find(|it| it.id.number == number)
+                .and_then(|it| it.log)
+        }
+    };
+    let Some(log) = log else { return Ok(None) };
+    let attempt = AttemptId {
+        run: task.run,
+        task: task.task.clone(),
+        number,
+    };
+    let fetched = remote.fetch_log(attempt, log.to_string(), follow);
+    match tokio::time::timeout(FETCH, fetched).await {
+        Ok(following) => following.map(Some),
+        Err(_) => {
+            let detail = format!("log {log} did not come within {} s", FETCH.as_secs());
+            Err(Problem::new(Code::AwsFailed, detail))
+        }
+    }
 }
 
 /// The last `most` bytes, from the start of a line. `None` when there is no such file.

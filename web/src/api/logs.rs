@@ -51,10 +51,12 @@ async fn log(
         .web
         .logs
         .path(&attempt, stream.unwrap_or(Stream::Stdout));
-    let length = match tokio::fs::metadata(&path).await {
-        Ok(metadata) => metadata.len(),
-        Err(_) if may_grow(app.engine(), &attempt) => 0,
-        Err(error) => {
+    let fetched = logs::fetch(&app, &task, number, follow).await;
+    let length = match (tokio::fs::metadata(&path).await, &fetched) {
+        (Ok(metadata), _) => metadata.len(),
+        (Err(_), Err(problem)) => return Err(problem.clone().into()),
+        (Err(_), _) if may_grow(app.engine(), &attempt) => 0,
+        (Err(error), _) => {
             let detail = format!("attempt {attempt} left no log: {error}");
             return Err(Failure::new(Code::NoLog, detail));
         }
@@ -62,7 +64,11 @@ async fn log(
     let start = offset.unwrap_or_else(|| length.saturating_sub(tail.unwrap_or(length)));
     let engine = app.engine().clone();
     let stopping = app.web.stopping.clone();
-    let alive = move || follow && !*stopping.borrow() && may_grow(&engine, &attempt);
+    let alive = move || {
+        // As long as somebody reads, it is brought here.
+        let _following = &fetched;
+        follow && !*stopping.borrow() && may_grow(&engine, &attempt)
+    };
     let body = Body::from_stream(logs::read(path, start, alive));
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     let no_sniff = HeaderValue::from_static("nosniff");

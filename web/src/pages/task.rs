@@ -144,6 +144,7 @@ async fn logs_of(app: &App, task: &TaskRow, number: u32) -> (Vec<Log>, Option<St
         );
     }
     let follow = is_open(task, number);
+    let fetched = logs::fetch(app, task, number, false).await;
     let attempt = AttemptId {
         run: task.run,
         task: task.task.clone(),
@@ -171,8 +172,11 @@ async fn logs_of(app: &App, task: &TaskRow, number: u32) -> (Vec<Log>, Option<St
             });
         }
     }
-    let note = logs
-        .is_empty()
-        .then(|| format!("Attempt {number} wrote nothing."));
+    let note = match fetched {
+        Err(problem) => Some(format!("Its log could not be brought here: {}", problem.detail)),
+        Ok(_) => logs
+            .is_empty()
+            .then(|| format!("Attempt {number} wrote nothing.")),
+    };
     (logs, note)
 }
