@@ -2,8 +2,8 @@
 on demand.
 
 S3, SQS, SNS, IAM, EventBridge and CloudWatch's logs are moto's. Batch is our own (`batch.py`, `jobs.py`, `records.py`):
-a job runs its command as a process of this machine. Step Functions are moto's interpreter, repaired and given what it
-lacks (`states.py`). Faults are in `faults.py`, events that come late, twice or never in `events.py`.
+a job runs its command as a process of this machine. So are Step Functions (`states.py`, `interpreter.py`, `tasks.py`,
+`maps.py`, `asl.py`, `history.py`), whose definitions moto's parser judges. Faults are in `faults.py`, events that come late, twice or never in `events.py`.
 
 Many tests share one emulator: each makes things with names of its own, and nothing is ever reset.
 """
@@ -66,9 +66,8 @@ class Emulator:
     def states(self, region, op, body):
         import states
 
-        def application(request, respond):
-            ours = states.answer(region, op, body)
-            return self.in_turn(request, respond) if ours is None else tell(respond, *ours)
+        def application(_request, respond):
+            return tell(respond, *states.answer(region, op, body))
 
         return application
 
@@ -89,7 +88,7 @@ class Emulator:
             elif kind == "events":
                 status, said = events.manage(method, rest, body)
             elif kind == "states":
-                status, said = states.manage(method, rest, query)
+                status, said = states.manage(method, rest, query, body)
             else:
                 status, said = 404, {"message": f"there is no {path}"}
         except (KeyError, ValueError) as error:
