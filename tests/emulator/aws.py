@@ -9,6 +9,7 @@ Many tests share one emulator: each makes things with names of its own, and noth
 """
 
 import argparse
+import faulthandler
 import io
 import json
 import os
@@ -133,6 +134,8 @@ def main():
             pass
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    # Where all threads are, when somebody asks.
+    faulthandler.register(signal.SIGUSR1)
     if given.leash:
         threading.Thread(target=leash, daemon=True).start()
     application = Emulator(DomainDispatcherApplication(create_backend_app))

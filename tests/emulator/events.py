@@ -147,6 +147,8 @@ def misled(control, event):
 
 
 def deliver(rule, name, event, group_id, delay):
+    # It writes into what it is given, and the same event may go out twice.
+    event = dict(event)
     if not delay:
         plain_send(rule, name, event, group_id)
         return

@@ -17,6 +17,7 @@ forgets the rules with that part.
 import collections
 import fnmatch
 import json
+import os
 import socket
 import struct
 import threading
@@ -109,7 +110,8 @@ def reset(request):
     if connection is not None:
         try:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            connection.close()
+            # The file descriptor itself: whoever else reads from the connection must not keep it open.
+            os.close(connection.detach())
         except OSError:
             pass
     raise ConnectionAbortedError("injected")

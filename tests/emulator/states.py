@@ -293,7 +293,7 @@ def check_definition(definition):
         raise Refused("InvalidDefinition", "Invalid State Machine Definition: 'its length is not from 1 to 1048576'")
     try:
         parsed = json.loads(definition)
-        AmazonStateLanguageParser.parse(definition)
+        AmazonStateLanguageParser.parse(json.dumps(judged(parsed)))
     except Exception as error:
         raise Refused("InvalidDefinition", f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: {error}'") from None
     for where, one in machines_in(parsed, ""):
@@ -303,6 +303,18 @@ def check_definition(definition):
             if name not in states:
                 message = f"Invalid State Machine Definition: 'MISSING_TRANSITION_TARGET: Missing target state: {name} at {where}/States'"
                 raise Refused("InvalidDefinition", message)
+
+
+def judged(given):
+    """The definition with percentages as the parser wants them: AWS takes `5` for `5.0`."""
+    if isinstance(given, list):
+        return [judged(one) for one in given]
+    if isinstance(given, dict):
+        return {
+            key: float(one) if key == "ToleratedFailurePercentage" and asl.is_number(one) else judged(one)
+            for key, one in given.items()
+        }
+    return given
 
 
 def machines_in(given, where):

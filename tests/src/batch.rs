@@ -165,6 +165,14 @@ impl Aws {
         self.ask("DELETE", &format!("/_states/executions/{arn}"), None, "");
     }
 
+    /// How long a second of waits, retries and timeouts lasts in state machines whose names begin so.
+    #[track_caller]
+    pub fn states_second(&self, prefix: &str, milliseconds: u32) {
+        let path = format!("/_states/machines/{prefix}");
+        let body = json!({ "second_ms": milliseconds });
+        self.ask("PUT", &path, None, &body.to_string());
+    }
+
     /// The lines of a stream of CloudWatch's logs.
     #[track_caller]
     pub fn log_lines(&self, group: &str, stream: &str) -> Vec<String> {

@@ -6,21 +6,43 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
 
-/// Folders of `test_*.py`, each with the folder from which its modules are named.
-const SUITES: [(&str, &str); 2] = [
-    ("python/tests/task", "python/tests"),
-    ("python/tests/client", "python/tests/client"),
+/// Folders of `test_*.py`, each with the folder from which its modules are named, and whose packages they need.
+const SUITES: [(&str, &str, Needs); 3] = [
+    ("python/tests/task", "python/tests", Needs::Metaflow),
+    (
+        "python/tests/client",
+        "python/tests/client",
+        Needs::Metaflow,
+    ),
+    ("tests/emulator/tests", "tests/emulator/tests", Needs::Aws),
 ];
+
+#[derive(Clone, Copy)]
+enum Needs {
+    Metaflow,
+    Aws,
+}
+
+/// The interpreters of the environments that the suites run in, and where the emulator of AWS listens.
+pub(crate) struct Parts<'a> {
+    pub(crate) metaflow: &'a Path,
+    pub(crate) aws: &'a Path,
+    pub(crate) aws_url: &'a str,
+}
 
 /// Each file is run by itself, so many at the same time: they mostly wait.
 const AT_ONCE: usize = 4;
 
 /// Runs them; what they print is shown only when one fails.
-pub(crate) fn run(workspace: &Workspace, python: &Path) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace, parts: &Parts<'_>) -> Result<()> {
     eprintln!("\n== tests of the Python side");
     let root = workspace.root();
     let mut commands = Vec::new();
-    for (folder, top) in SUITES {
+    for (folder, top, needs) in SUITES {
+        let python = match needs {
+            Needs::Metaflow => parts.metaflow,
+            Needs::Aws => parts.aws,
+        };
         let files = test_files(&root.join(folder))?;
         if files.is_empty() {
             bail!(
@@ -34,7 +56,8 @@ pub(crate) fn run(workspace: &Workspace, python: &Path) -> Result<()> {
                 .args(["-B", "-m", "unittest", "discover"])
                 .args(["-s", folder, "-t", top, "-p", &file])
                 .current_dir(&root)
-                .env("DALSEGNO_TEST_METAFLOW_PYTHON", python);
+                .env("DALSEGNO_TEST_METAFLOW_PYTHON", parts.metaflow)
+                .env("DALSEGNO_TEST_AWS_URL", parts.aws_url);
             commands.push(tests);
         }
     }

@@ -30,7 +30,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Durability::Throwaway,
     )?;
     let emulator = workspace.root().join("tests/emulator/aws.py");
-    let aws = Aws::start(&parts::aws_emulator(&workspace)?, &emulator)?;
+    let emulator_python = parts::aws_emulator(&workspace)?;
+    let aws = Aws::start(&emulator_python, &emulator)?;
 
     if needs_binary(&args.rest) {
         shell::show(
@@ -55,7 +56,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
 
     if args.rest.is_empty() {
-        python_tests::run(&workspace, &metaflow)?;
+        python_tests::run(
+            &workspace,
+            &python_tests::Parts {
+                metaflow: &metaflow,
+                aws: &emulator_python,
+                aws_url: &aws.url(),
+            },
+        )?;
     }
 
     let mut tests = shell::cargo();

@@ -11,7 +11,7 @@ import uuid
 import boto3
 from botocore.config import Config
 
-PATIENCE = 60
+PATIENCE = float(os.environ.get("PATIENCE", "60"))
 ENDED = ("SUCCEEDED", "FAILED")
 
 
@@ -132,7 +132,11 @@ class Case(unittest.TestCase):
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             return enough(found)
 
-        until("events", ask)
+        try:
+            until("events", ask)
+        except AssertionError as error:
+            states = [(it["source"], it["detail"]["status"]) for it in found]
+            raise AssertionError(f"{error}; there were {states}") from None
         return found
 
     # Step Functions -----------------------------------------------------------------------------------------------
