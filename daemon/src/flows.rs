@@ -3,7 +3,8 @@
 use crate::metaflow::{Registry, is_deployed};
 use anyhow::Context;
 use dalsegno_engine::{AskError, EngineHandle, Role};
-use dalsegno_flowfile::{Diagnostics, FlowFile};
+use dalsegno_flowfile::{Diagnostics, FlowFile, preflight};
+use dalsegno_scheduler::instances::INSTANCES;
 use dalsegno_scheduler::row::FlowRow;
 use dalsegno_scheduler::{Answer, FlowName, Input};
 use notify::event::CreateKind;
@@ -43,7 +44,9 @@ pub(crate) async fn sync(
             .with_context(|| format!("cannot read the flows folder {}", folder.display()))?;
         let files = dalsegno_flowfile::read_dir_with(&folder, |_| reader.options());
         let own = |(path, file): (PathBuf, Result<FlowFile, Diagnostics>)| {
-            let file = file.map(|it| reader.own(&path, it));
+            let file = file.map(|it| reader.own(&path, it)).and_then(|mut it| {
+                preflight(&path.display().to_string(), &mut it, &INSTANCES).map(|()| it)
+            });
             (path, file)
         };
         anyhow::Ok(files.into_iter().map(own).collect())

@@ -16,8 +16,9 @@ use crate::steps::{self, Steps};
 use crate::yaml::{self, Data, Node};
 use crate::{later, remote, schedules, triggers};
 use dalsegno_scheduler::spec::{BlackoutWindow, Calendar, FlowSpec, RunPolicy};
-use dalsegno_scheduler::{Flow, FlowName, Version};
+use dalsegno_scheduler::{Flow, FlowName, StepName, Version};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
@@ -61,6 +62,8 @@ pub struct FlowFile {
     pub(crate) name_at: Range<usize>,
     /// Where each schedule stands; empty for a Metaflow flow.
     pub(crate) schedules_at: Vec<Range<usize>>,
+    /// Where each step says what it asks for, or its name; empty for a Metaflow flow.
+    pub(crate) resources_at: BTreeMap<StepName, Range<usize>>,
     /// Where it names other flows; empty for a Metaflow flow.
     pub(crate) mentions: Vec<Mention>,
 }
@@ -119,6 +122,7 @@ pub(crate) fn parse_with(
             metaflow: None,
             name_at: places.name,
             schedules_at: places.schedules,
+            resources_at: places.resources,
             mentions,
         }),
         _ => Err(found),
@@ -162,6 +166,7 @@ fn calendars_of(spec: &FlowSpec) -> impl Iterator<Item = &Calendar> {
 struct Kept {
     name: Range<usize>,
     schedules: Vec<Range<usize>>,
+    resources: BTreeMap<StepName, Range<usize>>,
 }
 
 /// Reads all parts, so that all errors are found; `None` if there is no flow in the file.
@@ -231,6 +236,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
         scopes,
         steps,
         outline,
+        resources,
     } = steps;
     let (schedules, schedule_places): (Vec<_>, Vec<_>) = schedules.into_iter().unzip();
     let (triggers, trigger_places): (Vec<_>, Vec<_>) = triggers.into_iter().unzip();
@@ -273,6 +279,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
             let kept = Kept {
                 name: it.span().clone(),
                 schedules: schedule_places.iter().map(|it| it.whole.clone()).collect(),
+                resources,
             };
             (Arc::new(flow), kept)
         }),

@@ -49,6 +49,8 @@ pub(crate) struct Steps {
     pub(crate) scopes: Vec<ScopeSpec>,
     pub(crate) steps: Vec<StepSpec>,
     pub(crate) outline: Outline,
+    /// Where each step says what it asks for, or its name.
+    pub(crate) resources: BTreeMap<StepName, Range<usize>>,
 }
 
 /// `own` is the name of the flow, `executor` that of its steps.
@@ -304,6 +306,10 @@ impl<'a> Reader<'a, '_> {
         // What another flow asks for stands there.
         if fields.entry("flow").is_none() {
             remote::of_step(&fields, self.executor, &mut step);
+            let at = fields
+                .entry("resources")
+                .map_or(&entry.key_span, |it| &it.value.span);
+            self.found.resources.insert(step.name.clone(), at.clone());
         }
         self.found.steps.push(step);
     }

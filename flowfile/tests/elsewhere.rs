@@ -1,9 +1,11 @@
 //! Steps that run as jobs of AWS Batch, and flows under Step Functions, as they are written in YAML.
 
-use dalsegno_flowfile::{FlowFile, Severity, parse};
+use dalsegno_flowfile::{FlowFile, Severity, parse, preflight, read_dir};
 use dalsegno_scheduler::ExecutorKind;
+use dalsegno_scheduler::instances::INSTANCES;
 use dalsegno_scheduler::spec::Remote;
 use std::fmt::Write;
+use std::path::Path;
 
 fn read(text: &str) -> FlowFile {
     parse("flow.yaml", text).unwrap_or_else(|it| panic!("{text}\n{}", it.render(false)))
@@ -182,4 +184,89 @@ fn too_many_tags_are_refused() {
     let found = parse("flow.yaml", &text).expect_err("45 tags");
     let messages: Vec<&str> = found.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(messages, ["a job has room for 44 tags, and there are 45"]);
+}
+
+/// The findings of the preflight as `line severity code: message`.
+fn preflighted(text: &str) -> Vec<String> {
+    let mut file = read(text);
+    let found = match preflight("flow.yaml", &mut file, &INSTANCES) {
+        Ok(()) => file.warnings,
+        Err(found) => found,
+    };
+    let shown = found.iter().map(|it| {
+        let severity = match it.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        format!("{} {severity} {}: {}", it.line, it.code, it.message)
+    });
+    shown.collect()
+}
+
+#[test]
+fn what_fits_no_machine_is_refused_before_it_waits_for_ever() {
+    let nothing: [&str; 0] = [];
+    assert_eq!(
+        preflighted(&on_batch("    resources: { cpu: 8, memory: 30GiB }\n")),
+        nothing
+    );
+    assert_eq!(preflighted(&on_batch("")), nothing);
+    assert_eq!(
+        preflighted(&on_batch("    resources: { cpu: 64 }\n")),
+        [
+            "6 error batch.does_not_fit: `train` fits no machine of the compute environments: 64 vCPUs are more than any machine without GPUs has: c6i.8xlarge has 32"
+        ]
+    );
+    assert_eq!(
+        preflighted(&on_batch("    resources: { memory: 64GiB }\n")),
+        [
+            "6 error batch.does_not_fit: `train` fits no machine of the compute environments: 64 GiB of memory are more than any machine without GPUs has: c6i.8xlarge has 60.7 GiB for jobs, of 64 GiB"
+        ]
+    );
+    assert_eq!(
+        preflighted(&on_batch(
+            "    resources: { memory: 4GiB, gpu: 1, cpu: 100 }\n"
+        )),
+        [
+            "6 error batch.does_not_fit: `train` fits no machine of the compute environments: 100 vCPUs are more than any machine with GPUs has: p4d.24xlarge has 96"
+        ]
+    );
+    // Nobody knows which machines a queue has that the step names.
+    assert_eq!(
+        preflighted(&on_batch(
+            "    resources: { memory: 64GiB }\n    batch: { queue: large }\n"
+        )),
+        nothing
+    );
+    // Memory that is never reached is no error.
+    assert_eq!(
+        preflighted(&on_batch(
+            "    resources: { memory: 30GiB }\n    on_oom: { max: 120GiB }\n"
+        )),
+        [
+            "6 warning batch.no_room_to_grow: `on_oom` of `train` may grow to 120 GiB, and the largest machine for the step has 60.7 GiB for jobs"
+        ]
+    );
+    // A process on this machine fits or does not, whatever others have.
+    assert_eq!(
+        preflighted("flow: a\nsteps: { b: { run: x, resources: { memory: 900GiB } } }"),
+        nothing
+    );
+}
+
+#[test]
+fn the_examples_for_aws_are_accepted_and_fit() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../flows/_aws");
+    let files = read_dir(&folder);
+    assert_eq!(files.len(), 2);
+    for (path, file) in files {
+        let mut file = file.unwrap_or_else(|it| panic!("{}", it.render(false)));
+        preflight("example.yaml", &mut file, &INSTANCES).expect("it fits");
+        assert!(file.warnings.is_empty(), "{}", path.display());
+        assert!(
+            executors(&file)
+                .iter()
+                .any(|(_, it)| *it != ExecutorKind::Local)
+        );
+    }
 }

@@ -6,6 +6,7 @@ use crate::cli::CheckArgs;
 use crate::client::{Exit, Result, settings};
 use crate::output::{self, Screen, print, print_json, say};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
+use dalsegno_scheduler::instances::INSTANCES;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -32,6 +33,13 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
     for (path, file) in &mut files {
         if let Ok(file) = file {
             dalsegno_flowfile::lint(&path.display().to_string(), file, now);
+        }
+        let fits = match file {
+            Ok(it) => dalsegno_flowfile::preflight(&path.display().to_string(), it, &INSTANCES),
+            Err(_) => Ok(()),
+        };
+        if let Err(found) = fits {
+            *file = Err(found);
         }
     }
     let is_bad = |(path, file): &&Checked| file.is_err() || unasked.contains_key(path);

@@ -6,7 +6,8 @@ use super::{base64, checked};
 use crate::config::strategy;
 use dalsegno_engine::{Code, Problem};
 use dalsegno_flowfile::metaflow::{Dump, Options, flow_from_dump, read_text, with_dump};
-use dalsegno_flowfile::{Diagnostics, FlowFile};
+use dalsegno_flowfile::{Diagnostics, FlowFile, preflight};
+use dalsegno_scheduler::instances::INSTANCES;
 use dalsegno_web::{Deployed, Deployment};
 use serde_json::json;
 use std::path::Path;
@@ -108,12 +109,15 @@ fn merged(
     dump: &Dump,
     options: &Options,
 ) -> Result<FlowFile, Diagnostics> {
-    match read_text(place, text, options) {
+    let file = match read_text(place, text, options) {
         Ok(file) => with_dump(&file, dump, options)
             .map(|(file, _)| file)
             .or_else(|_| flow_from_dump(shown, text, dump, options)),
         Err(_) => flow_from_dump(shown, text, dump, options),
-    }
+    };
+    let mut file = file?;
+    preflight(&shown.display().to_string(), &mut file, &INSTANCES)?;
+    Ok(file)
 }
 
 /// What the deployment says; where it is silent, what the configuration says.
@@ -143,6 +147,7 @@ fn options_of(registry: &Registry, it: &Deployment) -> Result<Options, Problem> 
             .or_else(|| it.python.clone()),
         storage: it.storage.clone(),
         environment: it.environment.clone().filter(|it| it != "local"),
+        executor: configured.executor,
     })
 }
 

@@ -404,8 +404,12 @@ impl MetaflowFlows for Registry {
                 dalsegno_flowfile::parse_in(&self.0.config.flows_dir, &name, text)
             }
         };
-        read.map(|it| it.flow)
-            .map_err(|found| deployment::refused(&found))
+        let machines = &dalsegno_scheduler::instances::INSTANCES;
+        read.and_then(|mut it| {
+            dalsegno_flowfile::preflight(&name.to_string_lossy(), &mut it, machines)?;
+            Ok(it.flow)
+        })
+        .map_err(|found| deployment::refused(&found))
     }
 
     fn about(&self, row: &FlowRow, flow: &MetaflowFlow) -> About {

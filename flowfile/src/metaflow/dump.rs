@@ -146,6 +146,7 @@ pub fn with_dump(
         }),
         name_at: file.name_at.clone(),
         schedules_at: Vec::new(),
+        resources_at: BTreeMap::new(),
         mentions: Vec::new(),
     };
     Ok((merged, differences))
@@ -185,6 +186,7 @@ pub fn flow_from_dump(
         }),
         name_at: 0..0,
         schedules_at: Vec::new(),
+        resources_at: BTreeMap::new(),
         mentions: Vec::new(),
     })
 }

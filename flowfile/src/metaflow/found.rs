@@ -33,7 +33,7 @@ impl Place {
         self.source.slice(self.at.clone())
     }
 
-    fn diagnostic(&self, code: &'static str, message: String) -> Diagnostic {
+    pub(super) fn diagnostic(&self, code: &'static str, message: String) -> Diagnostic {
         match self.source.text.is_empty() {
             true => Diagnostic::of_file(&self.source.name, code, message, ""),
             false => Diagnostic::new(&self.source, self.at.clone(), code, message),

@@ -4,6 +4,7 @@
 //! tell is listed as dynamic; then a *probe* runs Metaflow's own dump of the flow, and [`with_dump`] merges it.
 //! See `docs/metaflow.md`.
 
+mod batch;
 mod class;
 mod declared;
 mod differences;

@@ -1,5 +1,6 @@
 //! What a deployment says beside the file.
 
+use dalsegno_scheduler::ExecutorKind;
 use dalsegno_scheduler::metaflow::Storage;
 use dalsegno_scheduler::spec::Strategy;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,15 @@ pub struct Options {
     pub storage: Option<Storage>,
     /// `--environment`: `conda`, `pypi` or `uv`.
     pub environment: Option<String>,
+    /// `local`: every step is a process on this machine, and `@batch` has no effect. `batch`: steps with `@batch` are
+    /// jobs. `step_functions`: the whole run is an execution, its steps jobs with or without `@batch`.
+    #[serde(skip_serializing_if = "is_local")]
+    pub executor: ExecutorKind,
+}
+
+/// Versions of flows that run here are what they always were.
+fn is_local(executor: &ExecutorKind) -> bool {
+    *executor == ExecutorKind::Local
 }
 
 impl Options {

@@ -14,6 +14,7 @@ use crate::source::Source;
 use dalsegno_scheduler::metaflow::Dynamic;
 use dalsegno_scheduler::{Flow, FlowError, Version};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -154,6 +155,7 @@ fn flow(
         source: text.to_owned(),
         name_at,
         schedules_at: Vec::new(),
+        resources_at: BTreeMap::new(),
         mentions: Vec::new(),
         warnings: found.diagnostics.into(),
         metaflow: Some(MetaflowFile {

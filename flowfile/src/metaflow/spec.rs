@@ -4,14 +4,14 @@ use super::declared::{Declared, Kind, Param, ParamType, Step};
 use super::found::{Found, Place};
 use super::graph::Shape;
 use super::options::Options;
-use super::{events, hooks, policy, project, schedule};
+use super::{batch, events, hooks, policy, project, schedule};
 use dalsegno_scheduler::expr::Template;
 use dalsegno_scheduler::metaflow::{MetaflowFlow, MetaflowStep, Project};
 use dalsegno_scheduler::spec::{
     Command, FlowSpec, Items, JoinRule, OnFailure, ParamKind, ParamSpec, Retry, Route, RunPolicy,
     ScopeIndex, ScopeSpec, StepSpec, Strategy, default_grace,
 };
-use dalsegno_scheduler::{FlowName, StepName};
+use dalsegno_scheduler::{ExecutorKind, FlowName, StepName};
 use std::collections::{BTreeMap, HashMap};
 
 /// As many runs at once as Metaflow's schedulers let overlap, with a bound.
@@ -35,12 +35,12 @@ pub(super) fn build(
     let has = |name: &str| declared.decorators.iter().any(|it| it.name == name);
     params(declared, schedule.is_some(), found);
     needs_environment(declared, options, found);
-    runs_here(declared, found);
+    runs_here(declared, options, found);
     let name = name(declared, project.as_ref(), found);
 
     let (mut scopes, mut steps) = (Vec::new(), Vec::new());
     match shape {
-        Some(shape) => graph(declared, shape, &mut scopes, &mut steps, found),
+        Some(shape) => graph(declared, shape, options, &mut scopes, &mut steps, found),
         None => steps.push(placeholder(declared)),
     }
     for hook in hooks::read(declared, found) {
@@ -139,6 +139,7 @@ fn description(doc: &str) -> Option<String> {
 fn graph(
     declared: &Declared,
     shape: &Shape,
+    options: &Options,
     scopes: &mut Vec<ScopeSpec>,
     steps: &mut Vec<StepSpec>,
     found: &mut Found,
@@ -182,6 +183,17 @@ fn graph(
             .any(|&it| declared.steps[it].kind == Kind::Parallel);
         let (user_retries, retry) = policy::retry(step, found);
         policy::catch(step, found);
+        let mut env = policy::environment(step, found);
+        let elsewhere = batch::read(step, gang, options, found);
+        let (remote, memory_bytes) = match elsewhere {
+            Some(it) => {
+                for (name, value) in it.env {
+                    env.entry(name).or_insert(value);
+                }
+                (Some(it.remote), Some(it.memory_bytes))
+            }
+            None => (None, None),
+        };
         steps.push(StepSpec {
             scope,
             after,
@@ -190,7 +202,9 @@ fn graph(
                 Kind::Switch => Route::Switch,
                 _ => Route::All,
             },
-            env: policy::environment(step, found),
+            env,
+            remote,
+            memory_bytes,
             retry,
             timeout: policy::timeout(step, found),
             ..step_spec(
@@ -350,8 +364,11 @@ fn needs_environment(declared: &Declared, options: &Options, found: &mut Found) 
     }
 }
 
-fn runs_here(declared: &Declared, found: &mut Found) {
+fn runs_here(declared: &Declared, options: &Options, found: &mut Found) {
     for name in ["batch", "kubernetes"] {
+        if name == "batch" && options.executor != ExecutorKind::Local {
+            continue;
+        }
         let steps: Vec<&Step> = declared
             .steps
             .iter()

@@ -1,5 +1,6 @@
 //! Reading Metaflow flow files.
 
+mod batch;
 mod differential;
 mod dumps;
 mod faults;
