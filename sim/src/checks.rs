@@ -1,16 +1,19 @@
 //! What must hold in every state.
 
 use crate::executor::Executor;
+use dalsegno_scheduler::failure::FailureClass;
 use dalsegno_scheduler::row::{RunState, ScopeState, TaskRow, TaskState};
 use dalsegno_scheduler::spec::{Command, JoinRule};
 use dalsegno_scheduler::{
-    AttemptId, Flow, Input, Limit, LimitUse, NodeKind, Path, Reason, RunId, Scheduler, Timestamp,
+    AttemptId, Config, Flow, Input, Limit, LimitUse, NodeKind, Path, Reason, RunId, Scheduler,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Cheap checks, after every step.
 pub(crate) fn check(
     core: &Scheduler,
+    config: &Config,
     executor: &Executor,
     limits_before: &[LimitUse],
     now: Timestamp,
@@ -31,8 +34,45 @@ pub(crate) fn check(
         check_not_stuck(core, run);
     }
     check_sub_flows(core);
+    check_budgets(core, config);
     if let Some(at) = core.next_deadline() {
         assert!(at > now, "what was due at {at} has not happened");
+    }
+}
+
+/// No class of failures takes more than its own budget, and memory grows only where it may.
+fn check_budgets(core: &Scheduler, config: &Config) {
+    let budgets = &config.budgets;
+    for run in core.runs() {
+        let flow = core.flow_of(run.id).expect("an unfinished run has a flow");
+        for task in core.tasks(run.id) {
+            let Some(step) = flow.step(task.task.step.as_str()) else {
+                continue;
+            };
+            // What came back by a resume keeps the numbers of a life before, under a flow that may be another.
+            let reborn = matches!(task.state, TaskState::Waiting) || task.state.is_terminal();
+            let user = if reborn { u32::MAX } else { step.retry.times };
+            let most = [
+                (FailureClass::User, user),
+                (FailureClass::Lost, config.lost_retries),
+                (FailureClass::Network, budgets.network.retries),
+                (FailureClass::Throttled, budgets.throttled.retries),
+                (FailureClass::Capacity, budgets.capacity.retries),
+                (FailureClass::Oom, budgets.oom.retries),
+            ];
+            for (class, most) in most {
+                let used = task.retries.of(class);
+                assert!(
+                    used <= most,
+                    "{} of run {} was repeated {used} times for {class}, and {most} is the most",
+                    task.task,
+                    run.id
+                );
+            }
+            if let (Some(grown), Some(on_oom)) = (task.memory_bytes, step.on_oom) {
+                assert!(grown <= on_oom.max_bytes, "{} grew too far", task.task);
+            }
+        }
     }
 }
 

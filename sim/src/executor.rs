@@ -5,8 +5,8 @@ use crate::rng::Rng;
 use dalsegno_scheduler::metaflow::{MetaflowTask, output, task_id};
 use dalsegno_scheduler::spec::Route;
 use dalsegno_scheduler::{
-    AttemptId, Command, NodeKind, Outcome, Reason, Report, Scheduler, Span, StepName, Success,
-    Timestamp,
+    AttemptId, Command, ExecutorKind, News, NodeKind, Outcome, Reason, RemoteTask, Report,
+    Scheduler, Span, StepName, Success, Timestamp,
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,10 @@ pub(crate) struct Executor {
     forgotten: BTreeSet<AttemptId>,
     /// Whose name in Metaflow this is.
     names: BTreeMap<String, AttemptId>,
+    /// Who has this place in the array of that attempt, and how large it is.
+    places: BTreeMap<(AttemptId, u32), (AttemptId, u32)>,
+    /// Jobs that were made elsewhere, where nothing is forgotten: never two of one attempt.
+    jobs: BTreeSet<AttemptId>,
     /// From now on nothing fails, is lost or forgotten.
     pub(crate) kind: bool,
 }
@@ -86,6 +90,7 @@ impl Executor {
         if !self.kind && rng.chance(5) {
             return self.send(rng, now, attempt, Report::Unknown);
         }
+        let mut remote = None;
         let outcome = match core.submission(attempt) {
             None => return,
             Some(Err(error)) => Outcome::Failed(Reason::NotStarted {
@@ -97,9 +102,13 @@ impl Executor {
                     inputs::check(core, attempt, &task);
                     self.note_name(attempt, &task);
                 }
+                remote = submission.remote;
                 self.fate(rng, core, attempt)
             }
         };
+        if let Some(remote) = &remote {
+            self.accept(rng, now, attempt, remote);
+        }
         let process = Process {
             started_at: now + Span::from_millis(rng.below(3_000) as i64),
             ends_at: now + Span::from_millis(3_000 + rng.below(30_000) as i64),
@@ -107,6 +116,50 @@ impl Executor {
         };
         self.tell(rng, now, attempt, &process);
         self.processes.insert(attempt.clone(), process);
+    }
+
+    /// A job is made, and told of before it runs.
+    fn accept(&mut self, rng: &mut Rng, now: Timestamp, attempt: &AttemptId, remote: &RemoteTask) {
+        assert!(
+            self.jobs.insert(attempt.clone()),
+            "{attempt} becomes a second job"
+        );
+        if let Some(at) = &remote.array {
+            assert!(
+                at.index < at.size && (2..=10_000).contains(&at.size),
+                "{attempt} has place {at:?}"
+            );
+            let (run, step) = (at.first.run, &at.first.task.step);
+            assert_eq!((run, step), (attempt.run, &attempt.task.step));
+            let place = (at.first.clone(), at.index);
+            let own = (attempt.clone(), at.size);
+            let first = self.places.insert(place, own);
+            assert!(first.is_none(), "{attempt} has the place of {first:?}");
+            let mut others = self.places.range((at.first.clone(), 0)..);
+            let other = others.next().expect("its own place");
+            let same = other.0.0 == at.first && other.1.1 == at.size;
+            assert!(same, "the array of {} has two sizes", at.first);
+        }
+        if remote.spec.executor == ExecutorKind::StepFunctions {
+            let execution = remote.execution.as_ref().expect("an execution's task");
+            let done = execution.done.iter().any(|(task, _)| *task == attempt.task);
+            assert!(!done, "{attempt} was done before");
+        }
+        let news = |waiting| {
+            Report::News(News {
+                external_id: Some(format!("pid-{attempt}").into()),
+                log: Some(format!("log-{attempt}").into()),
+                waiting: Some(waiting),
+            })
+        };
+        let state = |state: &str| Reason::JobWaits {
+            queue: "q".into(),
+            state: state.into(),
+            since: now,
+            message: String::new(),
+        };
+        self.send(rng, now, attempt, news(state("SUBMITTED")));
+        self.send(rng, now, attempt, news(state("RUNNABLE")));
     }
 
     /// No two attempts have one name in Metaflow, and none has that of a clone.
@@ -129,12 +182,24 @@ impl Executor {
 
     /// How a process will end.
     fn fate(&self, rng: &mut Rng, core: &Scheduler, attempt: &AttemptId) -> Outcome {
+        let text = || "not now".to_owned();
         if !self.kind {
             match rng.below(100) {
                 0..20 => return Outcome::Failed(Reason::Exit { status: 1 }),
                 20..23 => return Outcome::Failed(Reason::DoNotRetry { status: 202 }),
                 23..26 => return Outcome::Lost("its host went away".to_owned()),
                 26..28 => return Outcome::Stopped,
+                28..30 => return Outcome::Failed(Reason::Network { message: text() }),
+                30..32 => return Outcome::Failed(Reason::Throttled { message: text() }),
+                32..34 => return Outcome::Failed(Reason::Capacity { message: text() }),
+                34..38 => {
+                    let limit_bytes = Some(1 << 29);
+                    return Outcome::Failed(Reason::OutOfMemory { limit_bytes });
+                }
+                38..40 => {
+                    let message = "connection refused".to_owned();
+                    return Outcome::Failed(Reason::UserError { message });
+                }
                 _ => {}
             }
         }
@@ -227,7 +292,9 @@ impl Executor {
 
     /// Loses all memory of some attempts, running or ended.
     pub(crate) fn forget_some(&mut self, rng: &mut Rng) {
-        self.processes.retain(|_, _| !rng.chance(30));
+        let jobs = &self.jobs;
+        self.processes
+            .retain(|attempt, _| jobs.contains(attempt) || !rng.chance(30));
     }
 
     /// What has not happened yet will go well.

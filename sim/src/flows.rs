@@ -54,6 +54,7 @@ pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
             }));
         }
     }
+    send_elsewhere(rng, &mut steps, !metaflow.is_null());
     let mut run = run_policy(rng);
     if steps.iter().any(runs_a_flow) {
         run.as_object_mut().expect("an object").remove("pools");
@@ -69,6 +70,24 @@ pub(crate) fn random(rng: &mut Rng, number: u64) -> File {
         "metaflow": metaflow,
     });
     read(&spec)
+}
+
+/// Some steps are jobs elsewhere, or all that may be are states of an execution; some may grow after running out of
+/// memory.
+fn send_elsewhere(rng: &mut Rng, steps: &mut [Value], metaflow: bool) {
+    let execution = !metaflow && rng.chance(10);
+    for step in steps.iter_mut().filter(|it| !runs_a_flow(it)) {
+        let hook = step.get("hook").is_some();
+        if execution && !hook {
+            step["remote"] = json!({"executor": "step_functions"});
+        } else if !hook && rng.chance(30) {
+            step["remote"] = json!({"executor": "batch"});
+        }
+        if !metaflow && rng.chance(30) {
+            step["memory_bytes"] = json!(1_u64 << 29);
+            step["on_oom"] = json!({"multiplier_percent": 200, "max_bytes": 1_u64 << 30});
+        }
+    }
 }
 
 fn runs_a_flow(step: &Value) -> bool {

@@ -92,6 +92,7 @@ impl World {
         let now = Timestamp::from_secs(1_790_000_000 + rng.below(400 * 86_400) as i64);
         let config = Config {
             max_tasks: 2 + rng.below(6) as u32,
+            max_remote_tasks: 2 + rng.below(6) as u32,
             pools: [("p", 3), ("q", 1), ("r", 2)]
                 .map(|(name, slots)| (name.into(), slots))
                 .into(),
@@ -284,7 +285,13 @@ impl World {
     }
 
     fn check(&mut self) {
-        checks::check(&self.core, &self.executor, &self.limits, self.now);
+        checks::check(
+            &self.core,
+            &self.config,
+            &self.executor,
+            &self.limits,
+            self.now,
+        );
         self.limits = self.core.limits();
         // Most of the cost: all rows are read back, and all flows parsed again.
         if self.rng.chance(6) {

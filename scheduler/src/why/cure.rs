@@ -1,5 +1,6 @@
 //! What a person can do about a reason.
 
+use crate::instances;
 use crate::reason::{Limit, Reason, SubmissionWait};
 
 /// What would unblock, repair or bring it back; `None` where it passes by itself, or is as it was asked for. `flow`: the
@@ -35,8 +36,15 @@ pub fn cure(reason: &Reason, flow: &str) -> Option<String> {
             "it asked not to be repeated; put it right and resume the run".to_owned()
         }
         Reason::Configuration { .. } => "put that right and resume the run".to_owned(),
-        Reason::OutOfMemory { .. } => {
-            "raise resources.memory of the step, and resume the run".to_owned()
+        Reason::OutOfMemory { limit_bytes } => {
+            let next = limit_bytes.and_then(|it| {
+                let cpu = instances::CPU_MILLIS_DEFAULT;
+                instances::suggestion(it, cpu, 0)
+            });
+            let next = next.map(|it| format!(" to {it}")).unwrap_or_default();
+            format!(
+                "raise resources.memory of the step{next}, or let it grow by itself (on_oom), and resume the run"
+            )
         }
         Reason::AttemptTimeout { .. } => {
             "raise timeout of the step, or make it quicker, and resume the run".to_owned()

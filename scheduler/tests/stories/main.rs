@@ -6,6 +6,7 @@ mod backfill_plans;
 mod backfills;
 mod calendars;
 mod cancelling;
+mod classes;
 mod deadlines;
 mod events;
 mod events_sets;
