@@ -355,7 +355,8 @@ impl MetaflowFile {
         help: &str,
     ) -> Diagnostic {
         let step = self.declared.steps.iter().find(|it| it.name == step);
-        let decorator = step.and_then(|it| it.decorator("resources").or(it.decorator("batch")));
+        let decorator =
+            step.and_then(|it| it.decorator("resources").or_else(|| it.decorator("batch")));
         let place = match (decorator, step) {
             (Some(decorator), _) => &decorator.place,
             (None, Some(step)) => &step.place,
