@@ -56,7 +56,21 @@ def concerns(rule, it):
         wanted = pattern.get(key)
         if isinstance(wanted, list) and all(isinstance(one, str) for one in wanted) and it[key] not in wanted:
             return False
-    return True
+    inner = pattern.get("detail")
+    return not isinstance(inner, dict) or all(may_be(it["detail"].get(key), wanted) for key, wanted in inner.items())
+
+
+def may_be(found, wanted):
+    """Whether one of the texts or beginnings of texts is meant; yes when something else is asked for."""
+    if not isinstance(wanted, list) or not isinstance(found, str):
+        return True
+    for one in wanted:
+        is_prefix = isinstance(one, dict) and isinstance(one.get("prefix"), str)
+        if not is_prefix and not isinstance(one, str):
+            return True
+        if found.startswith(one["prefix"]) if is_prefix else found == one:
+            return True
+    return False
 
 
 def listening(region, source):

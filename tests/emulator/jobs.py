@@ -353,7 +353,7 @@ class Mover:
         self.begin(job)
         image = job.container.get("image", "")
         if image.startswith("missing/"):
-            job.container_reason = f"CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {image}: not found"
+            job.container_reason = f"CannotPullContainerError: failed to resolve ref {image}: not found"
             self.conclude(job, "Task failed to start")
             return
         folder = tempfile.mkdtemp(dir=self.folder)
