@@ -24,7 +24,7 @@ use tracing::{debug, error, warn};
 /// by a long queue.
 const BATCH_MAX: usize = 1_024;
 
-/// How long a report that an attempt has started may wait for company: it needs no commit of its own.
+/// How long a report that an attempt has started, or news of it, may wait for company: it needs no commit of its own.
 const STARTED_WAIT: Duration = Duration::from_millis(50);
 
 /// However far the next deadline is, the wall clock is looked at this often: it may be set, and
@@ -82,7 +82,7 @@ pub(crate) struct Lead<'a> {
     renew_at: Instant,
     /// What the next turn begins with: reports of a failed commit, second uses of a dedupe key.
     again: VecDeque<Item>,
-    /// Started reports that wait for company, and since when.
+    /// Reports of starts and news that wait for company, and since when.
     started: Vec<(AttemptId, Report)>,
     started_since: Option<Instant>,
     commit_retry: Option<Duration>,
@@ -412,12 +412,12 @@ impl<'a> Lead<'a> {
         }
     }
 
-    /// Decides a batch and makes it durable. Started reports alone are held back for a moment.
+    /// Decides a batch and makes it durable. Started reports and news alone are held back for a moment.
     async fn turn(&mut self, batch: Vec<Item>) -> Step {
         let mut items = Vec::with_capacity(batch.len() + self.started.len());
         for item in batch {
             match item {
-                Item::Report(attempt, report @ Report::Started { .. }) => {
+                Item::Report(attempt, report @ (Report::Started { .. } | Report::News(_))) => {
                     self.started_since.get_or_insert_with(Instant::now);
                     self.started.push((attempt, report));
                 }

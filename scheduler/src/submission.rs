@@ -88,7 +88,8 @@ pub struct Execution {
     pub trigger: TriggerName,
     /// The events that started the run, as CloudEvents JSON.
     pub events: Arc<Vec<Value>>,
-    /// Tasks that had succeeded when this generation began, with their outputs.
+    /// Tasks that are not done again: they had succeeded when this generation began, or had failed and been passed over.
+    /// With their outputs.
     pub done: Vec<DoneTask>,
 }
 
@@ -112,12 +113,15 @@ impl Executions {
 fn execution(s: &Scheduler, run: RunId) -> Execution {
     let run = &s.runs[&run];
     let row = &run.row;
+    let made_of_others = row.generation > 1 || row.origin.is_some();
+    let tasks = made_of_others.then(|| s.run_tasks(row.id));
     // What this generation did was asked for after it was queued; what a run was made with, never in it.
     let before = |task: &&Arc<TaskRow>| task.submitted_at.is_none_or(|it| it < row.queued_at);
-    let done = s
-        .run_tasks(row.id)
+    let done = tasks
+        .into_iter()
+        .flatten()
         .map(|(_, task)| task)
-        .filter(|it| it.state == TaskState::Succeeded)
+        .filter(|it| matches!(it.state, TaskState::Succeeded | TaskState::Caught))
         .filter(before);
     Execution {
         flow: run.flow.clone(),

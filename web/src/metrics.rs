@@ -210,6 +210,7 @@ fn live(page: &mut Page, engine: &EngineHandle) {
         .into_iter()
         .filter_map(|it| match &it.limit {
             Limit::Tasks => Some(("tasks".to_owned(), it)),
+            Limit::Remote => Some(("remote".to_owned(), it)),
             Limit::Pool(pool) => Some((format!("pool:{pool}"), it)),
             _ => None,
         })

@@ -11,8 +11,9 @@ use crate::read;
 use crate::state::{App, Stream};
 use crate::text::url_encode;
 use dalsegno_engine::Code;
+use dalsegno_scheduler::failure::FailureClass;
 use dalsegno_scheduler::row::{AttemptRow, RunRow, RunState, TaskRow, TaskState};
-use dalsegno_scheduler::{AttemptId, Flow, Timestamp};
+use dalsegno_scheduler::{AttemptId, Flow, Reason, Timestamp};
 use std::sync::Arc;
 
 /// How much of a log the page shows before it is asked for all.
@@ -110,7 +111,7 @@ fn ended_line(task: &TaskRow, it: &AttemptRow, here: u32) -> AttemptLine {
         here: it.id.number == here,
         state: state(it.state.as_str()),
         times: Html(format!("{at} · {ran}")),
-        why: it.reason.as_ref().map(ToString::to_string),
+        why: it.reason.as_ref().map(|reason| failure(reason, it)),
         metaflow: None,
     }
 }
@@ -124,8 +125,23 @@ fn live_line(task: &TaskRow, here: u32, now: Timestamp) -> AttemptLine {
         here: task.attempt == here,
         state: state(task.state.as_str()),
         times: Html(format!("{at} · {so_far}")),
-        why: task.external_id.as_ref().map(ToString::to_string),
+        why: match (&task.reason, &task.external_id) {
+            // Where it waits elsewhere, why.
+            (Some(reason), _) => Some(reason.to_string()),
+            (None, id) => id.as_ref().map(ToString::to_string),
+        },
         metaflow: None,
+    }
+}
+
+/// A failure of the task's own is told as it is; of another class, with who says that it is none.
+fn failure(reason: &Reason, it: &AttemptRow) -> String {
+    match (it.class, &it.rule) {
+        (None | Some(FailureClass::User), _) => reason.to_string(),
+        (Some(class), Some(rule)) if rule != class.as_str() => {
+            format!("{reason} · {class}, by rule `{rule}`")
+        }
+        (Some(class), _) => format!("{reason} · {class}"),
     }
 }
 
@@ -173,7 +189,10 @@ async fn logs_of(app: &App, task: &TaskRow, number: u32) -> (Vec<Log>, Option<St
         }
     }
     let note = match fetched {
-        Err(problem) => Some(format!("Its log could not be brought here: {}", problem.detail)),
+        Err(problem) => Some(format!(
+            "Its log could not be brought here: {}",
+            problem.detail
+        )),
         Ok(_) => logs
             .is_empty()
             .then(|| format!("Attempt {number} wrote nothing.")),
