@@ -14,7 +14,7 @@ use crate::cli::UpArgs;
 use anyhow::{Context, bail};
 use dalsegno_executor_aws::AwsConfig;
 use dalsegno_scheduler::failure::Rule;
-use dalsegno_scheduler::{Config as Core, PoolName, Span};
+use dalsegno_scheduler::{Config as Core, ExecutorKind, PoolName, Span};
 use dalsegno_triggers::lineage::{Emission, EmissionSpec};
 use dalsegno_triggers::webhook::{WebhookSpec, Webhooks};
 use serde::Deserialize;
@@ -168,6 +168,12 @@ impl Settings {
         let webhooks = outside::webhooks(file.webhooks, &beside)?;
         let emission = outside::emission(file.openlineage, &beside)?;
         let aws = aws::checked(file.aws)?;
+        if metaflow.executor == Some(ExecutorKind::Batch) && !has_queues(aws.as_ref()) {
+            bail!(
+                "`metaflow.executor = \"batch\"` in {DEFAULT_FILE} needs `queues` and `s3` under [aws], where jobs go and \
+                 what they leave"
+            );
+        }
         let port = args.port.or(file.port).unwrap_or(DEFAULT_PORT);
         let defaults = Core::default();
         let cores = std::thread::available_parallelism().map_or(2, |it| it.get() as u32);
@@ -232,6 +238,7 @@ impl Settings {
             lease_ttl: seconds(file.lease_seconds.map(|it| it.max(3)), lease),
             metaflow: Metaflow {
                 cold: metaflow.cold || args.cold,
+                has_queues: has_queues(aws.as_ref()),
                 ..metaflow
             },
             sources,
@@ -254,4 +261,9 @@ impl Settings {
             },
         })
     }
+}
+
+/// Whether jobs of Metaflow's steps have somewhere to go and something to come back through.
+fn has_queues(aws: Option<&AwsConfig>) -> bool {
+    aws.is_some_and(|it| it.s3.is_some() && !(it.queues.is_empty() && it.gpu_queues.is_empty()))
 }

@@ -2,6 +2,7 @@
 
 use super::DEFAULT_FILE;
 use anyhow::{Context, bail};
+use dalsegno_scheduler::ExecutorKind;
 use dalsegno_scheduler::metaflow::Storage;
 use dalsegno_scheduler::spec::Strategy;
 use serde::{Deserialize, Deserializer};
@@ -27,6 +28,8 @@ pub(super) struct Section {
     datastore_root: Option<String>,
     /// `local` or `service`.
     metadata: Option<String>,
+    /// Where steps with `@batch` run: `local` or `batch`.
+    executor: Option<String>,
     /// `--branch` of flows with `@project`.
     branch: Option<String>,
     /// `--production` of flows with `@project`.
@@ -85,6 +88,10 @@ pub(crate) struct Metaflow {
     pub(crate) environments: Vec<(PathBuf, PathBuf)>,
     /// `None`: what Metaflow's own variables in the daemon's environment say.
     pub(crate) storage: Option<Storage>,
+    /// Where steps with `@batch` run. `None`: as jobs, if there are queues and the data is in S3.
+    pub(crate) executor: Option<ExecutorKind>,
+    /// `[aws]` has what jobs need.
+    pub(crate) has_queues: bool,
     pub(crate) branch: Option<String>,
     pub(crate) production: bool,
     pub(crate) user: Option<String>,
@@ -108,6 +115,14 @@ impl Metaflow {
 /// Checks a section; `beside` is the folder of the configuration file, from which its paths are named.
 pub(super) fn checked(section: Section, beside: &Path) -> anyhow::Result<Metaflow> {
     let storage = storage(&section, beside)?;
+    let executor = match section.executor.as_deref() {
+        None => None,
+        Some("local") => Some(ExecutorKind::Local),
+        Some("batch") => Some(ExecutorKind::Batch),
+        Some(other) => bail!(
+            "`metaflow.executor = \"{other}\"` in {DEFAULT_FILE} must be \"local\" or \"batch\""
+        ),
+    };
     let full = |path: PathBuf| beside.join(path);
     for (name, what) in [
         (&section.branch, "metaflow.branch"),
@@ -150,6 +165,8 @@ pub(super) fn checked(section: Section, beside: &Path) -> anyhow::Result<Metaflo
             .map(|(folder, python)| (folder, full(python)))
             .collect(),
         storage,
+        executor,
+        has_queues: false,
         branch: section.branch,
         production: section.production,
         user: section.user,

@@ -11,7 +11,7 @@ use dalsegno_flowfile::FlowFile;
 use dalsegno_flowfile::metaflow::Options;
 use dalsegno_scheduler::metaflow::MetaflowFlow;
 use dalsegno_scheduler::row::FlowRow;
-use dalsegno_scheduler::{Answer, Flow, FlowName, Input};
+use dalsegno_scheduler::{Answer, ExecutorKind, Flow, FlowName, Input};
 use dalsegno_web::{About, Deployed, Deployment, Later, MetaflowFlows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -320,6 +320,13 @@ pub(crate) fn options(settings: &Settings, config: &MetaflowConfig) -> Options {
         user: settings.user.clone(),
         with: settings.with.clone(),
         strategy: settings.strategy,
+        executor: match settings.executor {
+            Some(executor) => executor,
+            None if settings.has_queues && config.storage().datastore == "s3" => {
+                ExecutorKind::Batch
+            }
+            None => ExecutorKind::Local,
+        },
         ..of_environment
     }
 }

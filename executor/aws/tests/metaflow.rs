@@ -291,16 +291,22 @@ async fn a_step_that_fails_says_why_and_one_that_is_not_done_is_no_success() {
 async fn what_is_too_large_for_a_request_goes_through_s3() {
     let mut mill = Mill::new().await.with(&"wheat ".repeat(2_000));
     let container = mill.container().expect("a container");
-    let keys: Vec<_> = container.objects.iter().map(|it| it.key.as_str()).collect();
-    assert!(matches!(keys[..], [_, order] if order.ends_with("/order")), "{keys:?}");
+    let keys: Vec<_> = container.objects.iter().map(|it| it.0.as_str()).collect();
+    assert!(
+        matches!(keys[..], [_, order] if order.ends_with("/order")),
+        "{keys:?}"
+    );
     let (outcome, output) = mill.outcome().await;
     let said = text(&output.stderr);
-    assert!(matches!(outcome, Outcome::Succeeded(_)), "{outcome:?}\n{said}");
+    assert!(
+        matches!(outcome, Outcome::Succeeded(_)),
+        "{outcome:?}\n{said}"
+    );
 
     // One argument holds no more than 128 KiB.
     mill.task.inputs = (0..9_000).map(|it| format!("fill/task-{it}")).collect();
     let container = mill.container().expect("a container");
-    let order = text(&container.objects[1].body);
+    let order = text(&container.objects[1].1);
     assert!(order.contains(r#""--input-paths-filename","../inputs""#));
     assert!(order.contains("dalsegno-1-x/fill/task-8999"));
 }

@@ -116,7 +116,10 @@ impl MetaflowJobs {
             .as_deref()
             .ok_or("a Metaflow step without its task")?;
         let flow = &*task.flow;
-        let storage = flow.storage.as_ref().unwrap_or(self.prepared.storage());
+        let storage = flow
+            .storage
+            .as_ref()
+            .unwrap_or_else(|| self.prepared.storage());
         self.check(task, &storage.datastore)?;
         let (file, _) = order::places(flow, &submission.file, &self.layout)
             .map_err(|error| format!("cannot find the flow file {}: {error}", submission.file))?;

@@ -16,6 +16,8 @@ UNFIT, NOT_FETCHED, NOT_BROUGHT_BACK = 212, 213, 214
 LAST_WORDS = 3
 # What the step has started and left behind may hold its outputs open.
 OUTPUTS_CLOSE_WITHIN = 5
+# Of all metadata that is brought back; a file is about 300 bytes.
+METADATA_BYTES_MAX = 700_000
 
 
 def main(folder):
@@ -187,13 +189,18 @@ def _mark_cloned(order, folder):
 
 def _metadata(folder):
     """Content of the files in which Metaflow keeps what it knows of runs and tasks, by path."""
-    root, found = os.path.join(folder, ".metaflow"), {}
+    root, found, left = os.path.join(folder, ".metaflow"), {}, METADATA_BYTES_MAX
     for place, _, names in os.walk(root):
         if "_meta" in place.split(os.sep):
             for name in names:
                 path = os.path.join(place, name)
                 with open(path, encoding="utf-8", errors="replace") as file:
-                    found[os.path.relpath(path, root)] = file.read()
+                    content = file.read()
+                left -= len(content)
+                if left > 0:
+                    found[os.path.relpath(path, root)] = content
+    if left <= 0:
+        _say(0, "there are too many artifacts for the client to list them all; their data is kept")
     return found
 
 

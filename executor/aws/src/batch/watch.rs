@@ -405,6 +405,7 @@ impl Inner {
         };
         if submission.metaflow.is_some() {
             let answer = self.left(submission, "answer").await;
+            self.keep_metadata(submission, answer.as_deref()).await;
             return metaflow::outcome(status, answer.as_deref());
         }
         if status != 0 {
@@ -423,6 +424,21 @@ impl Inner {
                 ..Success::default()
             }),
             Err(message) => Outcome::Failed(Reason::BadOutput { message }),
+        }
+    }
+
+    /// Metaflow's client on this machine finds the task, whatever became of it.
+    async fn keep_metadata(&self, submission: &Submission, answer: Option<&[u8]>) {
+        let (Some(jobs), Some(answer)) = (self.metaflow.clone(), answer.map(<[u8]>::to_vec)) else {
+            return;
+        };
+        let task = submission.clone();
+        let kept = tokio::task::spawn_blocking(move || jobs.keep_metadata(&task, &answer)).await;
+        if let Ok(Err(error)) = kept {
+            warn!(
+                "Metaflow's client will not find {}: its metadata cannot be written: {error}",
+                submission.attempt
+            );
         }
     }
 
