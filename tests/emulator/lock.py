@@ -33,5 +33,45 @@ def receive_message(self, queue_name, count, wait_seconds_timeout, visibility_ti
         queue.wait_for_messages(min(left, 1))
 
 
+# A queue with many messages --------------------------------------------------------------------------------------
+
+SENDING = threading.local()
+plain_send = SQSBackend.send_message
+
+
+class Visible:
+    """The messages that can be received, looked for only as far as somebody asks."""
+
+    def __init__(self, queue):
+        self.queue = queue
+
+    def __iter__(self):
+        return (one for one in self.queue._messages if one.visible and not one.delayed)
+
+    def __bool__(self):
+        return next(iter(self), None) is not None
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+
+def send_message(self, *arguments, **named):
+    """It counts all messages only to learn whether the queue is a FIFO."""
+    SENDING.now = True
+    try:
+        return plain_send(self, *arguments, **named)
+    finally:
+        SENDING.now = False
+
+
+def not_while_sending(plain):
+    return property(lambda self: 0 if getattr(SENDING, "now", False) else plain.fget(self))
+
+
+for what in ("", "_delayed", "_not_visible"):
+    name = f"approximate_number_of_messages{what}"
+    setattr(Queue, name, not_while_sending(getattr(Queue, name)))
+Queue.messages = property(Visible)
+SQSBackend.send_message = send_message
 Queue.delete_message = delete_message
 SQSBackend.receive_message = receive_message

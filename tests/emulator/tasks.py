@@ -161,7 +161,6 @@ def job_ended(region, job_id, scope):
     try:
         while not job.ended.wait(0.2):
             scope.check()
-        scope.check()
     except BaseException:
         jobs.MOVER.terminate(job, LEFT)
         raise
