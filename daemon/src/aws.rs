@@ -1,11 +1,14 @@
-//! Executors for AWS, as the configuration wants them.
+//! Executors for AWS, as the configuration wants them, and what pages and API ask of AWS.
 
 use crate::config::Settings;
 use anyhow::Context;
-use dalsegno_engine::{Executor, Reporter};
-use dalsegno_executor_aws::{Aws, AwsConfig};
-use dalsegno_scheduler::ExecutorKind;
+use dalsegno_engine::{Code, Executor, Problem, Reporter};
+use dalsegno_executor::metaflow::MetaflowJobs;
+use dalsegno_executor::{Layout, MetaflowConfig};
+use dalsegno_executor_aws::{Aws, AwsConfig, Batch, Logs, Orphan, OrphanError, Orphans, status};
+use dalsegno_scheduler::{AttemptId, ExecutorKind};
 use dalsegno_store::Store;
+use dalsegno_web::{Following, Later, OrphanJob, Remote};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,19 +20,33 @@ const INSTALLATION: &str = "installation";
 /// Everything for AWS that a running daemon has.
 #[derive(Clone)]
 pub(crate) struct Elsewhere {
-    pub(crate) aws: Aws,
     pub(crate) executors: BTreeMap<ExecutorKind, Arc<dyn Executor>>,
+    orphans: Arc<Orphans>,
+    logs: Arc<Logs>,
+}
+
+/// What the parts for AWS need of the daemon.
+pub(crate) struct Needs<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) store: &'a Arc<dyn Store>,
+    pub(crate) address: SocketAddr,
+    pub(crate) instance: &'a str,
+    pub(crate) metaflow: &'a MetaflowConfig,
+    pub(crate) reporter: &'a Reporter,
+    pub(crate) stop: &'a CancellationToken,
 }
 
 /// `None` without `[aws]`.
-pub(crate) async fn start(
-    settings: &Settings,
-    store: &Arc<dyn Store>,
-    address: SocketAddr,
-    instance: &str,
-    reporter: &Reporter,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<Elsewhere>> {
+pub(crate) async fn start(needs: Needs<'_>) -> anyhow::Result<Option<Elsewhere>> {
+    let Needs {
+        settings,
+        store,
+        address,
+        instance,
+        metaflow,
+        reporter,
+        stop,
+    } = needs;
     let Some(config) = settings.aws.clone() else {
         return Ok(None);
     };
@@ -41,12 +58,81 @@ pub(crate) async fn start(
         api_url: (!address.ip().is_loopback()).then(|| format!("http://{address}/api/v1")),
         ..config
     };
+    let layout = Layout::new(&settings.data);
+    let jobs = MetaflowJobs::new(metaflow, &layout, config.api_url.as_deref())
+        .context("cannot prepare Metaflow's tasks for other machines")?;
     let aws = Aws::connect(config, store.clone()).await;
-    let _ = (reporter, stop);
+    let batch = Batch::start(aws.clone(), reporter.clone(), Some(Arc::new(jobs)), stop);
+    status::start(aws.clone(), Some(batch.clone()), None, stop.clone());
+    let executors: BTreeMap<ExecutorKind, Arc<dyn Executor>> =
+        [(ExecutorKind::Batch, batch.clone() as Arc<dyn Executor>)].into();
     Ok(Some(Elsewhere {
-        aws,
-        executors: BTreeMap::new(),
+        executors,
+        orphans: Orphans::start(batch, stop.clone()),
+        logs: Logs::new(aws),
     }))
+}
+
+impl Remote for Elsewhere {
+    fn orphans(&self) -> Later<Vec<OrphanJob>> {
+        let orphans = self.orphans.clone();
+        Box::pin(async move {
+            let found = orphans.sweep().await.map_err(problem)?;
+            Ok(found.into_iter().map(orphan).collect())
+        })
+    }
+
+    fn cancel_orphan(&self, job: String) -> Later<()> {
+        let orphans = self.orphans.clone();
+        Box::pin(async move { orphans.cancel(&job).await.map(|_| ()).map_err(problem) })
+    }
+
+    fn adopt_orphan(&self, job: String) -> Later<()> {
+        let orphans = self.orphans.clone();
+        Box::pin(async move { orphans.adopt(&job).await.map_err(problem) })
+    }
+
+    fn fetch_log(&self, attempt: AttemptId, log: String, follow: bool) -> Later<Following> {
+        let logs = self.logs.clone();
+        Box::pin(async move {
+            let fetched = logs.ensure(&attempt, &log).await;
+            fetched
+                .map_err(|error| Problem::new(Code::AwsFailed, format!("log {log}: {error}")))?;
+            let reading = CancellationToken::new();
+            if follow {
+                let reading = reading.clone();
+                tokio::spawn(async move {
+                    let is_read = || !reading.is_cancelled();
+                    logs.follow(attempt, &log, is_read).await;
+                });
+            }
+            Ok(Box::new(reading.drop_guard()) as Following)
+        })
+    }
+}
+
+fn orphan(it: Orphan) -> OrphanJob {
+    OrphanJob {
+        job: it.job_id,
+        name: it.name,
+        queue: it.queue,
+        status: it.status.as_str().to_owned(),
+        created_at: it.created_at,
+        flow: it.flow,
+        run: it.run,
+        task: it.task,
+        attempt: it.attempt,
+        why: it.why,
+    }
+}
+
+fn problem(error: OrphanError) -> Problem {
+    let code = match error {
+        OrphanError::Unknown(_) => Code::UnknownOrphan,
+        OrphanError::NotAdopted { .. } | OrphanError::NotCancelled { .. } => Code::NotAdopted,
+        OrphanError::Call { .. } => Code::AwsFailed,
+    };
+    Problem::new(code, error.to_string())
 }
 
 /// Eight letters and digits, made once for a database. Two daemons that make one at the same time agree on what was

@@ -12,7 +12,7 @@ use dalsegno_scheduler::{Span, Timestamp};
 use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
 use dalsegno_triggers::status::Sources;
 use dalsegno_triggers::{lineage, webhook};
-use dalsegno_web::WebState;
+use dalsegno_web::{Remote, WebState};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -68,8 +68,17 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         Some(name) => name.clone(),
         None => lock::instance_name(&settings.data)?,
     };
-    let elsewhere = aws::start(settings, &store, address, &instance, &reporter, &stop).await?;
     let metaflow = metaflow_config(settings, &flows_dir);
+    let elsewhere = aws::start(aws::Needs {
+        settings,
+        store: &store,
+        address,
+        instance: &instance,
+        metaflow: &metaflow,
+        reporter: &reporter,
+        stop: &stop,
+    })
+    .await?;
     let executor = LocalExecutor::start(
         LocalConfig {
             data_dir: settings.data.clone(),
@@ -83,7 +92,10 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     .await?;
     let router = Router::new(
         executor.clone(),
-        elsewhere.map(|it| it.executors).unwrap_or_default(),
+        elsewhere
+            .as_ref()
+            .map(|it| it.executors.clone())
+            .unwrap_or_default(),
         reporter,
         dalsegno_engine::clock::now,
     );
@@ -123,7 +135,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             metaflow: Arc::new(registry.clone()),
             task_data: Arc::new(LocalData),
             sources: Arc::new(sources::Told(sources.clone())),
-            remote: None,
+            remote: elsewhere.map(|it| Arc::new(it) as Arc<dyn Remote>),
             token: settings.token.clone(),
             loopback: address.ip().is_loopback(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
