@@ -26,6 +26,11 @@ pub struct Aws {
 impl Aws {
     pub async fn connect(config: AwsConfig, store: Arc<dyn Store>) -> Self {
         let sdk = sdk(&config).await;
+        Self::with(config, sdk, store)
+    }
+
+    /// With these credentials and this address, whatever the configuration says of them.
+    pub fn with(config: AwsConfig, sdk: SdkConfig, store: Arc<dyn Store>) -> Self {
         let guard = Arc::new(Guard::new(&config, store.clone()));
         Self {
             batch: aws_sdk_batch::Client::new(&sdk),

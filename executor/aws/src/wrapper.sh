@@ -53,9 +53,11 @@ if [ -n "${DALSEGNO_EVENT_JSON:-}" ]; then
   unset DALSEGNO_EVENT_JSON
 fi
 export DALSEGNO_OUTPUT="$work/output"
+child= stop=
+trap 'stop=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
 "$@" &
 child=$!
-trap 'kill -TERM "$child" 2>/dev/null' TERM INT
+[ -z "$stop" ] || kill -TERM "$child" 2>/dev/null
 while :; do
   wait "$child"
   status=$?

@@ -86,9 +86,10 @@ impl Inner {
     ) -> Result<(String, String), (Api, CallError)> {
         let canonical = content.to_string();
         let name = names::definition(&self.aws.config.installation, &canonical);
-        let known = self.definitions.lock().await.get(&name).cloned();
-        if let Some(arn) = known {
-            return Ok((name, arn));
+        // Held over the calls, so that many that begin together register it once.
+        let mut known = self.definitions.lock().await;
+        if let Some(arn) = known.get(&name) {
+            return Ok((name, arn.clone()));
         }
         let api = Api::DescribeJobDefinitions;
         let find = self.aws.batch.describe_job_definitions();
@@ -107,7 +108,6 @@ impl Inner {
             Some(arn) => arn.to_owned(),
             None => self.register(&name, content).await?,
         };
-        let mut known = self.definitions.lock().await;
         known.insert(name.clone(), arn.clone());
         Ok((name, arn))
     }
