@@ -732,12 +732,12 @@ fn whenever_the_daemon_dies_there_is_one_job_for_an_attempt() {
                     });
                 };
                 daemon.submit(tasks.clone());
-                let with = names::prefix(&house.installation);
                 match death {
                     Death::BeforeAnything => {}
                     Death::WhileTheRequestIsOnItsWay => {
                         eventually("a request", || {
-                            (house.aws.seen("SubmitJob", &with) > 0).then_some(())
+                            // Of a long request only the beginning is kept, in which its place in S3 is.
+                            (house.aws.seen("SubmitJob", &house.bucket) > 0).then_some(())
                         });
                     }
                     Death::WhenTheJobIsThere => is_there(""),
@@ -776,5 +776,4 @@ fn who_comes_late_does_not_wait_for_a_crowd() {
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(1), "{waited:?}");
     assert!(house.jobs().len() < 200, "the crowd is still there");
-    assert!(!house.bucket.is_empty());
 }
