@@ -298,6 +298,7 @@ impl Scheduler {
                     external_id: task.external_id.clone(),
                     array: task.array.clone(),
                     run_created_at: row.created_at,
+                    attempts_before: task.attempts_before,
                     execution,
                 })
             }),

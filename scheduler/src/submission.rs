@@ -61,6 +61,8 @@ pub struct RemoteTask {
     pub array: Option<ArrayPlace>,
     /// When the run was created. With the run's number it is unique even when a database was thrown away.
     pub run_created_at: Timestamp,
+    /// Attempts that the task had before this generation of its run.
+    pub attempts_before: u32,
     /// With [`ExecutorKind::StepFunctions`].
     pub execution: Option<Arc<Execution>>,
 }

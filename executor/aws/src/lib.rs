@@ -14,6 +14,7 @@ mod look;
 pub mod metaflow;
 pub mod names;
 mod orphans;
+pub mod sfn;
 pub mod status;
 mod storage;
 pub mod tags;

@@ -1,0 +1,10 @@
+//! AWS Step Functions: a run is one execution.
+
+pub mod asl;
+pub mod input;
+
+/// The error with which an execution ends whose steps failed one by one.
+pub const STEPS_FAILED: &str = "Dalsegno.StepsFailed";
+
+/// The error with which an execution ends because of one step.
+pub const STEP_FAILED: &str = "Dalsegno.StepFailed";
