@@ -12,6 +12,7 @@ mod text;
 pub use estimate::{Estimate, Finding, HISTORY_MAX, PAYLOAD_MAX, Severity, findings};
 pub use plan::{Block, Members, open_of};
 pub use slots::{AllSlots, Kind};
+pub use task::word;
 
 use dalsegno_scheduler::spec::{Command, Items, OnFailure, Route, ScopeIndex, StepSpec};
 use dalsegno_scheduler::{Flow, NodeKind, Path, StepName, TaskId};

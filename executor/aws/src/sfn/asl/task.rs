@@ -281,7 +281,7 @@ fn job_name(depth: usize, id: NodeId, step: &StepSpec) -> String {
 }
 
 /// A step's name as it may be in a job's.
-pub(super) fn word(step: &str) -> String {
+pub fn word(step: &str) -> String {
     let word = step
         .chars()
         .take(20)
