@@ -134,6 +134,7 @@ impl StepFunctions {
                 wake,
                 arn: None,
                 prepared: None,
+                ensured: None,
                 since: 0,
                 view: View::default(),
                 told: BTreeMap::new(),
@@ -237,6 +238,8 @@ struct Mirror {
     /// Once it is known to exist.
     arn: Option<String>,
     prepared: Option<Prepared>,
+    /// The ARNs of the machine and of its version, once all that an execution needs is there.
+    ensured: Option<(String, String)>,
     /// Only what came after so many redrives belongs to this generation.
     since: u32,
     view: View,
@@ -396,18 +399,21 @@ impl Mirror {
             return Ok(());
         };
         let aws = &self.inner.aws;
-        for (name, content) in &prepared.definitions {
-            let done = super::jobs::ensure_definition(aws, name, content).await;
-            done.map_err(|(api, error)| later(api)(error))?;
-        }
-        if let Some(storage) = &self.inner.storage {
-            for object in &prepared.objects {
-                let put = storage.put(aws, &object.key, object.body.clone()).await;
-                put.map_err(later(Api::S3Put))?;
+        if self.ensured.is_none() {
+            for (name, content) in &prepared.definitions {
+                let done = super::jobs::ensure_definition(aws, name, content).await;
+                done.map_err(|(api, error)| later(api)(error))?;
             }
+            if let Some(storage) = &self.inner.storage {
+                for object in &prepared.objects {
+                    let put = storage.put(aws, &object.key, object.body.clone()).await;
+                    put.map_err(later(Api::S3Put))?;
+                }
+            }
+            self.ensured = Some(machine::ensure(aws, self.execution.flow.name(), prepared).await?);
         }
-        let (machine, version) = machine::ensure(aws, self.execution.flow.name(), prepared).await?;
-        let arn = machine::start(aws, &machine, &version, &prepared.name, &prepared.input).await?;
+        let (machine, version) = self.ensured.as_ref().expect("it was made sure of");
+        let arn = machine::start(aws, machine, version, &prepared.name, &prepared.input).await?;
         tracing::info!(run.id = %self.key.0, execution = %prepared.name, "run {} is execution {}", self.key.0, prepared.name);
         self.arn = Some(arn);
         Ok(())

@@ -1,0 +1,255 @@
+//! Runs from their start to their end.
+
+use crate::stage::{Stage, none};
+use dalsegno_scheduler::Reason;
+use dalsegno_scheduler::row::{RunState, TaskState};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_run_one_after_the_other_as_one_execution() {
+    let stage = Stage::new(
+        r#"
+params: { who: { type: string, default: world } }
+env: { GREETING: "hello ${{ params.who }}" }
+steps:
+  a: { run: 'echo "$GREETING $DALSEGNO_TASK $DALSEGNO_ATTEMPT" >> $DIR/log' }
+  b: { after: [a], run: 'echo "b $WHO" >> $DIR/log' }
+"#,
+    )
+    .await;
+    let run = stage.run(json!({"who": "moon"})).await;
+    stage.succeeds(run).await;
+    assert_eq!(
+        stage.file("log").expect("it ran"),
+        "hello moon a 1\nb moon\n"
+    );
+    assert_eq!(stage.executions().await.len(), 1);
+    stage.execution_ends("SUCCEEDED").await;
+    let row = &stage.rows(run).await[0];
+    let name = row.external_id.clone().expect("it has a name");
+    assert!(name.contains(":execution:") && name.contains('#'), "{name}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_branch_does_not_stop_the_other_and_what_needs_it_is_skipped() {
+    let stage = Stage::new(
+        r#"
+steps:
+  bad: { run: exit 3 }
+  good: { run: 'true' }
+  after_bad: { after: [bad], run: 'true' }
+  after_good: { after: [good], run: 'echo ran > $DIR/good' }
+  both: { after: [after_bad, after_good], run: 'true' }
+"#,
+    )
+    .await;
+    let run = stage.run(none()).await;
+    assert_eq!(stage.ended(run).await.state, RunState::Failed);
+    assert_eq!(
+        stage.tasks(run).await,
+        [
+            "after_bad skipped",
+            "after_good succeeded",
+            "bad failed",
+            "both skipped",
+            "good succeeded"
+        ]
+    );
+    let rows = stage.rows(run).await;
+    let bad = rows
+        .iter()
+        .find(|it| it.task.step.as_str() == "bad")
+        .expect("it ran");
+    assert_eq!(bad.reason, Some(Reason::Exit { status: 3 }));
+    assert_eq!(stage.file("good").as_deref(), Some("ran\n"));
+    stage.execution_ends("FAILED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreach_runs_each_item_and_what_follows_waits_for_all() {
+    let stage = Stage::new(
+        r#"
+params: { regions: { type: json, default: [north, south, east] } }
+steps:
+  fit:
+    foreach: "${{ params.regions }}"
+    env: { LOUD: "${{ item }}!" }
+    run: 'echo "$ITEM $ITEM_INDEX $LOUD $ITEMS $DALSEGNO_TASK" > $DIR/fit.$ITEM_INDEX'
+  grid:
+    foreach: [1, 2]
+    steps:
+      inner: { foreach: [x, y], run: 'echo "$ITEMS $DALSEGNO_TASK" > $DIR/grid.$DALSEGNO_TASK' }
+  last: { after: [fit, grid], run: 'ls $DIR | wc -l > $DIR/last' }
+"#,
+    )
+    .await;
+    let run = stage.run(none()).await;
+    stage.succeeds(run).await;
+    assert_eq!(
+        stage.file("fit.1").as_deref(),
+        Some("south 1 south! [\"south\"] fit[1]\n")
+    );
+    assert_eq!(
+        stage.file("grid.inner[1.0]").as_deref(),
+        Some("[2,\"x\"] inner[1.0]\n")
+    );
+    assert_eq!(
+        stage.file("last").map(|it| it.trim().to_owned()).as_deref(),
+        Some("7")
+    );
+    stage.execution_ends("SUCCEEDED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_decide_what_is_taken_and_how_many_items_there_are() {
+    let stage = Stage::new(
+        r#"
+params: { least: { type: float, default: 0.5 } }
+steps:
+  fit: { run: 'echo auc=0.75 >> $DALSEGNO_OUTPUT; echo parts="[\"a\", \"b\"]" | tr -d "\r" >> $DALSEGNO_OUTPUT', outputs: [auc, parts] }
+  good: { after: [fit], when: "steps.fit.outputs.auc >= params.least", run: 'echo good $AUC > $DIR/good', env: { AUC: "auc ${{ steps.fit.outputs.auc }}" } }
+  bad: { after: [fit], when: "steps.fit.outputs.auc < params.least || steps.fit.outputs.auc == 2", run: 'touch $DIR/bad' }
+  part: { after: [fit], foreach: "${{ steps.fit.outputs.parts }}", run: 'echo $ITEM > $DIR/part.$ITEM_INDEX' }
+  end: { after: [good, part], run: 'true' }
+"#,
+    )
+    .await;
+    let run = stage.run(none()).await;
+    stage.succeeds(run).await;
+    assert_eq!(stage.file("good").as_deref(), Some("good auc 0.75\n"));
+    assert_eq!(stage.file("part.1").as_deref(), Some("b\n"));
+    assert!(stage.file("bad").is_none());
+    let rows = stage.rows(run).await;
+    let bad = rows
+        .iter()
+        .find(|it| it.task.step.as_str() == "bad")
+        .expect("it was decided");
+    assert_eq!(bad.state, TaskState::Skipped);
+    stage.execution_ends("SUCCEEDED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_attempt_is_repeated_and_both_are_known_here() {
+    let stage = Stage::new(
+        r#"
+steps:
+  flaky:
+    run: 'test $DALSEGNO_ATTEMPT = 2'
+    retry: { times: 2, backoff: { initial: 1s } }
+"#,
+    )
+    .await;
+    let run = stage.run(none()).await;
+    stage.succeeds(run).await;
+    let attempts = stage.attempts(run).await;
+    assert_eq!(
+        attempts,
+        ["1/flaky/1 failed", "1/flaky/2 succeeded"].map(|it| it.replacen('1', &run.to_string(), 1))
+    );
+    assert_eq!(stage.jobs().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_run_is_aborted_and_its_job_is_dead() {
+    let stage = Stage::new("steps: { long: { run: 'touch $DIR/began; exec sleep 600' } }").await;
+    let run = stage.run(none()).await;
+    stage.until(|it| async { it.file("began") }).await;
+    stage.cancel(run).await;
+    assert_eq!(stage.ended(run).await.state, RunState::Cancelled);
+    let (executions, jobs) = (stage.executions().await, stage.jobs().await);
+    assert_eq!(executions[0].1, "ABORTED");
+    assert_eq!(
+        jobs.iter().map(|it| it.1.as_str()).collect::<Vec<_>>(),
+        ["FAILED"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_whose_answer_is_lost_is_one_execution() {
+    let stage = Stage::new("steps: { a: { run: 'echo ran >> $DIR/log' } }").await;
+    stage
+        .fault("states", "StartExecution", "lost_reply", 2)
+        .await;
+    let run = stage.run(none()).await;
+    stage.succeeds(run).await;
+    assert_eq!(stage.executions().await.len(), 1);
+    assert_eq!(stage.file("log").as_deref(), Some("ran\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_throttled_wait_and_each_starts_once() {
+    let stage = Stage::new(
+        "run: { strategy: parallel }\nsteps: { a: { run: 'echo $DALSEGNO_RUN_ID >> $DIR/log' } }",
+    )
+    .await;
+    stage.fault("states", "StartExecution", "throttle", 6).await;
+    let mut runs = Vec::new();
+    for _ in 0..4 {
+        runs.push(stage.run(none()).await);
+    }
+    for run in &runs {
+        stage.succeeds(*run).await;
+    }
+    let mut ran: Vec<String> = stage
+        .file("log")
+        .expect("they ran")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    ran.sort();
+    assert_eq!(
+        ran,
+        runs.iter().map(ToString::to_string).collect::<Vec<_>>()
+    );
+    assert_eq!(stage.executions().await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_execution_is_found_and_not_started_again() {
+    let mut stage = Stage::new(
+        "steps: { a: { run: 'echo a >> $DIR/log; until [ -e $DIR/go ]; do sleep 0.1; done' }, b: { after: [a], run: 'echo b >> $DIR/log' } }",
+    )
+    .await;
+    let run = stage.run(none()).await;
+    stage.until(|it| async { it.file("log") }).await;
+    stage.restart().await;
+    std::fs::write(stage.folder.path().join("go"), "").expect("a file");
+    stage.succeeds(run).await;
+    assert_eq!(stage.file("log").as_deref(), Some("a\nb\n"));
+    assert_eq!(stage.executions().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_over_what_is_left_is_a_new_execution() {
+    let stage = Stage::new(
+        r#"
+steps:
+  good: { run: 'echo good >> $DIR/log; echo n=5 >> $DALSEGNO_OUTPUT', outputs: [n] }
+  flaky: { run: 'echo flaky >> $DIR/log; test -e $DIR/repaired' }
+  after: { after: [good, flaky], when: "steps.good.outputs.n == 5", run: 'echo after >> $DIR/log' }
+"#,
+    )
+    .await;
+    let run = stage.run(none()).await;
+    assert_eq!(stage.ended(run).await.state, RunState::Failed);
+    stage.execution_ends("FAILED").await;
+    std::fs::write(stage.folder.path().join("repaired"), "").expect("a file");
+    stage.resume(run).await;
+    stage.succeeds(run).await;
+    let mut log: Vec<String> = stage
+        .file("log")
+        .expect("they ran")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    log.sort();
+    assert_eq!(log, ["after", "flaky", "flaky", "good"]);
+    let names: Vec<String> = stage
+        .executions()
+        .await
+        .into_iter()
+        .map(|it| it.0)
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names[1].ends_with("-g2"), "{names:?}");
+}
