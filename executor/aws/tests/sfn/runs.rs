@@ -79,7 +79,7 @@ steps:
     foreach: [1, 2]
     steps:
       inner: { foreach: [x, y], run: 'echo "$ITEMS $DALSEGNO_TASK" > $DIR/grid.$DALSEGNO_TASK' }
-  last: { after: [fit, grid], run: 'ls $DIR | wc -l > $DIR/last' }
+  last: { after: [fit, grid], run: 'ls $DIR | grep -c -e fit -e grid > $DIR/last' }
 "#,
     )
     .await;
@@ -179,7 +179,7 @@ async fn a_start_whose_answer_is_lost_is_one_execution() {
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_that_are_throttled_wait_and_each_starts_once() {
     let stage = Stage::new(
-        "run: { strategy: parallel }\nsteps: { a: { run: 'echo $DALSEGNO_RUN_ID >> $DIR/log' } }",
+        "run: { strategy: { parallel: 4 } }\nsteps: { a: { run: 'echo $DALSEGNO_RUN_ID >> $DIR/log' } }",
     )
     .await;
     stage.fault("states", "StartExecution", "throttle", 6).await;

@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 /// Longer than anything takes on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-pub struct Stage {
-    pub aws: Aws,
-    pub store: Arc<MemoryStore>,
-    pub engine: EngineHandle,
-    pub executor: Arc<StepFunctions>,
-    pub folder: tempfile::TempDir,
-    pub flow: FlowName,
+pub(crate) struct Stage {
+    pub(crate) aws: Aws,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) engine: EngineHandle,
+    pub(crate) executor: Arc<StepFunctions>,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) flow: FlowName,
     text: String,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -36,7 +36,7 @@ fn installation() -> String {
     format!("{:05x}{number:03}", std::process::id() % 0xfffff)
 }
 
-pub async fn aws(store: Arc<MemoryStore>, folder: &tempfile::TempDir) -> Aws {
+pub(crate) async fn aws(store: Arc<MemoryStore>, folder: &tempfile::TempDir) -> Aws {
     let url = std::env::var("DALSEGNO_TEST_AWS_URL").expect(
         "DALSEGNO_TEST_AWS_URL names an emulator of AWS; run `cargo xtask test`, which starts one",
     );
@@ -96,7 +96,7 @@ pub async fn aws(store: Arc<MemoryStore>, folder: &tempfile::TempDir) -> Aws {
 
 impl Stage {
     /// `text`: a flow file, its name and `executor` left out.
-    pub async fn new(text: &str) -> Self {
+    pub(crate) async fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Arc::new(MemoryStore::new());
         store
@@ -139,7 +139,7 @@ impl Stage {
     }
 
     /// The daemon dies and comes again.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop.cancel();
         let (executor, engine, stop, task) = {
             let task = std::mem::replace(&mut self.task, tokio::spawn(async {}));
@@ -149,7 +149,7 @@ impl Stage {
         (self.executor, self.engine, self.stop, self.task) = (executor, engine, stop, task);
     }
 
-    pub async fn run(&self, params: Value) -> RunId {
+    pub(crate) async fn run(&self, params: Value) -> RunId {
         let Value::Object(params) = params else {
             panic!("parameters are an object")
         };
@@ -165,7 +165,7 @@ impl Stage {
         }
     }
 
-    pub async fn resume(&self, run: RunId) {
+    pub(crate) async fn resume(&self, run: RunId) {
         let with = ResumeWith::Same;
         self.engine
             .resume(run, None, with, "test".into())
@@ -173,7 +173,7 @@ impl Stage {
             .expect("it goes on");
     }
 
-    pub async fn cancel(&self, run: RunId) {
+    pub(crate) async fn cancel(&self, run: RunId) {
         let cancel = Input::Cancel {
             run,
             by: "test".into(),
@@ -182,7 +182,7 @@ impl Stage {
         self.engine.ask(cancel).await.expect("it is to end");
     }
 
-    pub async fn ended(&self, run: RunId) -> Arc<RunRow> {
+    pub(crate) async fn ended(&self, run: RunId) -> Arc<RunRow> {
         let row = self.until(|it| async move {
             let row = it.store.run(run).await.expect("the store answers")?;
             row.state.is_terminal().then_some(row)
@@ -191,7 +191,7 @@ impl Stage {
     }
 
     /// The rows that tell of the tasks: `a succeeded`, by name.
-    pub async fn tasks(&self, run: RunId) -> Vec<String> {
+    pub(crate) async fn tasks(&self, run: RunId) -> Vec<String> {
         let mut all: Vec<String> = self
             .rows(run)
             .await
@@ -202,13 +202,13 @@ impl Stage {
         all
     }
 
-    pub async fn rows(&self, run: RunId) -> Vec<Arc<TaskRow>> {
+    pub(crate) async fn rows(&self, run: RunId) -> Vec<Arc<TaskRow>> {
         let snapshot = self.store.snapshot(run).await.expect("the store answers");
         snapshot.expect("the run is there").tasks
     }
 
     /// `1/a/1 failed`, in the order of their numbers.
-    pub async fn attempts(&self, run: RunId) -> Vec<String> {
+    pub(crate) async fn attempts(&self, run: RunId) -> Vec<String> {
         let all = self
             .store
             .attempts(run, None)
@@ -222,7 +222,7 @@ impl Stage {
         all
     }
 
-    pub async fn until<'a, T, F>(&'a self, mut look: impl FnMut(&'a Self) -> F) -> T
+    pub(crate) async fn until<'a, T, F>(&'a self, mut look: impl FnMut(&'a Self) -> F) -> T
     where
         F: Future<Output = Option<T>>,
     {
@@ -237,7 +237,7 @@ impl Stage {
     }
 
     /// All executions there ever were: name and status, oldest first.
-    pub async fn executions(&self) -> Vec<(String, String)> {
+    pub(crate) async fn executions(&self) -> Vec<(String, String)> {
         let machines = self
             .aws
             .sfn
@@ -269,7 +269,7 @@ impl Stage {
     }
 
     /// Every job there ever was: name and status.
-    pub async fn jobs(&self) -> Vec<(String, String)> {
+    pub(crate) async fn jobs(&self) -> Vec<(String, String)> {
         let filter = aws_sdk_batch::types::KeyValuesPair::builder()
             .name("JOB_NAME")
             .values("ds-*")
@@ -297,7 +297,7 @@ impl Stage {
     }
 
     /// `kind` of calls to this API that speak of this house.
-    pub async fn fault(&self, service: &str, op: &str, kind: &str, times: u32) {
+    pub(crate) async fn fault(&self, service: &str, op: &str, kind: &str, times: u32) {
         let rule = json!({"service": service, "op": op, "kind": kind, "times": times, "with": self.aws.config.installation});
         let url = format!(
             "{}/_fault",
@@ -310,11 +310,11 @@ impl Stage {
             .expect("the emulator answers");
     }
 
-    pub fn file(&self, name: &str) -> Option<String> {
+    pub(crate) fn file(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.folder.path().join(name)).ok()
     }
 
-    pub async fn succeeds(&self, run: RunId) {
+    pub(crate) async fn succeeds(&self, run: RunId) {
         let row = self.ended(run).await;
         let why: Vec<_> = self
             .rows(run)
@@ -331,7 +331,7 @@ impl Stage {
         );
     }
 
-    pub async fn execution_ends(&self, status: &str) {
+    pub(crate) async fn execution_ends(&self, status: &str) {
         self.until(|it| async move {
             let all = it.executions().await;
             all.iter().any(|(_, it)| it == status).then_some(())
@@ -368,6 +368,6 @@ async fn open(
     (executor, engine, stop, task)
 }
 
-pub fn none() -> Value {
+pub(crate) fn none() -> Value {
     Value::Object(Map::new())
 }

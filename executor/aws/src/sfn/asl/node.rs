@@ -46,7 +46,7 @@ impl Compiler<'_> {
         if let Some(when) = &step.when
             && !self.slots(inside).is_known(when)
         {
-            entry = self.chosen(inside, id, when, &entry, &exits, &reads, states);
+            entry = self.chosen(inside, id, when, &entry, &exits, states);
         }
         let templates = self
             .flow
@@ -217,8 +217,7 @@ impl Compiler<'_> {
         choose(states, name(self.flow.node(id), ":when"), choices, entry)
     }
 
-    /// Decides a `when` over outputs. They are read before, but for those that the task reads anyway.
-    #[allow(clippy::too_many_arguments)]
+    /// Decides a `when` over outputs, which are read before. What the task needs of them is read again if it is taken.
     fn chosen(
         &mut self,
         inside: &Inside,
@@ -226,7 +225,6 @@ impl Compiler<'_> {
         when: &Expr,
         entry: &str,
         exits: &Exits,
-        read: &BTreeSet<StepName>,
         states: &mut States,
     ) -> String {
         let node = self.flow.node(id).clone();
@@ -247,8 +245,7 @@ impl Compiler<'_> {
             vec![is_false, failed],
             entry,
         );
-        // They are read once, in front of the decision.
-        let reads: BTreeSet<StepName> = rules.reads.difference(read).cloned().collect();
+        let reads = rules.reads;
         self.read_as(inside, id, &reads, &choice, exits, "for when", states)
     }
 
@@ -408,7 +405,7 @@ impl Compiler<'_> {
         if let Some(when) = &spec.when
             && !self.slots(inside).is_known(when)
         {
-            entry = self.chosen(inside, id, when, &entry, &exits, &reads, states);
+            entry = self.chosen(inside, id, when, &entry, &exits, states);
         }
         let when = spec
             .when
