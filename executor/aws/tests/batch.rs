@@ -156,6 +156,7 @@ impl House {
                 external_id: None,
                 array: None,
                 run_created_at: CREATED,
+                attempts_before: 0,
                 execution: None,
             })),
             attempt,

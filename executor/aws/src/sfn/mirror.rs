@@ -97,6 +97,23 @@ impl StepFunctions {
         }
     }
 
+    /// Hears what EventBridge tells: details of "Step Functions Execution Status Change".
+    pub fn listen(self: &Arc<Self>, mut changes: tokio::sync::mpsc::Receiver<serde_json::Value>) {
+        let (it, stop) = (Arc::downgrade(self), self.inner.stop.clone());
+        tokio::spawn(async move {
+            loop {
+                let change = tokio::select! {
+                    change = changes.recv() => change,
+                    () = stop.cancelled() => None,
+                };
+                let (Some(change), Some(it)) = (change, it.upgrade()) else {
+                    return;
+                };
+                it.heard(change["name"].as_str().unwrap_or_default());
+            }
+        });
+    }
+
     fn want(&self, submission: Submission) {
         let Some(remote) = &submission.remote else {
             return;
