@@ -5,6 +5,7 @@ use anyhow::Context;
 use dalsegno_engine::{Code, Executor, Problem, Reporter};
 use dalsegno_executor::metaflow::MetaflowJobs;
 use dalsegno_executor::{Layout, MetaflowConfig};
+use dalsegno_executor_aws::sfn::StepFunctions;
 use dalsegno_executor_aws::{Aws, AwsConfig, Batch, Logs, Orphan, OrphanError, Orphans, status};
 use dalsegno_scheduler::{AttemptId, ExecutorKind};
 use dalsegno_store::Store;
@@ -12,10 +13,14 @@ use dalsegno_web::{Following, Later, OrphanJob, Remote};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Where the name of this database's house is remembered.
 const INSTALLATION: &str = "installation";
+
+/// So many changes of executions may wait to be looked at; more wait in their queue.
+const CHANGES_MAX: usize = 256;
 
 /// Everything for AWS that a running daemon has.
 #[derive(Clone)]
@@ -63,9 +68,20 @@ pub(crate) async fn start(needs: Needs<'_>) -> anyhow::Result<Option<Elsewhere>>
         .context("cannot prepare Metaflow's tasks for other machines")?;
     let aws = Aws::connect(config, store.clone()).await;
     let batch = Batch::start(aws.clone(), reporter.clone(), Some(Arc::new(jobs)), stop);
-    status::start(aws.clone(), Some(batch.clone()), None, stop.clone());
-    let executors: BTreeMap<ExecutorKind, Arc<dyn Executor>> =
-        [(ExecutorKind::Batch, batch.clone() as Arc<dyn Executor>)].into();
+    let executions = StepFunctions::start(aws.clone(), reporter.clone(), stop);
+    let (changes, told) = mpsc::channel(CHANGES_MAX);
+    executions.listen(told);
+    status::start(
+        aws.clone(),
+        Some(batch.clone()),
+        Some(changes),
+        stop.clone(),
+    );
+    let executors: BTreeMap<ExecutorKind, Arc<dyn Executor>> = [
+        (ExecutorKind::Batch, batch.clone() as Arc<dyn Executor>),
+        (ExecutorKind::StepFunctions, executions),
+    ]
+    .into();
     Ok(Some(Elsewhere {
         executors,
         orphans: Orphans::start(batch, stop.clone()),

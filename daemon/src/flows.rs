@@ -131,6 +131,9 @@ async fn deploy(
         }
         Ok(file) => {
             let flow = file.flow.name().clone();
+            if let Some(message) = registry.obstacle(&file.flow) {
+                return refuse(engine, flow, name, message).await;
+            }
             let input = Input::Deploy {
                 flow: file.flow,
                 version: file.version,
@@ -148,9 +151,19 @@ async fn deploy(
         Err(findings) if path.is_dir() => return Err(findings.render(false)),
         Err(findings) => (name_of(engine, path), findings.render(false)),
     };
+    refuse(engine, flow, name, message).await
+}
+
+/// The file is no valid version of its flow, for this reason.
+async fn refuse(
+    engine: &EngineHandle,
+    flow: FlowName,
+    file: String,
+    message: String,
+) -> Result<(FlowName, bool), String> {
     let input = Input::Invalid {
         flow,
-        file: name,
+        file,
         message: message.clone(),
     };
     if let Err(error) = engine.ask(input).await {

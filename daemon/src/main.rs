@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod elsewhere;
 mod flows;
 mod lock;
 mod logs;

@@ -112,6 +112,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         executor.clone(),
         settings.metaflow.clone(),
         metaflow,
+        settings.aws.clone(),
     );
     let (stopping_in, stopping) = watch::channel(false);
     let sources = Sources::default();

@@ -4,6 +4,7 @@ use super::pools;
 use super::probe::{Reader, Unasked};
 use crate::cli::CheckArgs;
 use crate::client::{Exit, Result, settings};
+use crate::elsewhere;
 use crate::output::{self, Screen, print, print_json, say};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
 use dalsegno_scheduler::instances::INSTANCES;
@@ -42,13 +43,19 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
             *file = Err(found);
         }
     }
-    let is_bad = |(path, file): &&Checked| file.is_err() || unasked.contains_key(path);
+    // A broken configuration is the daemon's to tell; here it is about flow files.
+    let settings = settings(None, Some("any")).ok();
+    let told = |file: &std::result::Result<FlowFile, Diagnostics>| match (file, &settings) {
+        (Ok(file), Some(settings)) => elsewhere::told(&file.flow, settings.aws.as_ref()),
+        _ => Vec::new(),
+    };
+    let is_bad = |(path, file): &&Checked| {
+        file.is_err() || unasked.contains_key(path) || told(file).iter().any(|it| it.is_error)
+    };
     let bad = files.iter().filter(is_bad).count();
     let exit = if bad == 0 { Exit::Done } else { Exit::Failed };
-    // A broken configuration is the daemon's to tell; here it is about flow files.
-    let pools = settings(None, Some("any")).map(|it| it.core.pools).ok();
-    let lacks = |file: &std::result::Result<FlowFile, Diagnostics>| match (file, &pools) {
-        (Ok(file), Some(pools)) => pools::lacks(&file.flow, pools),
+    let lacks = |file: &std::result::Result<FlowFile, Diagnostics>| match (file, &settings) {
+        (Ok(file), Some(settings)) => pools::lacks(&file.flow, &settings.core.pools),
         _ => Vec::new(),
     };
     if args.json {
@@ -56,6 +63,13 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
         for (path, file) in &files {
             found.extend(findings(file).iter().map(|it| json!(it)));
             found.extend(lacks(file).iter().map(|it| it.json(path)));
+            found.extend(told(file).iter().map(|it| {
+                json!({
+                    "file": path.display().to_string(), "line": 1, "column": 1,
+                    "severity": if it.is_error { "error" } else { "warning" },
+                    "code": "config.aws", "message": it.message, "help": it.help,
+                })
+            }));
             found.extend(unasked.get(path).map(|it| {
                 json!({
                     "file": path.display().to_string(), "line": 1, "column": 1, "severity": "error",
@@ -70,7 +84,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
     let mut told_before = None;
     for (path, file) in &files {
         let mut text = match file {
-            Ok(_) if unasked.contains_key(path) => output::refused(path),
+            Ok(_) if unasked.contains_key(path) || told(file).iter().any(|it| it.is_error) => {
+                output::refused(path)
+            }
             Ok(file) => output::checked(&file.flow, path, screen.now),
             Err(_) => output::refused(path),
         };
@@ -78,6 +94,12 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
         if !found.is_empty() {
             text.push_str(found.render(true).trim_end());
             text.push('\n');
+        }
+        for it in told(file) {
+            text.push_str(&match it.is_error {
+                true => output::error(&it.message, &it.help),
+                false => output::warning(&it.message, &it.help),
+            });
         }
         for lack in &lacks {
             text.push_str(&output::warning(&lack.message, &lack.help));

@@ -5,8 +5,10 @@ use super::notes::Notes;
 use super::version::{Versioned, versioned};
 use super::{deployment, probe};
 use crate::config::{Metaflow as Settings, Probe};
+use crate::elsewhere;
 use dalsegno_engine::{AskError, Code as ProblemCode, EngineHandle, Problem};
 use dalsegno_executor::{Interpreter, Interpreters, LocalExecutor, MetaflowConfig, Snapshots};
+use dalsegno_executor_aws::AwsConfig;
 use dalsegno_flowfile::FlowFile;
 use dalsegno_flowfile::metaflow::Options;
 use dalsegno_scheduler::metaflow::MetaflowFlow;
@@ -27,6 +29,8 @@ pub(super) struct Inner {
     pub(super) executor: Arc<LocalExecutor>,
     pub(super) settings: Settings,
     pub(super) config: MetaflowConfig,
+    /// Where steps run elsewhere.
+    aws: Option<AwsConfig>,
     pub(super) snapshots: Snapshots,
     pub(super) notes: Notes,
     /// Files that are being probed or were probed in vain, and as which version: they are not probed again.
@@ -50,6 +54,7 @@ impl Registry {
         executor: Arc<LocalExecutor>,
         settings: Settings,
         config: MetaflowConfig,
+        aws: Option<AwsConfig>,
     ) -> Self {
         let snapshots = Snapshots::new(executor.layout().code_dir());
         Self(Arc::new(Inner {
@@ -57,6 +62,7 @@ impl Registry {
             executor,
             settings,
             config,
+            aws,
             snapshots,
             notes: Notes::default(),
             probed: Mutex::default(),
@@ -64,6 +70,21 @@ impl Registry {
             beside: Beside::default(),
             said: Mutex::default(),
         }))
+    }
+
+    /// Why a flow cannot run elsewhere as it asks for; what is only worth a look goes to the log.
+    pub(crate) fn obstacle(&self, flow: &Flow) -> Option<String> {
+        let (errors, warnings): (Vec<_>, Vec<_>) = elsewhere::told(flow, self.0.aws.as_ref())
+            .into_iter()
+            .partition(|it| it.is_error);
+        for it in warnings {
+            warn!("{}; {}", it.message, it.help);
+        }
+        let lines = errors
+            .iter()
+            .map(|it| format!("{}; {}", it.message, it.help));
+        let lines: Vec<String> = lines.collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     /// How flow files of the folder are read before it is known which flow is in them.

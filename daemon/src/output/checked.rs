@@ -50,6 +50,15 @@ pub(crate) fn warning(message: &str, help: &str) -> String {
     )
 }
 
+/// An error that is no place in the file, with its cure.
+pub(crate) fn error(message: &str, help: &str) -> String {
+    format!(
+        "{}: {message}\n  {} {help}\n",
+        Tone::Bad.paint("error"),
+        Tone::Quiet.paint("help:")
+    )
+}
+
 /// Metaflow could not be asked about a file, which is an error where that was wished.
 pub(crate) fn not_asked(message: &str) -> String {
     format!(

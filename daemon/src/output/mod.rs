@@ -22,7 +22,7 @@ mod tone;
 mod why;
 
 pub(crate) use backfills::{backfill, backfill_plan, backfills};
-pub(crate) use checked::{checked, dynamic, not_asked, refused, warning};
+pub(crate) use checked::{checked, dynamic, error, not_asked, refused, warning};
 pub(crate) use diagnosis::{Finding, Health, diagnosis};
 pub(crate) use events::{dry_run, emitted, event, events, refusals, sets};
 pub(crate) use flows::{flow, flows, invalid_now};
