@@ -4,9 +4,9 @@
 use crate::batch::Batch;
 use crate::cx::Aws;
 use crate::guard::Api;
-use crate::job::Job;
+use crate::job::{Job, JobState};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -95,6 +95,14 @@ async fn take(
             let job = Job::of_event(&event["detail"])?;
             if let Some(batch) = batch {
                 batch.hear(&job);
+            }
+            // A job of an execution: its run is looked at. Too many at once may be left out, for it is looked at anyway.
+            let is_worth = matches!(
+                job.state,
+                JobState::Running | JobState::Succeeded | JobState::Failed
+            );
+            if let (Some(executions), true) = (executions, is_worth) {
+                let _ = executions.try_send(json!({ "name": job.name }));
             }
         }
         "Step Functions Execution Status Change" => {
