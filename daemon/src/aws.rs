@@ -170,3 +170,22 @@ async fn installation(store: &dyn Store) -> anyhow::Result<String> {
         .context("cannot write the name of this installation")?;
     Ok(read().await?.unwrap_or(name))
 }
+
+/// Where steps run elsewhere, for the lines that are printed at start.
+pub(crate) fn lines(config: Option<&AwsConfig>) -> String {
+    let Some(config) = config else {
+        return String::new();
+    };
+    let mut queues = config.queues.join(", ");
+    if !config.gpu_queues.is_empty() {
+        queues = format!("{queues}; with GPUs {}", config.gpu_queues.join(", "));
+    }
+    if queues.is_empty() {
+        queues = "only queues that steps name".into();
+    }
+    let place = config.s3.as_ref().map_or_else(
+        || "no bucket".to_owned(),
+        |it| format!("s3://{}/{}", it.bucket, it.prefix),
+    );
+    format!("  aws    {queues}; {place}\n")
+}

@@ -319,6 +319,7 @@ async fn begin(
         }
     }
     let _ = writeln!(said, "  data   {database}");
+    said += &aws::lines(settings.aws.as_ref());
     said += &sources::lines(&settings.sources);
     let _ = write!(said, "{}", next(engine));
     let _ = writeln!(said, "ready. Ctrl-C ends.");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scheduler <- flowfile
-//! scheduler <- store <- engine <- { triggers, executor, web } <- daemon       sim -> scheduler, store
+//! scheduler <- store <- engine <- { triggers, executor <- executor-aws, web } <- daemon       sim -> scheduler, store
 //! ```
 
 use super::problem::{Problem, line_where};
@@ -10,8 +10,8 @@ use super::walk;
 use anyhow::Result;
 use cargo_metadata::{DependencyKind, Metadata};
 
-/// Our crates, each with those of ours that it may depend on. The folder's name stands for the package
-/// `dalsegno-<folder>`. Tests, benchmarks and tools may use what they need, but for the daemon.
+/// Our crates, each with those of ours that it may depend on. The name stands for the package
+/// `dalsegno-<name>`. Tests, benchmarks and tools may use what they need, but for the daemon.
 const OURS: [(&str, &[&str]); 13] = [
     ("scheduler", &[]),
     ("flowfile", &["scheduler"]),
