@@ -253,3 +253,127 @@ steps:
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names[1].ends_with("-g2"), "{names:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_after_which_nothing_else_goes_on_is_redriven() {
+    let stage = Stage::new(
+        r#"
+steps:
+  a: { run: 'echo a >> $DIR/log' }
+  b: { after: [a], run: 'echo b >> $DIR/log; test -e $DIR/repaired' }
+  c: { after: [b], run: 'echo c >> $DIR/log' }
+"#,
+    )
+    .await;
+    let run = stage.run(none()).await;
+    assert_eq!(stage.ended(run).await.state, RunState::Failed);
+    stage.execution_ends("FAILED").await;
+    std::fs::write(stage.folder.path().join("repaired"), "").expect("a file");
+    stage.resume(run).await;
+    stage.succeeds(run).await;
+    assert_eq!(stage.file("log").as_deref(), Some("a\nb\nb\nc\n"));
+    let executions = stage.executions().await;
+    assert_eq!(executions.len(), 1, "{executions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_foreach_is_a_distributed_map_whose_tasks_are_known_one_by_one() {
+    let items: Vec<String> = (0..45).map(|it| it.to_string()).collect();
+    let stage = Stage::new(&format!(
+        "steps:\n  each: {{ foreach: [{}], max_parallel: 10, run: 'test $ITEM != 7' }}\n  other: {{ run: 'true' }}\n",
+        items.join(", ")
+    ))
+    .await;
+    let run = stage.run(none()).await;
+    assert_eq!(stage.ended(run).await.state, RunState::Failed);
+    let tasks = stage.tasks(run).await;
+    assert_eq!(tasks.len(), 46);
+    let failed: Vec<_> = tasks.iter().filter(|it| it.ends_with("failed")).collect();
+    assert_eq!(failed, ["each[7] failed"]);
+}
+
+/// A graph of a few steps, some of which fail, and some (of an odd number) go on when one of those before them was
+/// taken: which ones is drawn from the number.
+fn drawn(number: u64) -> String {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut draw = |most: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % most
+    };
+    let mut text = "steps:\n".to_owned();
+    for step in 0..3 + draw(5) {
+        let after: Vec<String> = (0..step)
+            .filter(|_| draw(3) == 0)
+            .map(|it| format!("s{it}"))
+            .collect();
+        let mut fields = vec![format!("run: 'exit {}'", u8::from(draw(4) == 0))];
+        if !after.is_empty() {
+            fields.push(format!("after: [{}]", after.join(", ")));
+        }
+        if draw(5) == 0 {
+            fields.push("on_failure: continue".into());
+        }
+        if draw(5) == 0 {
+            fields.push("when: '1 == 2'".into());
+        }
+        if draw(5) == 0 {
+            fields.push("foreach: [x, y]".into());
+        }
+        text.push_str(&format!("  s{step}: {{ {} }}\n", fields.join(", ")));
+    }
+    text
+}
+
+/// The machine and the core move tokens by the same rules: what the core asks for is what the machine ran, no more and no
+/// less, and both end alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_machine_runs_what_the_core_would_run() {
+    let first: u64 = std::env::var("DALSEGNO_SFN_DRAWN")
+        .ok()
+        .and_then(|it| it.parse().ok())
+        .unwrap_or(1);
+    for numbers in (first..first + 24).collect::<Vec<_>>().chunks(8) {
+        let all = numbers.iter().map(|number| tokio::spawn(agrees(*number)));
+        for one in all.collect::<Vec<_>>() {
+            one.await.expect("they agree");
+        }
+    }
+}
+
+async fn agrees(number: u64) {
+    let text = drawn(number);
+    let stage = Stage::new_with(&text, &["s1", "s3", "s5", "s7"]).await;
+    let run = stage.run(none()).await;
+    let row = stage.ended(run).await;
+    let rows = stage.rows(run).await;
+    let ours = |it: &TaskState| {
+        matches!(
+            it,
+            TaskState::Succeeded | TaskState::Failed | TaskState::Caught
+        )
+    };
+    for it in rows.iter().filter(|it| it.state == TaskState::Failed) {
+        assert_eq!(
+            it.reason,
+            Some(Reason::Exit { status: 1 }),
+            "{number}: {} of\n{text}",
+            it.task
+        );
+    }
+    let status = if row.state == RunState::Succeeded {
+        "SUCCEEDED"
+    } else {
+        "FAILED"
+    };
+    stage.execution_ends(status).await;
+    let ran = rows.iter().filter(|it| ours(&it.state)).count();
+    let jobs = stage.jobs().await;
+    assert_eq!(
+        jobs.len(),
+        ran,
+        "{number}: {jobs:?} and {:?} of\n{text}",
+        stage.tasks(run).await
+    );
+}

@@ -5,7 +5,10 @@ use dalsegno_engine::{EngineConfig, EngineHandle, Reporter, Role};
 use dalsegno_executor_aws::sfn::StepFunctions;
 use dalsegno_executor_aws::{Aws, AwsConfig, S3Place, Timings};
 use dalsegno_scheduler::row::{RunRow, RunState, TaskRow};
-use dalsegno_scheduler::{Answer, Config, FlowName, Input, ResumeWith, RunId, Span, StartRequest};
+use dalsegno_scheduler::spec::JoinRule;
+use dalsegno_scheduler::{
+    Answer, Config, Flow, FlowName, Input, ResumeWith, RunId, Span, StartRequest, Version,
+};
 use dalsegno_store::{MemoryStore, Store};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -25,6 +28,8 @@ pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) flow: FlowName,
     text: String,
+    /// Steps that go on when one of those before them was taken.
+    any_live: Vec<String>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -116,9 +121,18 @@ impl Stage {
             folder,
             flow,
             text,
+            any_live: Vec::new(),
             stop,
             task,
         };
+        it.deploy().await;
+        it
+    }
+
+    /// YAML has no word for it.
+    pub(crate) async fn new_with(text: &str, any_live: &[&str]) -> Self {
+        let mut it = Self::new(text).await;
+        it.any_live = any_live.iter().map(|it| (*it).to_owned()).collect();
         it.deploy().await;
         it
     }
@@ -129,9 +143,16 @@ impl Stage {
             Ok(file) => file,
             Err(found) => panic!("{}\n{}", found.render(false), self.text),
         };
+        let mut spec = file.flow.spec().clone();
+        for step in &mut spec.steps {
+            if self.any_live.iter().any(|it| it == step.name.as_str()) {
+                step.join = JoinRule::AnyLive;
+            }
+        }
+        let version = format!("{}{}", file.version, self.any_live.len());
         let input = Input::Deploy {
-            flow: file.flow,
-            version: file.version,
+            flow: Arc::new(Flow::new(spec).expect("a valid flow")),
+            version: Version::new(version),
             source: file.source.into(),
             file: name,
         };
@@ -266,6 +287,27 @@ impl Stage {
         }
         all.sort();
         all
+    }
+
+    /// How many events the history of the one execution has.
+    pub(crate) async fn events(&self) -> u64 {
+        let row = &self
+            .store
+            .snapshot(dalsegno_scheduler::RunId(1))
+            .await
+            .expect("the store answers");
+        let name = row
+            .as_ref()
+            .and_then(|it| it.tasks[0].external_id.clone())
+            .expect("it has a name");
+        let arn = name.split('#').next().unwrap_or_default();
+        let history = self
+            .aws
+            .sfn
+            .get_execution_history()
+            .execution_arn(arn)
+            .max_results(1000);
+        history.send().await.expect("a history").events().len() as u64
     }
 
     /// Every job there ever was: name and status.
