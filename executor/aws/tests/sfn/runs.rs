@@ -367,8 +367,10 @@ async fn agrees(number: u64) {
     } else {
         "FAILED"
     };
-    stage.execution_ends(status).await;
     let ran = rows.iter().filter(|it| ours(&it.state)).count();
+    if ran > 0 {
+        stage.execution_ends(status).await;
+    }
     let jobs = stage.jobs().await;
     assert_eq!(
         jobs.len(),

@@ -252,38 +252,43 @@ impl Stage {
             if let Some(found) = look(self).await {
                 return found;
             }
-            assert!(start.elapsed() < PATIENCE, "it does not happen");
+            if start.elapsed() >= PATIENCE {
+                let executions = self.executions().await;
+                let tasks = self.tasks(dalsegno_scheduler::RunId(1)).await;
+                panic!(
+                    "it does not happen: {executions:?}, {tasks:?}
+{}",
+                    self.text
+                );
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// All executions there ever were: name and status, oldest first.
     pub(crate) async fn executions(&self) -> Vec<(String, String)> {
+        let prefix = format!("ds-{}-", self.aws.config.installation);
         let machines = self
             .aws
             .sfn
             .list_state_machines()
-            .send()
+            .into_paginator()
+            .items()
+            .send();
+        let machines = machines
+            .collect::<Result<Vec<_>, _>>()
             .await
             .expect("machines");
-        let prefix = format!("ds-{}-", self.aws.config.installation);
         let mut all = Vec::new();
-        for machine in machines
-            .state_machines()
-            .iter()
-            .filter(|it| it.name().starts_with(&prefix))
-        {
+        for machine in machines.iter().filter(|it| it.name().starts_with(&prefix)) {
             let list = self
                 .aws
                 .sfn
                 .list_executions()
                 .state_machine_arn(machine.state_machine_arn());
             let list = list.send().await.expect("executions");
-            all.extend(
-                list.executions()
-                    .iter()
-                    .map(|it| (it.name().to_owned(), it.status().as_str().to_owned())),
-            );
+            let found = list.executions().iter();
+            all.extend(found.map(|it| (it.name().to_owned(), it.status().as_str().to_owned())));
         }
         all.sort();
         all
