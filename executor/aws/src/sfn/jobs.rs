@@ -40,7 +40,7 @@ pub fn shape(
     } else {
         &config.queues
     };
-    let Some(queue) = remote.queue.as_ref().or(queues.first()) else {
+    let Some(queue) = remote.queue.as_ref().or_else(|| queues.first()) else {
         let which = if gpus > 0 { "gpu_queues" } else { "queues" };
         return Err(format!(
             "names no queue; set `queue` in the step, or `{which}` in [aws] of dalsegno.toml"

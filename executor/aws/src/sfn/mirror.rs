@@ -97,6 +97,27 @@ impl StepFunctions {
         }
     }
 
+    /// How a generation after the first would go on, for showing it before it is done; `execution` is that of the
+    /// generation to come.
+    ///
+    /// # Errors
+    /// Why that is not known now.
+    pub async fn resume_plan(
+        &self,
+        execution: &Execution,
+        run: RunId,
+        created: Timestamp,
+    ) -> Result<ResumePlan, String> {
+        let aws = &self.inner.aws;
+        let name =
+            crate::names::execution(&aws.config.installation, run, created, execution.generation);
+        match look::plan(aws, run, created, execution, &name).await {
+            Ok((plan, _, _)) => Ok(plan),
+            Err(NotYet::Never(message)) => Err(message),
+            Err(NotYet::Later(api, error)) => Err(format!("{api}: {error}")),
+        }
+    }
+
     /// Hears what EventBridge tells: details of "Step Functions Execution Status Change".
     pub fn listen(self: &Arc<Self>, mut changes: tokio::sync::mpsc::Receiver<serde_json::Value>) {
         let (it, stop) = (Arc::downgrade(self), self.inner.stop.clone());

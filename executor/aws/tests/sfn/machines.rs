@@ -58,7 +58,7 @@ fn outline(machine: &serde_json::Value, depth: usize, lines: &mut Vec<String>) {
         let kind = state["Type"].as_str().unwrap_or_default();
         let next = state["Next"]
             .as_str()
-            .or(state["Default"].as_str())
+            .or_else(|| state["Default"].as_str())
             .unwrap_or("(end)");
         let mut line = format!("{pad}{kind} {name} -> {next}");
         for choice in state["Choices"].as_array().into_iter().flatten() {
