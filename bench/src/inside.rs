@@ -25,17 +25,27 @@ impl Inside {
         store: Arc<dyn Store>,
         executor: impl FnOnce(Reporter) -> E,
     ) -> Result<Self> {
+        let core = Config {
+            max_tasks: 1_000_000,
+            ..Config::default()
+        };
+        Self::start_with(store, core, |reporter| Arc::new(executor(reporter))).await
+    }
+
+    /// The same with limits of the figure's own.
+    pub(crate) async fn start_with(
+        store: Arc<dyn Store>,
+        core: Config,
+        executor: impl FnOnce(Reporter) -> Arc<dyn Executor>,
+    ) -> Result<Self> {
         let (reporter, reports) = Reporter::channel();
         let config = EngineConfig {
             instance: "bench".to_owned(),
             lease_ttl: Span::from_secs(30),
-            core: Config {
-                max_tasks: 1_000_000,
-                ..Config::default()
-            },
+            core,
         };
         let stop = CancellationToken::new();
-        let executor = Arc::new(executor(reporter));
+        let executor = executor(reporter);
         let (handle, task) = dalsegno_engine::start(store, config, executor, reports, stop.clone());
         match handle.settled().await {
             Role::Leader => Ok(Self { handle, stop, task }),

@@ -8,6 +8,8 @@ mod args;
 mod bare;
 mod calm;
 mod daemon;
+mod elsewhere;
+mod emulator;
 mod executors;
 mod figure;
 mod figures;

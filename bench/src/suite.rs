@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::figure::Figure;
 use crate::figures::{self, ALL, Effort, is_meant};
-use crate::{calm, peers, place, table};
+use crate::{calm, emulator, peers, place, table};
 use anyhow::{Context as _, Result, bail};
 use dalsegno_engine::clock;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         .iter()
         .find(|it| !ALL.iter().any(|(id, _)| is_meant(id, it)))
     {
-        bail!("there is no figure `{unknown}`; there are a to l");
+        bail!("there is no figure `{unknown}`; there are a to q");
     }
     peers::check(&args.peers)?;
     let home = place::folder()?;
@@ -85,6 +85,7 @@ fn in_own_process(id: &str, quick: bool, home: &Path) -> Result<Vec<Figure>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--alone", id, "--json"]).arg(&file);
     command.env(place::HOME, home);
+    command.envs(emulator::VARIABLES);
     if quick {
         command.arg("--quick");
     }

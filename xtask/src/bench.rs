@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the benchmarks, on a release build, with PostgreSQL beside them.
 
-use crate::parts::{metaflow, postgres_binaries};
+use crate::parts::{aws_emulator, metaflow, postgres_binaries};
 use crate::postgres::{Durability, Postgres};
 use crate::shell;
 use crate::workspace::Workspace;
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ]),
     )?;
     let metaflow = metaflow(&workspace)?;
+    let emulator = aws_emulator(&workspace)?;
     let binaries = postgres_binaries(&workspace)?;
     // The durable kind: a benchmark without fsync measures nothing that anyone could keep.
     let postgres = Postgres::start(&binaries, Durability::Durable)?;
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         workspace.binary("release", "dalsegno"),
     );
     bench.env("DALSEGNO_BENCH_METAFLOW_PYTHON", &metaflow);
+    bench.env("DALSEGNO_BENCH_AWS_PYTHON", &emulator);
     if let Some(peers) = &args.peers {
         bench.args(["--peers", peers]);
     }

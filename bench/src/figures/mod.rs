@@ -1,5 +1,7 @@
 //! The figures, by letter.
 
+mod batch;
+mod burst;
 mod chain;
 mod event;
 mod fan_out;
@@ -32,7 +34,7 @@ impl Effort {
 
 /// All parts with what they are about, in the order in which they are measured. A part's first letter is its
 /// figure's; parts that need the daemon stand alone, so that one without it loses nothing else.
-pub(crate) const ALL: [(&str, &str); 16] = [
+pub(crate) const ALL: [(&str, &str); 18] = [
     ("a", "a chain of steps"),
     ("b", "a wide fan-out"),
     ("c", "from an event to a process"),
@@ -49,6 +51,8 @@ pub(crate) const ALL: [(&str, &str); 16] = [
     ("m", "events against 10,000 triggers"),
     ("n", "100,000 half-matched sets"),
     ("o", "events over HTTP, 64 connections"),
+    ("p", "10,000 jobs of AWS Batch"),
+    ("q", "a foreach of 25,000 jobs beside another flow"),
 ];
 
 /// Whether a part is meant by what someone asked for: its figure's letter, or its whole name.
@@ -75,6 +79,8 @@ pub(crate) async fn measure(id: &str, effort: Effort) -> Result<Vec<Figure>> {
         "m" => tracker::matching(effort),
         "n" => tracker::waiting(effort),
         "o" => ingest::measure(effort).await,
-        _ => bail!("there is no figure `{id}`; there are a to o"),
+        "p" => batch::measure(effort).await,
+        "q" => burst::measure(effort).await,
+        _ => bail!("there is no figure `{id}`; there are a to q"),
     }
 }
