@@ -64,6 +64,7 @@ macro_rules! behaviours {
             backfills_are_filtered_and_their_items_counted
             ten_thousand_runs_of_a_span_are_read_quickly
             a_position_is_kept_until_the_next
+            a_position_is_swapped_only_by_who_knows_it
         }
     };
     (@each $with:path, $module:ident: $($name:ident)*) => {

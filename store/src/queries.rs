@@ -64,6 +64,15 @@ pub(crate) const PUT_POSITION: &str = "\
     INSERT INTO position (name, value, updated_at) VALUES (?, ?, ?) \
     ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at";
 
+/// Arguments: name, value, now.
+const FIRST_POSITION: &str = "\
+    INSERT INTO position (name, value, updated_at) VALUES (?, ?, ?) \
+    ON CONFLICT (name) DO NOTHING RETURNING name";
+
+/// Arguments: value, now, name, the value until then.
+const SWAP_POSITION: &str = "\
+    UPDATE position SET value = ?, updated_at = ? WHERE name = ? AND value = ? RETURNING name";
+
 const LAST_NUMBERS: &str = "\
     SELECT (SELECT COALESCE(MAX(id), 0) FROM run), (SELECT COALESCE(MAX(seq), 0) FROM event), \
     (SELECT COALESCE(MAX(seq), 0) FROM journal), (SELECT COALESCE(MAX(id), 0) FROM backfill)";
@@ -523,6 +532,23 @@ impl<B: Backend> Store for B {
         self.write(vec![Select::new(PUT_POSITION, args)])
             .await
             .map(|_| ())
+    }
+
+    async fn swap_position(
+        &self,
+        name: &str,
+        old: Option<&str>,
+        value: &str,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let select = match old {
+            None => Select::new(FIRST_POSITION, [name.into(), value.into(), now.0.into()]),
+            Some(old) => Select::new(
+                SWAP_POSITION,
+                [value.into(), now.0.into(), name.into(), old.into()],
+            ),
+        };
+        Ok(!self.write(vec![select]).await?.is_empty())
     }
 }
 

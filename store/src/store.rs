@@ -216,4 +216,13 @@ pub trait Store: Send + Sync {
     /// Remembers a position durably. It is no part of any commit and not fenced by the lease: it may lie behind
     /// what was done, so whoever goes on from it does some things twice.
     async fn put_position(&self, name: &str, value: &str, now: Timestamp) -> Result<(), Error>;
+    /// The same, but only if the position is `old` until then (`None`: there is none yet). False: it is another by now,
+    /// and nothing was written. So two who share a position cannot overwrite each other.
+    async fn swap_position(
+        &self,
+        name: &str,
+        old: Option<&str>,
+        value: &str,
+        now: Timestamp,
+    ) -> Result<bool, Error>;
 }

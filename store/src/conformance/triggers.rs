@@ -465,3 +465,20 @@ pub async fn a_position_is_kept_until_the_next(store: &dyn Store) {
     }
     assert_eq!(store.position("directory:in").await.expect("answers"), None);
 }
+
+pub async fn a_position_is_swapped_only_by_who_knows_it(store: &dyn Store) {
+    let swap = async |old, value| store.swap_position("blocks", old, value, NOW).await;
+    assert!(
+        !swap(Some("1"), "2").await.expect("answers"),
+        "there is none"
+    );
+    assert!(swap(None, "1").await.expect("answers"));
+    assert!(!swap(None, "2").await.expect("answers"), "there is one");
+    assert!(swap(Some("1"), "2").await.expect("answers"));
+    assert!(
+        !swap(Some("1"), "3").await.expect("answers"),
+        "it is another"
+    );
+    let kept = store.position("blocks").await.expect("answers");
+    assert_eq!(kept.as_deref(), Some("2"));
+}

@@ -558,6 +558,22 @@ impl Store for MemoryStore {
             .insert(name.to_owned(), value.to_owned());
         Ok(())
     }
+
+    async fn swap_position(
+        &self,
+        name: &str,
+        old: Option<&str>,
+        value: &str,
+        _now: Timestamp,
+    ) -> Result<bool, Error> {
+        let mut inner = self.inner();
+        let positions = &mut inner.state.positions;
+        let is_as_expected = positions.get(name).map(String::as_str) == old;
+        if is_as_expected {
+            positions.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(is_as_expected)
+    }
 }
 
 fn page<'a, T: Clone + 'a>(
