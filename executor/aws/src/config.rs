@@ -81,6 +81,8 @@ pub struct Timings {
     pub orphan_after: Duration,
     /// So long the members of an array are waited for that were not asked for with the others.
     pub gather: Duration,
+    /// So long a circuit breaker stays open before one call tries.
+    pub breaker_reset: Duration,
 }
 
 impl Default for Timings {
@@ -95,6 +97,7 @@ impl Default for Timings {
             orphans_every: Duration::from_secs(600),
             orphan_after: Duration::from_secs(60),
             gather: Duration::from_secs(1),
+            breaker_reset: Duration::from_secs(60),
         }
     }
 }

@@ -75,6 +75,7 @@ impl House {
                 orphans_every: Duration::from_secs(3_600),
                 orphan_after: Duration::from_millis(50),
                 gather: Duration::from_millis(300),
+                breaker_reset: Duration::from_secs(1),
             },
             ..AwsConfig::default()
         };

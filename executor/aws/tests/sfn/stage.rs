@@ -63,6 +63,7 @@ pub(crate) async fn aws(store: Arc<MemoryStore>, folder: &tempfile::TempDir) -> 
             poll_max: Duration::from_millis(400),
             retry_first: Duration::from_millis(100),
             look_again: Duration::from_millis(100),
+            breaker_reset: Duration::from_secs(1),
             ..Timings::default()
         },
         ..AwsConfig::default()

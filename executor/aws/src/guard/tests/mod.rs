@@ -1,0 +1,6 @@
+//! The guard as a whole, on a clock that tests move.
+
+mod clock;
+mod degraded;
+mod isolation;
+mod windows;
