@@ -5,6 +5,7 @@ use anyhow::Context;
 use dalsegno_engine::{Code, Executor, Problem, Reporter};
 use dalsegno_executor::metaflow::MetaflowJobs;
 use dalsegno_executor::{Layout, MetaflowConfig};
+use dalsegno_executor_aws::guard::Guard;
 use dalsegno_executor_aws::sfn::StepFunctions;
 use dalsegno_executor_aws::{Aws, AwsConfig, Batch, Logs, Orphan, OrphanError, Orphans, status};
 use dalsegno_scheduler::{AttemptId, ExecutorKind};
@@ -28,6 +29,7 @@ pub(crate) struct Elsewhere {
     pub(crate) executors: BTreeMap<ExecutorKind, Arc<dyn Executor>>,
     orphans: Arc<Orphans>,
     logs: Arc<Logs>,
+    pub(crate) guard: Arc<Guard>,
 }
 
 /// What the parts for AWS need of the daemon.
@@ -85,6 +87,7 @@ pub(crate) async fn start(needs: Needs<'_>) -> anyhow::Result<Option<Elsewhere>>
     Ok(Some(Elsewhere {
         executors,
         orphans: Orphans::start(batch, stop.clone()),
+        guard: aws.guard.clone(),
         logs: Logs::new(aws),
     }))
 }

@@ -104,6 +104,8 @@ pub(crate) enum Command {
     Backfill(BackfillCommand),
     /// Show where events come from: queues, watched folders, webhooks, and how they are
     Sources(SourcesArgs),
+    /// Show the circuit breakers of the services that are asked, or set one by hand
+    Breakers(BreakersArgs),
     /// Jobs on AWS that carry this installation's name and that no task wants
     #[command(subcommand)]
     Orphans(OrphansCommand),
@@ -436,6 +438,32 @@ impl CatchUp {
 pub(crate) struct SourcesArgs {
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BreakersArgs {
+    /// Without it they are listed
+    #[command(subcommand)]
+    pub(crate) command: Option<BreakerCommand>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BreakerCommand {
+    /// Send nothing until somebody says otherwise; submissions wait
+    Open(BreakerArgs),
+    /// Send everything, whatever fails
+    Close(BreakerArgs),
+    /// Go by what fails again
+    Auto(BreakerArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BreakerArgs {
+    /// As the list shows it: batch, batch:SubmitJob
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! The binary `dalsegno`: the daemon, and the command line that talks to it.
 
 mod aws;
+mod breakers;
 mod cli;
 mod client;
 mod commands;

@@ -1,5 +1,6 @@
 //! `dalsegno up`: everything in one process.
 
+use crate::breakers::Guarded;
 use crate::cli::UpArgs;
 use crate::config::Settings;
 use crate::metaflow::{LocalData, Registry};
@@ -79,6 +80,9 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         stop: &stop,
     })
     .await?;
+    let breakers = elsewhere
+        .as_ref()
+        .map(|it| Arc::new(Guarded(Arc::clone(&it.guard))) as Arc<dyn dalsegno_web::Breakers>);
     let executor = LocalExecutor::start(
         LocalConfig {
             data_dir: settings.data.clone(),
@@ -137,6 +141,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             task_data: Arc::new(LocalData),
             sources: Arc::new(sources::Told(sources.clone())),
             remote: elsewhere.map(|it| Arc::new(it) as Arc<dyn Remote>),
+            breakers,
             token: settings.token.clone(),
             loopback: address.ip().is_loopback(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

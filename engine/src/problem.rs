@@ -108,6 +108,8 @@ codes! {
         "`GET /api/v1/flows/{name}` lists the steps of the active version; a run keeps the steps of its own version.";
     UnknownOrphan = "unknown_orphan", 404, "There is no such orphan",
         "`GET /api/v1/orphans` lists the jobs on AWS that carry this installation's name and that no task wants; it asks AWS each time.";
+    UnknownBreaker = "unknown_breaker", 404, "There is no such circuit breaker",
+        "`GET /api/v1/breakers` lists them: one for each service, and one for each of its calls.";
     NoLog = "no_log", 404, "This attempt has no log here",
         "The attempt was never started, or its log files were removed.";
     MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method",

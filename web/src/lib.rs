@@ -6,6 +6,7 @@
 mod act;
 mod api;
 mod assets;
+mod breakers;
 mod code;
 pub mod dag;
 pub mod gantt;
@@ -27,6 +28,7 @@ mod state;
 mod text;
 mod words;
 
+pub use breakers::{BreakerView, Breakers, ByHand};
 pub use guard::events_token;
 pub use metaflow::{
     About, Artifact, Artifacts, CardFile, Deployed, Deployment, KeptTask, Later, MetaflowFlows,

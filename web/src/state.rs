@@ -1,5 +1,6 @@
 //! What the pages and the API work with.
 
+use crate::breakers::Breakers;
 use crate::dag::Layout;
 use crate::metaflow::{MetaflowFlows, TaskData};
 use crate::remote::Remote;
@@ -78,6 +79,8 @@ pub struct WebState {
     pub sources: Arc<dyn Sources>,
     /// `None`: nothing runs on AWS.
     pub remote: Option<Arc<dyn Remote>>,
+    /// Circuit breakers of the services that are asked; `None` without any.
+    pub breakers: Option<Arc<dyn Breakers>>,
     /// Whoever calls must know it; `None`: everyone on this machine may call.
     pub token: Option<String>,
     /// The daemon listens on loopback only, so requests for any other host name are refused (a page of

@@ -434,6 +434,27 @@ pub(crate) struct Source {
     pub(crate) refused: u64,
 }
 
+/// The circuit breaker of a service, or of one of its calls.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Breaker {
+    pub(crate) name: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) by_hand: Option<String>,
+    #[serde(default)]
+    pub(crate) failures: u64,
+    #[serde(default)]
+    pub(crate) opened_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) retry_at: Option<Time>,
+    #[serde(default)]
+    pub(crate) last_error: Option<String>,
+    #[serde(default)]
+    pub(crate) calls: u64,
+    #[serde(default)]
+    pub(crate) errors: u64,
+}
+
 /// A job on AWS that no task wants.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct OrphanJob {

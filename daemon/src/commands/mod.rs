@@ -2,6 +2,7 @@
 
 mod act;
 mod backfill;
+mod breakers;
 mod check;
 mod doctor;
 mod events;
@@ -89,6 +90,7 @@ fn ask(client: &Client, command: &Command) -> Result<Exit> {
         Command::Events(EventsCommand::DryRun(args)) => events::dry_run(client, args),
         Command::Events(EventsCommand::Refused(args)) => events::refused(client, args),
         Command::Backfill(command) => backfill::backfill(client, command),
+        Command::Breakers(args) => breakers::breakers(client, args),
         Command::Orphans(command) => orphans::orphans(client, command),
         Command::Sources(args) => sources::sources(client, args),
         Command::Up(_)

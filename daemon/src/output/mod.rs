@@ -1,6 +1,7 @@
 //! What people see: text from the API's answers. All of it is pure but [`screen`].
 
 mod backfills;
+mod breakers;
 mod checked;
 mod diagnosis;
 mod events;
@@ -22,6 +23,7 @@ mod tone;
 mod why;
 
 pub(crate) use backfills::{backfill, backfill_plan, backfills};
+pub(crate) use breakers::breakers;
 pub(crate) use checked::{checked, dynamic, error, not_asked, refused, warning};
 pub(crate) use diagnosis::{Finding, Health, diagnosis};
 pub(crate) use events::{dry_run, emitted, event, events, refusals, sets};

@@ -1,6 +1,7 @@
 //! `/api/v1`: the same reads as the pages, as JSON; and everything that changes something.
 
 mod backfills;
+pub(crate) mod breakers;
 mod dry_run;
 mod events;
 pub(crate) mod flows;
@@ -32,6 +33,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
     let routes = orphans::routes(routes);
+    let routes = breakers::routes(routes);
     let routes = dry_run::routes(routes);
     let routes = backfills::routes(routes);
     let routes = metaflow::routes(routes);

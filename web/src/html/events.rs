@@ -105,6 +105,26 @@ pub(crate) struct SourcesPage {
     pub(crate) frame: Frame,
     pub(crate) tabs: Vec<Filter>,
     pub(crate) sources: Vec<SourceLine>,
+    pub(crate) services: Vec<ServiceLine>,
+}
+
+/// A service that is asked, and its circuit breaker.
+pub(crate) struct ServiceLine {
+    pub(crate) name: String,
+    pub(crate) state: Html,
+    pub(crate) by_hand: bool,
+    /// It is open since then.
+    pub(crate) since: Option<Html>,
+    /// One call may try then.
+    pub(crate) retry: Option<Html>,
+    pub(crate) counts: String,
+    /// Failures.
+    pub(crate) in_a_row: u32,
+    /// What its state means for who waits.
+    pub(crate) effect: &'static str,
+    pub(crate) error: Option<String>,
+    pub(crate) can_open: bool,
+    pub(crate) can_close: bool,
 }
 
 pub(crate) struct SourceLine {

@@ -1,20 +1,23 @@
 //! The page of events: what arrived, what became of it, what was refused, and how the sources are doing.
 
+use super::forms::see;
 use super::lines::{choice, instant};
 use super::{Page, frame, is_fragment, shown};
+use crate::breakers::{BreakerView, ByHand};
 use crate::html::{
-    EventLine, EventsAsked, EventsPage, Filter, Html, RefusedLine, RefusedPage, SourceLine,
-    SourcesPage, exact_and_told, run_link, signed, state, told,
+    EventLine, EventsAsked, EventsPage, Filter, Html, RefusedLine, RefusedPage, ServiceLine,
+    SourceLine, SourcesPage, exact_and_told, run_link, signed, state, told,
 };
 use crate::input::{PAGE_DEFAULT, Query};
-use crate::problem::Outcome;
+use crate::problem::{Failure, Outcome};
 use crate::read;
 use crate::routes::Routes;
 use crate::state::{App, SourceState};
 use crate::text::{shorten, url_encode};
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use dalsegno_engine::Code;
 use dalsegno_scheduler::row::{EventRow, MatchOutcome, MatchRow, RefusedRow};
 use dalsegno_scheduler::{FlowName, RunId, Timestamp};
 use dalsegno_store::{Cursor, EventFilter};
@@ -36,6 +39,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/events", events)
         .get("/events/refused", refused)
         .get("/events/sources", sources)
+        .post("/breakers/{name}/{verb}", set_breaker)
 }
 
 async fn events(State(app): State<Arc<App>>, query: Query) -> Outcome<Response> {
@@ -248,11 +252,69 @@ async fn sources(State(app): State<Arc<App>>, query: Query) -> Page {
         frame: frame(&app, "events", ""),
         tabs: tabs(&app, "/events/sources"),
         sources: all.iter().map(|it| source_line(it, now)).collect(),
+        services: services(&app, now),
     };
     shown(match is_fragment(&query) {
         true => page.as_live().render(),
         false => page.render(),
     })
+}
+
+/// Services, and those of their calls that are worth a line of their own.
+fn services(app: &App, now: Timestamp) -> Vec<ServiceLine> {
+    let all = app.web.breakers.as_ref().map(|it| it.all());
+    let mut all = all.unwrap_or_default();
+    all.retain(|it| !it.name.contains(':') || it.is_notable() || it.failures > 0);
+    all.sort_by_key(|it| !it.is_notable());
+    all.iter().map(|it| service_line(it, now)).collect()
+}
+
+fn service_line(it: &BreakerView, now: Timestamp) -> ServiceLine {
+    let (sign, word) = match it.state {
+        "closed" => ("succeeded", "closed"),
+        "half_open" => ("submitting", "half open"),
+        _ => ("failed", "open"),
+    };
+    let count = |count: u64, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    };
+    let mut counts = count(it.calls, "call", "calls");
+    if it.errors > 0 {
+        counts += &format!(", {} failed", it.errors);
+    }
+    let effect = match (it.by_hand, it.state) {
+        (Some("open"), _) => "Nothing is sent until somebody closes it or gives it back.",
+        (Some(_), _) => "Everything is sent, whatever fails, until somebody gives it back.",
+        (None, "open") => "Nothing is sent for now; submissions wait in their order.",
+        (None, "half_open") => "One call is on its way; it decides.",
+        (None, _) => "",
+    };
+    ServiceLine {
+        name: it.name.clone(),
+        state: signed(sign, word),
+        by_hand: it.by_hand.is_some(),
+        since: it.opened_at.map(|at| told(at, now)),
+        retry: it.retry_at.map(|at| told(at, now)),
+        counts,
+        in_a_row: it.failures,
+        effect,
+        error: it.last_error.clone().filter(|_| it.failures > 0),
+        can_open: it.by_hand != Some("open"),
+        can_close: it.by_hand != Some("closed"),
+    }
+}
+
+async fn set_breaker(
+    State(app): State<Arc<App>>,
+    Path((name, verb)): Path<(String, String)>,
+) -> Outcome<Response> {
+    let Some(to) = ByHand::parse(&verb) else {
+        let detail = format!("a breaker can be told to `open`, `close` or `auto`, not to `{verb}`");
+        return Err(Failure::new(Code::UnknownBreaker, detail));
+    };
+    crate::api::breakers::of(&app)?.set(name, to).await?;
+    Ok(see("/events/sources"))
 }
 
 fn source_line(it: &SourceState, now: Timestamp) -> SourceLine {

@@ -14,13 +14,13 @@ use dalsegno_scheduler::{
 };
 use dalsegno_store::{MemoryStore, Store};
 use dalsegno_web::{
-    About, Artifact, Artifacts, CardFile, Deployed, Deployment, KeptTask, Later, LogFiles,
-    MetaflowFlows, SourceState, Sources, Stream, TaskData, WebState,
+    About, Artifact, Artifacts, BreakerView, Breakers, ByHand, CardFile, Deployed, Deployment,
+    KeptTask, Later, LogFiles, MetaflowFlows, SourceState, Sources, Stream, TaskData, WebState,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -186,6 +186,66 @@ impl MetaflowFlows for Deployer {
 /// A queue that is well, and one that does not let us in.
 struct Places;
 
+/// Batch, of which one call is throttled, and S3, which somebody has closed.
+pub(crate) struct Services(Mutex<Vec<BreakerView>>);
+
+impl Services {
+    fn new() -> Self {
+        let now = dalsegno_engine::clock::now();
+        let well = |name: &str| BreakerView {
+            name: name.to_owned(),
+            state: "closed",
+            by_hand: None,
+            failures: 0,
+            opened_at: None,
+            retry_at: None,
+            last_error: None,
+            calls: 412,
+            errors: 0,
+        };
+        let throttled = BreakerView {
+            state: "open",
+            failures: 5,
+            opened_at: Some(now),
+            retry_at: Some(now + Span::from_secs(60)),
+            last_error: Some("throttled: Rate exceeded".into()),
+            errors: 5,
+            ..well("batch:SubmitJob")
+        };
+        let by_hand = BreakerView {
+            by_hand: Some("closed"),
+            ..well("s3")
+        };
+        let all = vec![well("batch"), well("batch:ListJobs"), throttled, by_hand];
+        Self(Mutex::new(all))
+    }
+}
+
+impl Breakers for Services {
+    fn all(&self) -> Vec<BreakerView> {
+        self.0.lock().expect("not poisoned").clone()
+    }
+
+    fn set(&self, name: String, to: ByHand) -> Later<()> {
+        let mut all = self.0.lock().expect("not poisoned");
+        let set = match all.iter_mut().find(|it| it.name == name) {
+            None => Err(Problem::new(
+                Code::UnknownBreaker,
+                format!("there is no `{name}`"),
+            )),
+            Some(it) => {
+                (it.state, it.by_hand) = match to {
+                    ByHand::Open => ("open", Some("open")),
+                    ByHand::Close => ("closed", Some("closed")),
+                    ByHand::Auto => ("closed", None),
+                };
+                Ok(())
+            }
+        };
+        Box::pin(std::future::ready(set))
+    }
+}
+
 impl Sources for Places {
     fn all(&self) -> Vec<SourceState> {
         let at = Timestamp::from_secs;
@@ -290,6 +350,7 @@ pub(crate) async fn stage_with(token: Option<&str>) -> Stage {
         task_data: Arc::new(Kept(logs.path().to_owned())),
         sources: Arc::new(Places),
         remote: None,
+        breakers: Some(Arc::new(Services::new())),
         token: token.map(str::to_owned),
         loopback: true,
         version: "0.0.0".into(),
