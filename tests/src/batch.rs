@@ -159,6 +159,15 @@ impl Aws {
         answer.as_array().expect("a list").clone()
     }
 
+    /// Whether all faults that were asked for with this part have happened.
+    #[track_caller]
+    pub fn has_struck(&self, with: &str) -> bool {
+        let answer = self.ask("GET", "/_fault?with=no-request", None, "");
+        let rules = answer["rules"].as_array().expect("a list").iter();
+        let mut ours = rules.filter(|it| it["with"] == with);
+        ours.all(|it| it["times"] == 0)
+    }
+
     /// Step Functions know nothing of the execution any more.
     #[track_caller]
     pub fn delete_execution(&self, arn: &str) {
