@@ -45,6 +45,16 @@ impl Aws {
         }
     }
 
+    /// Whether this daemon is in charge, asked now. Without a name of its own it is alone.
+    pub(crate) async fn leads(&self) -> bool {
+        let instance = &self.config.instance;
+        if instance.is_empty() {
+            return true;
+        }
+        let lease = self.store.lease().await;
+        lease.is_ok_and(|it| it.is_some_and(|it| it.holder == *instance))
+    }
+
     /// The wall clock: reports carry times.
     pub fn now(&self) -> Timestamp {
         dalsegno_engine::clock::now()

@@ -187,7 +187,7 @@ impl Orphans {
             .map_err(|error| (Api::TerminateJob, error))?;
         for _ in 0..20 {
             let now = inner.describe(&[job_id.to_owned()]).await?;
-            if now.iter().all(|it| it.state.is_end()) {
+            if now.unclear.is_empty() && now.jobs.iter().all(|it| it.state.is_end()) {
                 info!("orphan {job_id} is dead");
                 self.found().retain(|it| it.job_id != job_id);
                 return Ok(true);
@@ -214,7 +214,7 @@ impl Orphans {
 
     async fn job(&self, job_id: &str) -> Result<Job, OrphanError> {
         let inner = self.inner();
-        let found = inner.describe(&[job_id.to_owned()]).await?;
+        let found = inner.describe(&[job_id.to_owned()]).await?.jobs;
         let job = found.into_iter().find(|it| {
             it.tag(tags::INSTALLATION) == inner.aws.config.installation && !it.state.is_end()
         });
@@ -242,7 +242,7 @@ impl Orphans {
         }
         let ids: BTreeSet<_> = ids.into_iter().collect();
         let jobs = inner.describe(&ids.into_iter().collect::<Vec<_>>()).await?;
-        let jobs = jobs.into_iter().filter(|it| {
+        let jobs = jobs.jobs.into_iter().filter(|it| {
             it.tag(tags::INSTALLATION) == inner.aws.config.installation
                 && !it.state.is_end()
                 && !it.is_of_execution

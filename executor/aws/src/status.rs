@@ -36,6 +36,13 @@ pub fn start(
     tokio::spawn(async move {
         let mut wait = RETRY_FIRST;
         loop {
+            // What is for the daemon in charge is left to it.
+            if !aws.leads().await {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(RETRY_FIRST) => continue,
+                }
+            }
             let turn = receive(&aws, &queue, batch.as_deref(), executions.as_ref());
             let went_well = tokio::select! {
                 () = stop.cancelled() => return,
@@ -73,8 +80,15 @@ async fn receive(
         }
     };
     let messages = got.messages.unwrap_or_default();
+    if messages.is_empty() {
+        return true;
+    }
+    if !aws.leads().await {
+        // Not any more: they come again, to whoever is in charge now.
+        return false;
+    }
     for message in &messages {
-        if let Err(what) = take(message, batch, executions).await {
+        if let Err(what) = take(message, batch, executions) {
             warn!("a message in the queue of state changes is passed over: {what}");
         }
     }
@@ -83,13 +97,14 @@ async fn receive(
 
 /// # Errors
 /// Why it says nothing that is understood.
-async fn take(
+fn take(
     message: &Message,
     batch: Option<&Batch>,
     executions: Option<&mpsc::Sender<Value>>,
 ) -> Result<(), String> {
     let body = message.body().unwrap_or_default();
-    let event: Value = serde_json::from_str(body).map_err(|error| format!("{error}: {body}"))?;
+    let event: Value =
+        serde_json::from_str(body).map_err(|error| format!("{error}, in {} bytes", body.len()))?;
     match event["detail-type"].as_str().unwrap_or_default() {
         "Batch Job State Change" | "Batch Job Queue Blocked" => {
             let job = Job::of_event(&event["detail"])?;
@@ -107,8 +122,8 @@ async fn take(
         }
         "Step Functions Execution Status Change" => {
             if let Some(executions) = executions {
-                // When nobody listens any more this daemon is about to end.
-                let _ = executions.send(event["detail"].clone()).await;
+                // Too many at once may be left out, for every execution is looked at anyway.
+                let _ = executions.try_send(event["detail"].clone());
             }
         }
         other => debug!("an event of type `{other}` is none of ours"),

@@ -779,3 +779,123 @@ fn who_comes_late_does_not_wait_for_a_crowd() {
     assert!(waited < Duration::from_secs(1), "{waited:?}");
     assert!(house.jobs().len() < 200, "the crowd is still there");
 }
+
+/// It was in charge, somebody else was, and it is again: what waited here was submitted there.
+#[test]
+fn who_is_in_charge_again_submits_nothing_that_another_one_did() {
+    let mut house = House::new();
+    house.config.timings.retry_first = Duration::from_secs(4);
+    house.config.timings.retry_max = Duration::from_secs(4);
+    house.fault("SubmitJob", "throttle", 1, 0);
+    let one = house.daemon(Vec::new());
+    let task = house.task("1/a/1", "sleep 20");
+    one.submit(vec![task.clone()]);
+    assert_eq!(one.waits_for("1/a/1"), SubmissionWait::Throttled);
+    house.config.timings.retry_first = Duration::from_millis(50);
+    let two = house.daemon(vec![house.submitting(&task)]);
+    two.submit(vec![task.clone()]);
+    let job = two.news("1/a/1", |it| it.external_id.clone());
+    two.die();
+    {
+        let _inside = one.runtime.as_ref().expect("it lives").enter();
+        let live = LiveAttempt {
+            external_id: Some(job.clone()),
+            ..house.submitting(&task)
+        };
+        one.batch().take_over(vec![live]);
+    }
+    let mut again = task;
+    remote(&mut again).external_id = Some(job);
+    one.submit(vec![again, house.task("2/a/1", "true")]);
+    // What waited comes before this one.
+    one.succeeds("2/a/1");
+    assert_eq!(house.jobs().len(), 2);
+}
+
+#[test]
+fn a_job_is_found_in_a_queue_that_is_not_configured_any_more() {
+    let mut house = House::new();
+    house.config.queues = vec![house.cpu.name.clone()];
+    let task = house.task("1/a/1", "sleep 20");
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(vec![task.clone()]);
+    house
+        .aws
+        .job_is(&names::prefix(&house.installation), "RUNNING");
+    daemon.die();
+    house.config.queues = vec![house.other.name.clone()];
+    let daemon = house.daemon(vec![house.submitting(&task)]);
+    daemon.submit(vec![task]);
+    daemon.news("1/a/1", |it| it.external_id.clone());
+    house.only_job();
+}
+
+#[test]
+fn what_succeeded_before_it_was_stopped_has_its_outputs() {
+    let mut house = House::new();
+    house.config.timings.poll_first = Duration::from_secs(10);
+    house.config.timings.poll_max = Duration::from_secs(10);
+    let daemon = house.daemon(Vec::new());
+    let mut task = house.task("1/a/1", "echo 'rows=41' >>\"$DALSEGNO_OUTPUT\"");
+    task.outputs = vec!["rows".into()];
+    daemon.submit(vec![task.clone()]);
+    house
+        .aws
+        .job_is(&names::prefix(&house.installation), "SUCCEEDED");
+    daemon.stop(&task.attempt);
+    match daemon.ends("1/a/1") {
+        Outcome::Succeeded(done) => assert_eq!(done.outputs.get("rows"), Some(&json!(41))),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_item_that_was_stopped_before_its_array_was_submitted_does_not_run_on() {
+    let mut house = House::new();
+    house.config.timings.retry_first = Duration::from_secs(2);
+    house.fault("SubmitJob", "throttle", 1, 0);
+    let daemon = house.daemon(Vec::new());
+    let items = house.array(1, 3, "sleep 60");
+    daemon.submit(items.clone());
+    assert_eq!(daemon.waits_for("1/fit[0]/1"), SubmissionWait::Throttled);
+    daemon.stop(&items[1].attempt);
+    assert_eq!(daemon.ends("1/fit[1]/1"), Outcome::Stopped);
+    let child = daemon.news("1/fit[0]/1", |it| it.external_id.clone());
+    let (parent, _) = child.split_once(':').expect("a child");
+    let state = |index: u32| {
+        let jobs = daemon.aws.batch.describe_jobs();
+        let jobs = daemon.block_on(jobs.jobs(format!("{parent}:{index}")).send());
+        let jobs = jobs.expect("jobs");
+        jobs.jobs()
+            .first()
+            .and_then(|it| it.status().map(|it| it.as_str().to_owned()))
+    };
+    eventually("the end of the item", || {
+        (state(1).as_deref() == Some("FAILED")).then_some(())
+    });
+    for index in [0, 2] {
+        assert_ne!(state(index).as_deref(), Some("FAILED"));
+    }
+}
+
+#[test]
+fn a_job_that_was_given_up_is_so_for_the_next_daemon_too() {
+    let mut house = House::new();
+    house.config.queue_wait = Some(Duration::from_millis(500));
+    let control = json!({"hold": true, "reason": "CAPACITY:X - no machines"});
+    house.aws.queue_control(&house.cpu, &control);
+    let task = house.task("1/a/1", "true");
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(vec![task.clone()]);
+    house
+        .aws
+        .job_is(&names::prefix(&house.installation), "FAILED");
+    daemon.die();
+    let daemon = house.daemon(vec![house.submitting(&task)]);
+    daemon.submit(vec![task]);
+    let why = daemon.fails("1/a/1");
+    assert!(
+        matches!(&why, Reason::Capacity { message } if message.contains("no machines")),
+        "{why:?}"
+    );
+}

@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) job: Option<Arc<str>>,
     /// There may be a job.
     pub(crate) is_doubtful: bool,
+    /// Of before this daemon took over: the queues may have been others then.
+    pub(crate) is_from_before: bool,
     /// It ran: without a job it is lost.
     pub(crate) has_run: bool,
     pub(crate) is_to_stop: bool,
@@ -45,6 +47,10 @@ pub(crate) struct Entry {
     pub(crate) is_started: bool,
     /// Looks at which AWS did not know its job.
     pub(crate) missing: u32,
+    /// It was missing, and is looked for by its name.
+    pub(crate) is_sought: bool,
+    /// Of a child: how many of its array were in which state when it was described.
+    pub(crate) summary: Option<Arc<BTreeMap<String, i32>>>,
     pub(crate) look_at: Instant,
     pub(crate) look_wait: Duration,
     /// What its end means is being found out.
@@ -60,6 +66,7 @@ impl Entry {
             place: None,
             job: None,
             is_doubtful: false,
+            is_from_before: false,
             has_run: false,
             is_to_stop: false,
             is_stopping: false,
@@ -69,6 +76,8 @@ impl Entry {
             log: None,
             is_started: false,
             missing: 0,
+            is_sought: false,
+            summary: None,
             look_at: Instant::now(),
             look_wait: Duration::ZERO,
             is_concluding: false,
@@ -93,8 +102,10 @@ pub(crate) struct Book {
     pub(crate) before: BTreeMap<AttemptId, LiveAttempt>,
     pub(crate) fair: Fair,
     pub(crate) gathering: BTreeMap<AttemptId, Gathering>,
-    /// How many children of an array were in which state at the last look at all of them.
-    pub(crate) summaries: BTreeMap<Arc<str>, BTreeMap<String, i32>>,
+    /// All queues of the account, if they were asked for since this daemon took over.
+    pub(crate) queues: Option<BTreeSet<String>>,
+    /// How often this daemon took over: what was begun before is not submitted any more.
+    pub(crate) term: u64,
 }
 
 impl Book {
@@ -103,18 +114,24 @@ impl Book {
             .into_iter()
             .map(|it| (it.attempt.clone(), it))
             .collect();
+        self.term += 1;
+        self.queues = None;
+        // Somebody else may have been in charge, and have submitted what waits here: only what both know stays. The
+        // others are looked for when they are asked for.
         let before = &self.before;
-        self.entries
-            .retain(|attempt, _| before.contains_key(attempt));
+        self.entries.retain(|attempt, entry| {
+            let live = before.get(attempt).and_then(|it| it.external_id.as_ref());
+            live.is_some() && live == entry.job.as_ref()
+        });
         let entries = &self.entries;
         self.jobs.retain(|_, attempt| entries.contains_key(attempt));
-        let gone: Vec<_> = self.fair.attempts().cloned().collect();
-        for attempt in gone.iter().filter(|it| !entries.contains_key(*it)) {
-            self.fair.remove(attempt);
-        }
+        self.fair.clear();
+        self.gathering.clear();
         // It is asked for all of them again, and answered again.
         for entry in self.entries.values_mut() {
             entry.said = None;
+            entry.log = None;
+            entry.summary = None;
             entry.is_started = false;
             entry.look_at = Instant::now();
         }
@@ -140,8 +157,6 @@ impl Book {
                 self.jobs.remove(&job);
             }
         }
-        let parents: BTreeSet<&str> = self.jobs.keys().map(|it| parent(it)).collect();
-        self.summaries.retain(|it, _| parents.contains(&**it));
     }
 }
 

@@ -123,6 +123,11 @@ impl Fair {
         waiting.len() < before
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.runs.clear();
+        self.turns.clear();
+    }
+
     /// All that waits.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = &AttemptId> {
         let units = self.runs.values().flatten();

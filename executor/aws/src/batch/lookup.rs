@@ -18,8 +18,16 @@ use tracing::warn;
 /// DescribeJobs takes so many.
 pub(crate) const DESCRIBED_MAX: usize = 100;
 
-/// Listing is given up after so many pages: a name that begins so many jobs is not ours.
+/// Listing is given up after so many pages: what is on the others is not known then.
 const PAGES_MAX: usize = 1_000;
+
+/// What Batch says of jobs.
+#[derive(Default)]
+pub(crate) struct Described {
+    pub(crate) jobs: Vec<Job>,
+    /// They are there, and how they stand is not understood.
+    pub(crate) unclear: Vec<String>,
+}
 
 impl Inner {
     /// Finds out whether a unit was submitted. Then it is watched, or it is submitted.
@@ -27,13 +35,11 @@ impl Inner {
         let Some(going) = self.going(&unit) else {
             return;
         };
-        let (name, mark) = (going.name(&self), going.mark());
-        let queues = going.all_queues(&self);
         let wait = self.aws.config.timings.look_again;
         let mut retry = self.retry();
         let mut looks = 0;
         let found = loop {
-            match self.find(&name, &mark, &queues).await {
+            match Box::pin(self.find_unit(&unit, &going)).await {
                 Ok(found) if !found.is_empty() => break found,
                 Ok(_) => {
                     looks += 1;
@@ -65,6 +71,41 @@ impl Inner {
         }
     }
 
+    /// The unit's jobs in all queues in which they may be.
+    async fn find_unit(&self, unit: &Unit, going: &Going) -> Result<Vec<Job>, (Api, CallError)> {
+        let (name, mark) = (going.name(self), going.mark());
+        let mut queues = going.all_queues(self);
+        let found = self.find(&name, &mark, &queues).await?;
+        let is_from_before = {
+            let book = self.book();
+            let mut entries = unit.members.iter().filter_map(|it| book.entries.get(it));
+            entries.any(|it| it.is_from_before)
+        };
+        if !found.is_empty() || !is_from_before {
+            return Ok(found);
+        }
+        let looked = std::mem::replace(&mut queues, self.queues_then().await?);
+        queues.retain(|it| !looked.contains(it));
+        self.find(&name, &mark, &queues).await
+    }
+
+    /// All queues that there were when this daemon took over.
+    async fn queues_then(&self) -> Result<BTreeSet<String>, (Api, CallError)> {
+        let (known, term) = {
+            let book = self.book();
+            (book.queues.clone(), book.term)
+        };
+        if let Some(queues) = known {
+            return Ok(queues);
+        }
+        let queues = self.every_queue().await?;
+        let mut book = self.book();
+        if book.term == term {
+            book.queues = Some(queues.clone());
+        }
+        Ok(queues)
+    }
+
     async fn not_found(self: &Arc<Self>, mut unit: Unit) {
         let mut lost = Vec::new();
         let mut stopped = Vec::new();
@@ -78,11 +119,12 @@ impl Inner {
                     return false;
                 }
                 entry.is_doubtful = false;
+                entry.is_from_before = false;
                 entry.phase = Phase::Queued;
-                if entry.has_run {
-                    lost.push(attempt.clone());
-                } else if entry.is_to_stop {
+                if entry.is_to_stop {
                     stopped.push(attempt.clone());
+                } else if entry.has_run {
+                    lost.push(attempt.clone());
                 } else {
                     return true;
                 }
@@ -158,7 +200,12 @@ impl Inner {
                 });
             ids.extend(exact.filter_map(|it| it.job_id().map(str::to_owned)));
         }
-        let mut found = self.describe(&ids).await?;
+        let mut found = self.describe(&ids).await?.jobs;
+        if let Some(id) = ids.iter().find(|id| found.iter().all(|it| it.id != **id)) {
+            // It may be the one.
+            let message = format!("job {id} is listed, and how it stands is not known yet");
+            return Err((Api::DescribeJobs, CallError::Unreachable { message }));
+        }
         found.retain(|it| {
             it.tag(tags::INSTALLATION) == self.aws.config.installation
                 && it.tag(tags::ATTEMPT) == mark
@@ -204,15 +251,16 @@ impl Inner {
             token = page.next_token().map(str::to_owned);
             all.extend(page.job_summary_list.unwrap_or_default());
             if token.is_none() {
-                break;
+                return Ok(all);
             }
         }
-        Ok(all)
+        let message = format!("a list of jobs has more than {PAGES_MAX} pages");
+        Err((Api::ListJobs, CallError::Unreachable { message }))
     }
 
-    /// What Batch knows of these; jobs that it does not know are left out, and so is what cannot be understood.
-    pub(crate) async fn describe(&self, ids: &[String]) -> Result<Vec<Job>, (Api, CallError)> {
-        let mut jobs = Vec::new();
+    /// What Batch knows of these; jobs that it does not know are left out.
+    pub(crate) async fn describe(&self, ids: &[String]) -> Result<Described, (Api, CallError)> {
+        let mut known = Described::default();
         for ids in ids.chunks(DESCRIBED_MAX) {
             let describe = self.aws.batch.describe_jobs();
             let describe = describe.set_jobs(Some(ids.to_vec())).send();
@@ -220,12 +268,15 @@ impl Inner {
             let found = found.map_err(|it| (Api::DescribeJobs, it))?;
             for detail in found.jobs() {
                 match Job::of_detail(detail) {
-                    Ok(job) => jobs.push(job),
-                    Err(what) => warn!("Batch says what is not understood: {what}"),
+                    Ok(job) => known.jobs.push(job),
+                    Err(what) => {
+                        warn!("Batch says what is not understood: {what}");
+                        known.unclear.extend(detail.job_id().map(str::to_owned));
+                    }
                 }
             }
         }
-        Ok(jobs)
+        Ok(known)
     }
 
     /// There should never be two. The oldest stands; the others are ended.

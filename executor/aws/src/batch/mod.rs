@@ -192,6 +192,7 @@ impl Inner {
         entry.submission = Some(Arc::new(submission));
         entry.has_run = has_run;
         entry.is_doubtful = before.is_some() || has_run;
+        entry.is_from_before = entry.is_doubtful;
         if let Some(job) = named {
             book.entries.insert(attempt.clone(), entry);
             book.know(&attempt, job);
@@ -345,8 +346,7 @@ impl Inner {
 
     /// Whether this daemon is in charge. Without a name of its own it is alone.
     pub(crate) async fn leads(&self) -> bool {
-        let instance = &self.aws.config.instance;
-        if instance.is_empty() {
+        if self.aws.config.instance.is_empty() {
             return true;
         }
         let mut known = self.leads.lock().await;
@@ -356,8 +356,7 @@ impl Inner {
             return leads;
         }
         let asked = Instant::now();
-        let lease = self.aws.store.lease().await;
-        let leads = lease.is_ok_and(|it| it.is_some_and(|it| it.holder == *instance));
+        let leads = self.aws.leads().await;
         *known = Some((asked, leads));
         leads
     }

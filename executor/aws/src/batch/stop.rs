@@ -1,9 +1,9 @@
 //! Ending jobs: asked for again until they are dead, and only then told of.
 
 use super::Inner;
-use super::book::{Entry, Phase};
+use super::book::{Book, Entry, Phase};
 use crate::guard::{Api, CallError};
-use dalsegno_scheduler::{AttemptId, Outcome};
+use dalsegno_scheduler::{ArrayPlace, AttemptId, Outcome, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,14 +12,43 @@ use tracing::warn;
 /// What jobs that we end say of their end.
 pub(crate) const STOPPED: &str = "stopped by Dalsegno";
 
-/// What jobs say that we take out of their queue.
+/// What jobs say that we take out of their queue; behind it stands for which of two reasons, and its message.
 pub(crate) const GIVEN_UP: &str = "taken out of its queue by Dalsegno";
+const MISCONFIGURED: &str = "it cannot be placed as it is: ";
+const NO_CAPACITY: &str = "there is no capacity: ";
+
+/// Of what a job says of its end, in characters: Batch takes no more than 1,024.
+const SAID_MAX: usize = 1_000;
 
 /// Between two requests to end the same job at most.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// How long nothing may change before it is looked whether something did.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// What a job says that is taken out of its queue for this.
+fn given_up(reason: &Reason) -> String {
+    let said = match reason {
+        Reason::Configuration { message } => format!("{GIVEN_UP}: {MISCONFIGURED}{message}"),
+        Reason::Capacity { message } => format!("{GIVEN_UP}: {NO_CAPACITY}{message}"),
+        other => format!("{GIVEN_UP}: {NO_CAPACITY}{other}"),
+    };
+    said.chars().take(SAID_MAX).collect()
+}
+
+/// Why it was, whoever of us did it.
+pub(crate) fn why_given_up(said: &str) -> Option<Reason> {
+    let (_, why) = said.split_once(GIVEN_UP)?;
+    let why = why.trim_start_matches(": ");
+    Some(match why.strip_prefix(MISCONFIGURED) {
+        Some(message) => Reason::Configuration {
+            message: message.to_owned(),
+        },
+        None => Reason::Capacity {
+            message: why.strip_prefix(NO_CAPACITY).unwrap_or(said).to_owned(),
+        },
+    })
+}
 
 enum Doing {
     Nothing,
@@ -74,7 +103,12 @@ impl Inner {
                 let mut book = self.book();
                 match book.entries.get_mut(&attempt) {
                     None => Doing::Nothing,
-                    Some(entry) if entry.phase == Phase::Ended || entry.is_concluding => {
+                    // Of another time in charge it is not known that it was to be stopped.
+                    Some(entry)
+                        if entry.phase == Phase::Ended
+                            || entry.is_concluding
+                            || !entry.is_to_stop =>
+                    {
                         Doing::Nothing
                     }
                     Some(entry) => match entry.job.clone() {
@@ -119,21 +153,79 @@ impl Inner {
         call.await.map(|_| ())
     }
 
-    /// Takes a job out of its queue. One that got a machine in the meantime goes on.
-    pub(crate) async fn give_up(self: Arc<Self>, attempt: AttemptId, job: Arc<str>) {
+    /// Ends those items of an array that no attempt wants: it was stopped before the array was submitted, which runs
+    /// all that was written down for it.
+    pub(crate) async fn end_unwanted(
+        self: Arc<Self>,
+        first: AttemptId,
+        job: String,
+        mut items: Vec<u32>,
+    ) {
         let mut wait = self.aws.config.timings.retry_first;
         loop {
             {
                 let book = self.book();
-                let entry = book.entries.get(&attempt);
-                let goes_on = entry.is_some_and(|it| {
-                    it.giving_up.is_some() && it.phase == Phase::Known && !it.is_concluding
-                });
-                if !goes_on {
-                    return;
+                items.retain(|index| !is_item_wanted(&book, &first, *index));
+            }
+            if items.is_empty() {
+                return;
+            }
+            let children = items.iter().map(|it| format!("{job}:{it}"));
+            let ids: Vec<_> = children.chain([job.clone()]).collect();
+            match self.describe(&ids).await {
+                Err((api, error)) => {
+                    warn!("items of job {job} are to be ended, and {api} does not work: {error}");
+                }
+                Ok(known) => {
+                    let state =
+                        |id: &str| known.jobs.iter().find(|it| it.id == id).map(|it| it.state);
+                    let is_over = state(&job).is_some_and(|it| it.is_end());
+                    items.retain(|index| match state(&format!("{job}:{index}")) {
+                        Some(state) => !state.is_end(),
+                        None => !is_over,
+                    });
+                    for index in &items {
+                        let child = format!("{job}:{index}");
+                        if state(&child).is_none() || !self.leads().await {
+                            continue;
+                        }
+                        let Ok(_permit) = self.stops.acquire().await else {
+                            return;
+                        };
+                        if let Err(error) = self.terminate(&child, STOPPED).await {
+                            warn!(
+                                "job {child}, which nobody wants, could not be ended yet: {error}"
+                            );
+                        }
+                    }
                 }
             }
-            let cancel = self.aws.batch.cancel_job().job_id(&*job).reason(GIVEN_UP);
+            if items.is_empty() {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(AGAIN_MAX);
+        }
+    }
+
+    /// Takes a job out of its queue. One that got a machine in the meantime goes on.
+    pub(crate) async fn give_up(self: Arc<Self>, attempt: AttemptId, job: Arc<str>) {
+        let mut wait = self.aws.config.timings.retry_first;
+        loop {
+            let reason = {
+                let book = self.book();
+                let entry = book.entries.get(&attempt);
+                let entry = entry.filter(|it| it.phase == Phase::Known && !it.is_concluding);
+                match entry.and_then(|it| it.giving_up.as_ref()) {
+                    Some(reason) => given_up(reason),
+                    None => return,
+                }
+            };
+            if !self.leads().await {
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            let cancel = self.aws.batch.cancel_job().job_id(&*job).reason(reason);
             let answer = self.aws.guard.call(Api::TerminateJob, cancel.send()).await;
             if let Err(error) = answer {
                 warn!("job {job} of {attempt} could not be taken out of its queue yet: {error}");
@@ -146,4 +238,14 @@ impl Inner {
             wait = (wait * 2).min(AGAIN_MAX);
         }
     }
+}
+
+/// Whether an attempt that has not ended is that item of the array, or may be.
+fn is_item_wanted(book: &Book, first: &AttemptId, index: u32) -> bool {
+    let is_it = |place: Option<&ArrayPlace>| {
+        place.is_some_and(|it| it.first == *first && it.index == index)
+    };
+    let mut entries = book.entries.values();
+    entries.any(|it| it.phase != Phase::Ended && is_it(it.place.as_ref()))
+        || book.before.values().any(|it| is_it(it.array.as_ref()))
 }

@@ -207,7 +207,7 @@ impl Inner {
 
     /// `Some`: nothing was done, and it is to be tried again.
     async fn submit_unit(self: &Arc<Self>, unit: &Unit) -> Option<(Api, CallError)> {
-        let members = self.begin(unit);
+        let (members, term) = self.begin(unit);
         let unit = Unit {
             members,
             array: unit.array.clone(),
@@ -216,7 +216,7 @@ impl Inner {
             return None;
         }
         let going = self.going(&unit)?;
-        match self.try_submit(&unit, &going).await {
+        match Box::pin(self.try_submit(&unit, &going, term)).await {
             Ok(()) => None,
             Err(Stuck::Later(api, error)) => Some((api, error)),
             Err(Stuck::Unusable(reason)) => {
@@ -239,11 +239,13 @@ impl Inner {
         }
     }
 
-    /// Those members that are still wanted; the others are over.
-    fn begin(&self, unit: &Unit) -> Vec<AttemptId> {
+    /// Those members that are still wanted, and since when this daemon is in charge; the others are over.
+    fn begin(&self, unit: &Unit) -> (Vec<AttemptId>, u64) {
         let (mut members, mut stopped) = (Vec::new(), Vec::new());
+        let term;
         {
             let mut book = self.book();
+            term = book.term;
             for attempt in &unit.members {
                 let Some(entry) = book.entries.get_mut(attempt) else {
                     continue;
@@ -262,10 +264,15 @@ impl Inner {
         for attempt in stopped {
             self.tell_end(&attempt, Outcome::Stopped, None, None);
         }
-        members
+        (members, term)
     }
 
-    async fn try_submit(self: &Arc<Self>, unit: &Unit, going: &Going) -> Result<(), Stuck> {
+    async fn try_submit(
+        self: &Arc<Self>,
+        unit: &Unit,
+        going: &Going,
+        term: u64,
+    ) -> Result<(), Stuck> {
         let configuration = |message: &str| {
             Stuck::Unusable(Reason::Configuration {
                 message: message.to_owned(),
@@ -282,7 +289,7 @@ impl Inner {
                 false => "there is no job queue; set `queues` in [aws] of dalsegno.toml, or `queue` in the step",
             })
         })?;
-        let (container, wanted) = self.prepare(unit, going).await?;
+        let (container, wanted) = Box::pin(self.prepare(unit, going)).await?;
         let objects: Vec<Object> = container.objects.clone();
         self.bring(objects)
             .await
@@ -294,17 +301,25 @@ impl Inner {
         loop {
             let (name, arn) = self.definition(&content).await?;
             let request = self.request(going, remote, &container, queue, &arn);
-            if !self.leads().await {
-                return Err(Stuck::Later(
-                    Api::SubmitJob,
-                    CallError::Throttled {
-                        message: "another instance is in charge".into(),
-                        retry_after: None,
-                    },
-                ));
-            }
-            match self.aws.guard.call(Api::SubmitJob, request.send()).await {
-                Ok(made) => {
+            // Asked after all waits. Who takes over looks for jobs anew, and submits by itself.
+            let submit = async {
+                let is_ours = self.leads().await && self.book().term == term;
+                match is_ours {
+                    true => request.send().await.map(Some),
+                    false => Ok(None),
+                }
+            };
+            match Box::pin(self.aws.guard.call(Api::SubmitJob, submit)).await {
+                Ok(None) => {
+                    return Err(Stuck::Later(
+                        Api::SubmitJob,
+                        CallError::Throttled {
+                            message: "another instance is in charge".into(),
+                            retry_after: None,
+                        },
+                    ));
+                }
+                Ok(Some(made)) => {
                     let Some(id) = made.job_id() else {
                         return Err(Stuck::Unknown(CallError::Unreachable {
                             message: "the answer names no job".into(),
@@ -422,6 +437,7 @@ impl Inner {
                 if entry.job.is_some() || entry.phase == Phase::Ended {
                     continue;
                 }
+                entry.is_from_before = false;
                 let index = entry.place.as_ref().map_or(0, |it| it.index as usize);
                 let job: Arc<str> = match &unit.array {
                     None => id.into(),
@@ -452,6 +468,13 @@ impl Inner {
                 inner.reporter.report(attempt, Report::News(news)).await;
             }
         });
+        if let Some(place) = &unit.array {
+            let items = (0..place.size).filter(|it| wanted.get(*it as usize) == Some(&true));
+            let items: Vec<_> = items.collect();
+            let (inner, first, job) = (self.clone(), place.first.clone(), id.to_owned());
+            // Made where it runs: it is large, and here the stack is deep.
+            self.spawn(async move { Box::pin(inner.end_unwanted(first, job, items)).await });
+        }
         self.changed.notify_waiters();
     }
 }

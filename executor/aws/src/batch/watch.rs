@@ -1,11 +1,12 @@
 //! How jobs stand: what events say, and what is asked for where none come.
 
 use super::book::{Phase, parent};
+use super::fair::Unit;
 use super::judge::{self, Asked, End};
 use super::lookup::DESCRIBED_MAX;
-use super::stop::{GIVEN_UP, STOPPED};
+use super::stop::{GIVEN_UP, STOPPED, why_given_up};
 use super::{Inner, waits};
-use crate::guard::Api;
+use crate::guard::{Api, CallError};
 use crate::job::{Job, JobState};
 use crate::{metaflow, names, tags};
 use dalsegno_executor::parse_output;
@@ -52,7 +53,7 @@ impl Inner {
                 }
                 continue;
             }
-            match self.look_at(round).await {
+            match Box::pin(self.look_at(round)).await {
                 Ok(()) => retry.reset(),
                 Err((api, error)) => {
                     let wait = retry.wait(&error);
@@ -106,7 +107,7 @@ impl Inner {
         (round, None)
     }
 
-    async fn look_at(self: &Arc<Self>, round: Round) -> Result<(), (Api, crate::guard::CallError)> {
+    async fn look_at(self: &Arc<Self>, round: Round) -> Result<(), (Api, CallError)> {
         let Round {
             single: mut ids,
             mut families,
@@ -119,44 +120,86 @@ impl Inner {
             is_large
         });
         ids.extend(families.keys().cloned());
-        let jobs = self.describe(&ids).await?;
+        let known = self.describe(&ids).await?;
         let mut children = Vec::new();
-        let mut found: BTreeSet<String> = jobs.iter().map(|it| it.id.clone()).collect();
-        let mut summaries = Vec::new();
-        for job in jobs {
+        let mut found: BTreeSet<String> = known.jobs.iter().map(|it| it.id.clone()).collect();
+        let mut unclear = known.unclear;
+        let mut summaries: BTreeMap<String, Arc<BTreeMap<String, i32>>> = BTreeMap::new();
+        // Whether they are still at work, as far as it is known.
+        let mut parents: BTreeMap<String, bool> = BTreeMap::new();
+        for job in known.jobs {
             let Some(family) = families.remove(&job.id) else {
                 self.hear(&job);
                 continue;
             };
-            let is_same = self.book().summaries.get(job.id.as_str()) == Some(&job.summary);
-            if is_same && !job.state.is_end() {
-                // Children only move forward, so none of them has moved.
-                found.extend(family.iter().cloned());
-                self.looked_at(&family);
-            } else {
-                summaries.push((job.id.clone(), job.summary));
-                children.extend(family.iter().cloned());
-                ids.extend(family);
-            }
+            parents.insert(job.id.clone(), !job.state.is_end());
+            // Children only move forward, so none has moved since it was described at the same summary.
+            let (same, moved) = match job.state.is_end() {
+                true => (Vec::new(), family),
+                false => self.split(family, &job.summary),
+            };
+            found.extend(same.iter().cloned());
+            self.looked_at(&same);
+            summaries.insert(job.id, Arc::new(job.summary));
+            children.extend(moved.iter().cloned());
+            ids.extend(moved);
         }
         // The parent is gone, and with it all of them.
         for family in families.into_values() {
             children.extend(family.iter().cloned());
             ids.extend(family);
         }
-        for job in self.describe(&children).await? {
+        let known = self.describe(&children).await?;
+        for job in known.jobs {
             found.insert(job.id.clone());
             self.hear(&job);
-        }
-        {
-            let mut book = self.book();
-            for (id, summary) in summaries {
-                book.summaries.insert(id.into(), summary);
+            if let Some(summary) = summaries.get(parent(&job.id)) {
+                self.described_at(&job.id, summary.clone());
             }
         }
-        let asked = ids.iter().filter(|it| !found.contains(*it));
-        self.missing(asked);
+        unclear.extend(known.unclear);
+        self.looked_at(&unclear);
+        found.extend(unclear);
+        let missing: Vec<_> = ids.iter().filter(|it| !found.contains(*it)).collect();
+        // Children come after their array: while that is at work they are not missing.
+        let unknown: BTreeSet<_> = missing
+            .iter()
+            .filter(|it| it.contains(':') && !parents.contains_key(parent(it)))
+            .map(|it| parent(it).to_owned())
+            .collect();
+        let known = self
+            .describe(&unknown.into_iter().collect::<Vec<_>>())
+            .await?;
+        let at_work = known.jobs.into_iter().map(|it| (it.id, !it.state.is_end()));
+        parents.extend(at_work.chain(known.unclear.into_iter().map(|it| (it, true))));
+        let (later, gone) = missing.into_iter().cloned().partition::<Vec<_>, _>(|it| {
+            it.contains(':') && parents.get(parent(it)) == Some(&true)
+        });
+        self.looked_at(&later);
+        self.missing(gone.iter());
         Ok(())
+    }
+
+    /// Children that were described when their array was as it is now, and the others.
+    fn split(
+        &self,
+        family: Vec<String>,
+        summary: &BTreeMap<String, i32>,
+    ) -> (Vec<String>, Vec<String>) {
+        let book = self.book();
+        family.into_iter().partition(|child| {
+            let attempt = book.jobs.get(child.as_str());
+            let entry = attempt.and_then(|it| book.entries.get(it));
+            entry.is_some_and(|it| it.summary.as_deref() == Some(summary))
+        })
+    }
+
+    fn described_at(&self, child: &str, summary: Arc<BTreeMap<String, i32>>) {
+        let mut book = self.book();
+        let attempt = book.jobs.get(child).cloned();
+        if let Some(entry) = attempt.and_then(|it| book.entries.get_mut(&it)) {
+            entry.summary = Some(summary);
+        }
     }
 
     /// Nothing is new of these.
@@ -171,10 +214,11 @@ impl Inner {
     }
 
     /// AWS does not know these.
-    fn missing<'a>(&self, jobs: impl Iterator<Item = &'a String>) {
+    fn missing<'a>(self: &Arc<Self>, jobs: impl Iterator<Item = &'a String>) {
         let mut gone = Vec::new();
         {
-            let mut book = self.book();
+            let mut guard = self.book();
+            let book = &mut *guard;
             for job in jobs {
                 let Some(attempt) = book.jobs.get(job.as_str()).cloned() else {
                     continue;
@@ -184,9 +228,28 @@ impl Inner {
                 };
                 entry.missing += 1;
                 entry.look_at = Instant::now() + self.aws.config.timings.look_again;
-                if entry.missing >= LOOKS_UNTIL_GONE && entry.phase == Phase::Known {
-                    gone.push((attempt, entry.is_to_stop));
+                if entry.missing < LOOKS_UNTIL_GONE || entry.phase != Phase::Known {
+                    continue;
                 }
+                if entry.submission.is_none() || entry.is_sought {
+                    gone.push((attempt, entry.is_to_stop));
+                    continue;
+                }
+                // By its name it may be found once more.
+                entry.is_sought = true;
+                entry.missing = 0;
+                entry.has_run = true;
+                entry.is_doubtful = true;
+                entry.is_from_before = true;
+                entry.phase = Phase::Looking;
+                entry.job = None;
+                book.jobs.remove(job.as_str());
+                let unit = Unit {
+                    members: vec![attempt],
+                    array: entry.place.clone().filter(|_| job.contains(':')),
+                };
+                let inner = self.clone();
+                self.spawn(async move { Box::pin(inner.look_for(unit)).await });
             }
         }
         for (attempt, is_to_stop) in gone {
@@ -238,6 +301,7 @@ impl Inner {
                 return;
             };
             entry.missing = 0;
+            entry.is_sought = false;
             (entry.look_at, entry.look_wait) = self.next_look(entry.look_wait);
             if entry.is_to_stop || entry.giving_up.is_some() {
                 let soon = self.aws.config.timings.retry_first;
@@ -365,9 +429,10 @@ impl Inner {
         let ended_by_us = job.is_terminated
             || job.status_reason.contains(STOPPED)
             || job.status_reason.contains(GIVEN_UP);
+        let giving_up = giving_up.or_else(|| why_given_up(&job.status_reason));
         let outcome = match giving_up {
             _ if job.state == JobState::Succeeded => {
-                self.outcome(submission.as_deref(), &job, is_to_stop).await
+                self.outcome(submission.as_deref(), &job).await
             }
             Some(reason) if ended_by_us && !is_to_stop => Outcome::Failed(reason),
             _ if ended_by_us && is_to_stop => Outcome::Stopped,
@@ -375,17 +440,12 @@ impl Inner {
                 message: format!("the job was ended at AWS: {}", job.status_reason),
                 exit: job.exit,
             }),
-            _ => self.outcome(submission.as_deref(), &job, is_to_stop).await,
+            _ => self.outcome(submission.as_deref(), &job).await,
         };
         self.tell_end(&attempt, outcome, job.started_at, job.stopped_at);
     }
 
-    async fn outcome(
-        &self,
-        submission: Option<&Submission>,
-        job: &Job,
-        is_to_stop: bool,
-    ) -> Outcome {
+    async fn outcome(&self, submission: Option<&Submission>, job: &Job) -> Outcome {
         let asked = Asked {
             memory_bytes: submission.and_then(|it| it.memory_bytes),
             timeout: submission
@@ -396,15 +456,18 @@ impl Inner {
             End::Other(outcome) => return outcome,
             End::Exit(status) => status,
         };
-        // What it left is of no use to anybody.
-        let Some(submission) = submission.filter(|_| !is_to_stop) else {
+        // Of one that is only to be stopped it is not known what it should leave.
+        let Some(submission) = submission else {
             return match status {
-                0 => Outcome::Succeeded(Success::default()),
+                0 => Outcome::Stopped,
                 status => Outcome::Failed(judge::exit(status, false)),
             };
         };
         if submission.metaflow.is_some() {
-            let answer = self.left(submission, "answer").await;
+            let answer = match self.left(submission, "answer").await {
+                Ok(answer) => answer,
+                Err(outcome) => return outcome,
+            };
             self.keep_metadata(submission, answer.as_deref()).await;
             return metaflow::outcome(status, answer.as_deref());
         }
@@ -417,7 +480,10 @@ impl Inner {
         if submission.outputs.is_empty() {
             return Outcome::Succeeded(Success::default());
         }
-        let left = self.left(submission, "output").await;
+        let left = match self.left(submission, "output").await {
+            Ok(left) => left,
+            Err(outcome) => return outcome,
+        };
         match parse_output(&left.unwrap_or_default(), &submission.outputs) {
             Ok(outputs) => Outcome::Succeeded(Success {
                 outputs,
@@ -443,15 +509,33 @@ impl Inner {
     }
 
     /// What an attempt left in S3. Waits for S3 as long as needed.
-    async fn left(&self, submission: &Submission, what: &str) -> Option<Vec<u8>> {
-        let storage = self.storage.as_ref()?;
-        let created = submission.remote.as_ref()?.run_created_at;
+    ///
+    /// # Errors
+    /// How it ends because that cannot be read.
+    async fn left(&self, submission: &Submission, what: &str) -> Result<Option<Vec<u8>>, Outcome> {
+        let (Some(storage), Some(remote)) = (&self.storage, &submission.remote) else {
+            return Ok(None);
+        };
+        let created = remote.run_created_at;
         let key = storage.of_attempt(&submission.attempt, created, what);
         let mut retry = self.retry();
         loop {
             match storage.get(&self.aws, &key).await {
-                Ok(found) => return found,
+                Ok(found) => return Ok(found),
+                Err(error @ CallError::Invalid { .. }) => {
+                    let place = storage.uri(&key);
+                    let message = format!("what it left in {place} cannot be read: {error}");
+                    return Err(Outcome::Failed(Reason::Configuration { message }));
+                }
                 Err(error) => {
+                    let is_to_stop = {
+                        let book = self.book();
+                        let entry = book.entries.get(&submission.attempt);
+                        entry.is_none_or(|it| it.is_to_stop)
+                    };
+                    if is_to_stop {
+                        return Err(Outcome::Stopped);
+                    }
                     let wait = retry.wait(&error);
                     warn!(
                         "the {what} of {} cannot be read yet: {error}",
