@@ -35,10 +35,15 @@ def path(text, data, context):
     if text.startswith("$$"):
         text, data = text[1:], context
     try:
+        if NAMES.fullmatch(text):
+            return {name: copy.deepcopy(data[name]) for name in re.findall("'([^']+)'", text) if name in data}
         return copy.deepcopy(walked(text, data) if SIMPLE.fullmatch(text) else extract_json(text, data))
     except (NoSuchJsonPathError, KeyError, IndexError, TypeError):
         raise runtime(f"The JSONPath '{text}' could not be found in the input '{json.dumps(data)}'") from None
 
+
+# Several names in one pair of brackets give an object of them, as Metaflow's state machines rely on.
+NAMES = re.compile(r"\$\.?\['[^']+'(?:\s*,\s*'[^']+')+\]")
 
 # A path to one place; its kin with wildcards and filters need a parser, which is slow.
 STEP = re.compile(r"\.([\w-]+)|\['([^']+)'\]|\[(\d+)\]")

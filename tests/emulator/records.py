@@ -82,6 +82,7 @@ def environment(job, folder):
         "AWS_REGION": job.region,
         "AWS_DEFAULT_REGION": job.region,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
         "AWS_BATCH_JOB_ID": job.id,
         "AWS_BATCH_JOB_ATTEMPT": str(len(job.attempts) + 1),
         "AWS_BATCH_JQ_NAME": job.queue.name,

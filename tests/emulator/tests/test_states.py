@@ -72,6 +72,17 @@ class States(Machines):
         self.assertEqual(kinds[0], ("aws.states", "RUNNING"))
         self.assertIn(("aws.batch", "SUCCEEDED"), kinds)
 
+    def test_several_names_in_brackets_give_an_object_and_jobs_know_that_they_are_in_a_container(self):
+        with tempfile.TemporaryDirectory() as folder:
+            script = f'printf %s "$AWS_EXECUTION_ENV" > {folder}/ran'
+            job = self.task("sh", "-c", script, OutputPath="$.['JobId', 'Status', 'Index']", End=True)
+            ended = self.execution_ends(self.start(self.machine({"Job": job})))
+            with open(f"{folder}/ran") as file:
+                self.assertEqual(file.read(), "AWS_ECS_EC2")
+        output = json.loads(ended["output"])
+        self.assertEqual(sorted(output), ["JobId", "Status"], "what is not there is left out")
+        self.assertEqual(output["Status"], "SUCCEEDED")
+
     def test_a_failed_job_is_retried_and_caught(self):
         with tempfile.TemporaryDirectory() as folder:
             once = f"test -e {folder}/x || {{ touch {folder}/x; exit 9; }}"
