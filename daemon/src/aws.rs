@@ -62,7 +62,8 @@ pub(crate) async fn start(needs: Needs<'_>) -> anyhow::Result<Option<Elsewhere>>
         instance: instance.to_owned(),
         data_dir: settings.data.clone(),
         // From another machine loopback is somewhere else.
-        api_url: (!address.ip().is_loopback()).then(|| format!("http://{address}/api/v1")),
+        api_url: (!address.ip().is_loopback() && !address.ip().is_unspecified())
+            .then(|| format!("http://{address}/api/v1")),
         ..config
     };
     let layout = Layout::new(&settings.data);
@@ -154,8 +155,8 @@ fn problem(error: OrphanError) -> Problem {
     Problem::new(code, error.to_string())
 }
 
-/// Eight letters and digits, made once for a database. Two daemons that make one at the same time agree on what was
-/// written last: nothing is named by it before it is read again.
+/// Eight letters and digits, made once for a database: of two daemons that make one at the same time the second takes
+/// the first one's.
 async fn installation(store: &dyn Store) -> anyhow::Result<String> {
     let read = async || {
         let stored = store.position(INSTALLATION).await;
@@ -167,11 +168,11 @@ async fn installation(store: &dyn Store) -> anyhow::Result<String> {
     let mut name = uuid::Uuid::new_v4().simple().to_string();
     name.truncate(8);
     let now = dalsegno_engine::clock::now();
-    store
-        .put_position(INSTALLATION, &name, now)
-        .await
-        .context("cannot write the name of this installation")?;
-    Ok(read().await?.unwrap_or(name))
+    let first = store.swap_position(INSTALLATION, None, &name, now).await;
+    match first.context("cannot write the name of this installation")? {
+        true => Ok(name),
+        false => Ok(read().await?.unwrap_or(name)),
+    }
 }
 
 /// Where steps run elsewhere, for the lines that are printed at start.

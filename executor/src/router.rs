@@ -2,7 +2,8 @@
 
 use dalsegno_engine::{Executor, Reporter};
 use dalsegno_scheduler::{
-    AttemptId, ExecutorKind, LiveAttempt, Outcome, Reason, Report, Span, Submission, Timestamp,
+    AttemptId, ExecutorKind, LiveAttempt, News, Outcome, Reason, Report, Span, Submission,
+    SubmissionWait, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +63,27 @@ impl Router {
         self.say(attempt, Outcome::Failed(Reason::Configuration { message }));
     }
 
+    /// It may have been submitted by a daemon that was configured: a second job beside it must not be made possible by
+    /// calling it failed.
+    fn tell_unknown(&self, attempt: AttemptId) {
+        let waiting = Reason::SubmissionWaits {
+            api: "aws".into(),
+            cause: SubmissionWait::Denied,
+            until: None,
+            message: "this daemon is not configured for AWS, and the attempt may exist there; put [aws] back into \
+                      dalsegno.toml and restart"
+                .into(),
+        };
+        let reporter = self.reporter.clone();
+        tokio::spawn(async move {
+            let news = News {
+                waiting: Some(waiting),
+                ..News::default()
+            };
+            reporter.report(attempt, Report::News(news)).await;
+        });
+    }
+
     fn say(&self, attempt: AttemptId, outcome: Outcome) {
         let (reporter, at) = (self.reporter.clone(), (self.now)());
         tokio::spawn(async move {
@@ -100,6 +122,11 @@ impl Executor for Router {
     fn submit(&self, submissions: Vec<Submission>) {
         let mut parts: BTreeMap<ExecutorKind, Vec<Submission>> = BTreeMap::new();
         for it in submissions {
+            let may_exist = self.place_of(&it.attempt) != ExecutorKind::Local;
+            if may_exist && self.get(it.executor()).is_none() {
+                self.tell_unknown(it.attempt);
+                continue;
+            }
             self.remember(&it.attempt, it.executor());
             parts.entry(it.executor()).or_default().push(it);
         }
