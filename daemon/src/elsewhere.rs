@@ -89,7 +89,11 @@ mod tests {
     #[test]
     fn what_cannot_be_a_state_machine_is_an_error_that_names_the_cure() {
         let text = "flow: a\nexecutor: step_functions\nsteps: { go: { run: 'true' } }\n";
-        let aws = AwsConfig::default();
+        let aws = AwsConfig {
+            image: Some("busybox".into()),
+            queues: vec!["cpu".into()],
+            ..AwsConfig::default()
+        };
         let told = told(&flow(text), Some(&aws));
         assert!(
             told.iter()

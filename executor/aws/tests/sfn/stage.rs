@@ -1,5 +1,7 @@
 //! A house with one flow, and AWS as a person with the console would have made it.
 
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_batch::config::{Credentials, SharedCredentialsProvider, retry::RetryConfig};
 use aws_sdk_batch::types::{CeState, CeType, ComputeEnvironmentOrder, JqState};
 use dalsegno_engine::{EngineConfig, EngineHandle, Reporter, Role};
 use dalsegno_executor_aws::sfn::StepFunctions;
@@ -68,7 +70,15 @@ pub(crate) async fn aws(store: Arc<MemoryStore>, folder: &tempfile::TempDir) -> 
         },
         ..AwsConfig::default()
     };
-    let aws = Aws::connect(config, store).await;
+    let keys = Credentials::new("test", "test", None, None, "test");
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(config.endpoint.clone().expect("the emulator's address"))
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .retry_config(RetryConfig::disabled())
+        .build();
+    let aws = Aws::with(config, sdk, store);
     aws.s3
         .create_bucket()
         .bucket(format!("sfn-{name}"))
