@@ -40,6 +40,8 @@ pub struct MetaflowJobs {
     prepared: Prepared,
     layout: Layout,
     packages: Mutex<BTreeMap<PathBuf, Arc<Package>>>,
+    /// Held while metadata are written.
+    keeping: Mutex<()>,
 }
 
 /// Code for another machine: a `.tar.gz` with the flow's files in `code/` and ours in `ext/`.
@@ -103,6 +105,7 @@ impl MetaflowJobs {
             prepared: Prepared::new(config, layout, api_url)?,
             layout: layout.clone(),
             packages: Mutex::default(),
+            keeping: Mutex::default(),
         })
     }
 
@@ -238,6 +241,8 @@ impl MetaflowJobs {
         }
         let (_, folder) = order::places(&task.flow, &submission.file, &self.layout)?;
         let root = variables::local_metadata(&folder);
+        // Tasks of one step describe their step, too: two that end together would take each other's file away.
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         for (path, content) in &answer.metadata {
             // Nothing but a description of this flow's run.
             let Some(path) = below(Path::new(path)).filter(|it| {
