@@ -40,8 +40,6 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
     logs::start(args);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        // Calls of AWS are futures within futures: deeper than the usual 2 MiB, without optimisation.
-        .thread_stack_size(16 << 20)
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(run(&settings));

@@ -104,17 +104,19 @@ impl Guard {
     /// # Errors
     /// What the answer means, or why the service was not asked at all. A call that takes too long is given up: what became
     /// of it is unknown ([`CallError::Unreachable`]).
-    pub async fn call<T, E: ProvideErrorMetadata>(
+    pub fn call<T, E: ProvideErrorMetadata>(
         &self,
         api: Api,
         call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, CallError> {
+    ) -> impl Future<Output = Result<T, CallError>> {
+        // A call of a client is 20 KiB large, and lies in every future around it: on the heap it costs one allocation,
+        // without it the stack of a thread.
+        let call = Box::pin(call);
         let host = self.place.of(api);
-        self.ask(api, async {
+        self.ask(api, async move {
             call.await
                 .map_err(|error| CallError::from_host(&error, &host))
         })
-        .await
     }
 
     /// The same for what is no call of an AWS client: a metadata service.
