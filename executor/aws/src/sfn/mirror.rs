@@ -328,7 +328,10 @@ impl Mirror {
                         } => (*after).max(retry),
                         _ => retry,
                     };
-                    retry = (retry * 2).min(timings.retry_max);
+                    // A breaker that is open says itself when to ask again: that is no failure of ours.
+                    if !matches!(error, CallError::BreakerOpen { .. }) {
+                        retry = (retry * 2).min(timings.retry_max);
+                    }
                     self.waits(&wanted, api, &error, pause).await;
                     pause
                 }
