@@ -6,12 +6,8 @@ use dalsegno_executor_aws::{AwsConfig, OrphanPolicy, S3Place};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Submissions of jobs and executions in any 60 seconds, where nothing is said.
-const SUBMISSIONS_PER_MINUTE: u32 = 1_000;
 /// AWS admits 50 jobs a second to queues of one account.
 const SUBMISSIONS_PER_MINUTE_MAX: u32 = 3_000;
-const METADATA_CALLS: u32 = 50;
-const ARTIFACT_CALLS: u32 = 100;
 
 /// `[aws]` as written.
 #[derive(Clone, Debug, Deserialize)]
@@ -104,19 +100,19 @@ fn config(section: Section) -> Result<AwsConfig, String> {
         submissions_per_minute: within(
             "submissions_per_minute",
             section.submissions_per_minute,
-            SUBMISSIONS_PER_MINUTE,
+            AwsConfig::SUBMISSIONS_PER_MINUTE,
             SUBMISSIONS_PER_MINUTE_MAX,
         )?,
         metadata_calls: within(
             "metadata_calls",
             section.metadata_calls,
-            METADATA_CALLS,
+            AwsConfig::METADATA_CALLS,
             1_000,
         )?,
         artifact_calls: within(
             "artifact_calls",
             section.artifact_calls,
-            ARTIFACT_CALLS,
+            AwsConfig::ARTIFACT_CALLS,
             1_000,
         )?,
         queue_wait: section

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AwsConfig {
     /// Eight lower-case letters and digits that name this house's database: a part of every job's name, so that
     /// two houses in one account never take each other's jobs for their own.
@@ -28,7 +28,7 @@ pub struct AwsConfig {
     pub state_machine_role: Option<String>,
     /// The URL of the SQS queue that gets state changes from EventBridge. Without it only polling tells.
     pub status_queue: Option<String>,
-    /// Submissions of jobs and executions in any 60 seconds. 1,000, as the seed of this design has it.
+    /// Submissions of jobs and executions in any 60 seconds, of all instances together.
     pub submissions_per_minute: u32,
     /// Calls at the same time to metadata services, and to S3.
     pub metadata_calls: u32,
@@ -43,6 +43,40 @@ pub struct AwsConfig {
     /// What jobs can call back, if they can reach it.
     pub api_url: Option<String>,
     pub timings: Timings,
+}
+
+impl AwsConfig {
+    pub const SUBMISSIONS_PER_MINUTE: u32 = 1_000;
+    pub const METADATA_CALLS: u32 = 50;
+    pub const ARTIFACT_CALLS: u32 = 100;
+}
+
+impl Default for AwsConfig {
+    fn default() -> Self {
+        Self {
+            installation: String::new(),
+            instance: String::new(),
+            region: None,
+            endpoint: None,
+            s3: None,
+            queues: Vec::new(),
+            gpu_queues: Vec::new(),
+            image: None,
+            job_role: None,
+            execution_role: None,
+            state_machine_role: None,
+            status_queue: None,
+            submissions_per_minute: Self::SUBMISSIONS_PER_MINUTE,
+            metadata_calls: Self::METADATA_CALLS,
+            artifact_calls: Self::ARTIFACT_CALLS,
+            queue_wait: None,
+            orphans: OrphanPolicy::default(),
+            log_group: String::new(),
+            data_dir: PathBuf::new(),
+            api_url: None,
+            timings: Timings::default(),
+        }
+    }
 }
 
 /// A bucket and what all keys begin with: without `/` at either end, may be empty.
