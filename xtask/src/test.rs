@@ -33,17 +33,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let emulator_python = parts::aws_emulator(&workspace)?;
     let aws = Aws::start(&emulator_python, &emulator)?;
 
-    if args.rest.is_empty() {
+    if needs_binary(&args.rest) {
         // The features of what we depend on differ with what is asked for: asked for alone, the daemon would have most
         // of it compiled twice.
         shell::show(
             "build",
             shell::cargo().args(["build", "--workspace", "--all-targets"]),
-        )?;
-    } else if needs_binary(&args.rest) {
-        shell::show(
-            "build",
-            shell::cargo().args(["build", "--package", "dalsegno-daemon"]),
         )?;
     }
     let with_parts = |command: &mut Command| {
