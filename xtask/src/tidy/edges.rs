@@ -1,7 +1,7 @@
 //! Who may depend on whom.
 //!
 //! ```text
-//! scheduler <- flowfile
+//! scheduler <- { flowfile, predict }
 //! scheduler <- store <- engine <- { triggers, executor <- executor-aws, web } <- daemon       sim -> scheduler, store
 //! ```
 
@@ -12,9 +12,10 @@ use cargo_metadata::{DependencyKind, Metadata};
 
 /// Our crates, each with those of ours that it may depend on. The name stands for the package
 /// `dalsegno-<name>`. Tests, benchmarks and tools may use what they need, but for the daemon.
-const OURS: [(&str, &[&str]); 13] = [
+const OURS: [(&str, &[&str]); 14] = [
     ("scheduler", &[]),
     ("flowfile", &["scheduler"]),
+    ("predict", &["scheduler"]),
     ("store", &["scheduler"]),
     ("engine", &["scheduler", "store"]),
     ("triggers", &["scheduler", "store", "engine"]),
@@ -29,6 +30,7 @@ const OURS: [(&str, &[&str]); 13] = [
         &[
             "scheduler",
             "flowfile",
+            "predict",
             "store",
             "engine",
             "triggers",
@@ -46,6 +48,7 @@ const OURS: [(&str, &[&str]); 13] = [
 const BELOW_DAEMON: &[&str] = &[
     "scheduler",
     "flowfile",
+    "predict",
     "store",
     "engine",
     "triggers",
@@ -72,7 +75,7 @@ const RESERVED: [(&str, &[&str], &str); 7] = [
     (
         "tokio*",
         ALL_BUT_PURE,
-        "the core and the reader of flow files are pure",
+        "the core, the reader of flow files and predictions are pure",
     ),
     (
         "axum*",
