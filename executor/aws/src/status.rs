@@ -6,6 +6,7 @@ use crate::cx::Aws;
 use crate::guard::Api;
 use crate::job::{Job, JobState};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
+use futures_util::future;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,10 @@ use tracing::{debug, warn};
 const WAIT_S: i32 = 20;
 
 /// SQS hands out so many at a time.
-const MESSAGES_MAX: i32 = 10;
+const MESSAGES_MAX: u8 = 10;
+
+/// So many requests are on their way at a time while there are more messages than one request brings.
+const REQUESTS: usize = 16;
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -35,6 +39,7 @@ pub fn start(
     };
     tokio::spawn(async move {
         let mut wait = RETRY_FIRST;
+        let mut is_behind = false;
         loop {
             // What is for the daemon in charge is left to it.
             if !aws.leads().await {
@@ -43,12 +48,27 @@ pub fn start(
                     () = tokio::time::sleep(RETRY_FIRST) => continue,
                 }
             }
-            let turn = receive(&aws, &queue, batch.as_deref(), executions.as_ref());
-            let went_well = tokio::select! {
-                () = stop.cancelled() => return,
-                went_well = turn => went_well,
+            let (requests, patience) = if is_behind {
+                (REQUESTS, 0)
+            } else {
+                (1, WAIT_S)
             };
-            if went_well {
+            let turns = (0..requests).map(|_| {
+                receive(
+                    &aws,
+                    &queue,
+                    patience,
+                    batch.as_deref(),
+                    executions.as_ref(),
+                )
+            });
+            let got = tokio::select! {
+                () = stop.cancelled() => return,
+                got = future::join_all(turns) => got,
+            };
+            // As long as one of them is full, there is more.
+            is_behind = got.iter().any(|it| *it == Ok(usize::from(MESSAGES_MAX)));
+            if got.iter().all(Result::is_ok) {
                 wait = RETRY_FIRST;
                 continue;
             }
@@ -61,38 +81,47 @@ pub fn start(
     });
 }
 
-/// One request, and the deletion of what it brought. What dies in between comes again, which changes nothing.
+/// The queue could not be read, as the log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NotRead;
+
+/// One request, and the deletion of what it brought; how many it brought. What dies in between comes again, which changes
+/// nothing.
 async fn receive(
     aws: &Aws,
     queue: &str,
+    patience_s: i32,
     batch: Option<&Batch>,
     executions: Option<&mpsc::Sender<Value>>,
-) -> bool {
+) -> Result<usize, NotRead> {
     let ask = aws.sqs.receive_message().queue_url(queue);
     let ask = ask
-        .max_number_of_messages(MESSAGES_MAX)
-        .wait_time_seconds(WAIT_S);
+        .max_number_of_messages(i32::from(MESSAGES_MAX))
+        .wait_time_seconds(patience_s);
     let got = match aws.guard.call(Api::Sqs, ask.send()).await {
         Ok(got) => got,
         Err(error) => {
             warn!("the queue of state changes cannot be read: {error}");
-            return false;
+            return Err(NotRead);
         }
     };
     let messages = got.messages.unwrap_or_default();
     if messages.is_empty() {
-        return true;
+        return Ok(0);
     }
     if !aws.leads().await {
         // Not any more: they come again, to whoever is in charge now.
-        return false;
+        return Err(NotRead);
     }
     for message in &messages {
         if let Err(what) = take(message, batch, executions) {
             warn!("a message in the queue of state changes is passed over: {what}");
         }
     }
-    delete(aws, queue, &messages).await
+    match delete(aws, queue, &messages).await {
+        true => Ok(messages.len()),
+        false => Err(NotRead),
+    }
 }
 
 /// # Errors
