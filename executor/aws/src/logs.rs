@@ -90,7 +90,16 @@ impl Logs {
         };
         let mut at = Place::read(&path, stream);
         for _ in 0..PAGES_MAX {
-            let page = self.read(stream, at.token.as_deref()).await?;
+            let page = match self.read(stream, at.token.as_deref()).await {
+                // Where somebody had read to is forgotten after 24 hours.
+                Err(CallError::Invalid { code, .. })
+                    if code == "InvalidParameterException" && at.token.is_some() =>
+                {
+                    at = Place::default();
+                    self.read(stream, None).await?
+                }
+                page => page?,
+            };
             if !page.lines.is_empty() {
                 at.append(&path, &page.lines).map_err(local)?;
             }

@@ -5,7 +5,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_batch::config::{Credentials, SharedCredentialsProvider, retry::RetryConfig};
 use dalsegno_engine::{Executor, Reporter};
 use dalsegno_executor_aws::{
-    Aws, AwsConfig, Batch, Logs, Orphans, S3Place, Timings, names, status,
+    Aws, AwsConfig, Batch, Logs, OrphanPolicy, Orphans, S3Place, Timings, names, status,
 };
 use dalsegno_scheduler::spec::{Command, Remote};
 use dalsegno_scheduler::{
@@ -99,7 +99,12 @@ impl House {
         let keys = Credentials::new("test", "test", None, None, "test");
         let sdk = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(self.aws.region()))
+            .region(Region::new(
+                self.config
+                    .region
+                    .clone()
+                    .unwrap_or_else(|| self.aws.region().to_owned()),
+            ))
             .credentials_provider(SharedCredentialsProvider::new(keys))
             .endpoint_url(std::env::var("DALSEGNO_TEST_AWS_URL").expect("an emulator"))
             .retry_config(RetryConfig::disabled())
@@ -353,7 +358,21 @@ fn a_task_is_one_job_under_its_name_and_its_outputs_come_back() {
     daemon
         .block_on(logs.ensure(&task.attempt, &stream))
         .expect("a log");
-    assert_eq!(std::fs::read_to_string(path).expect("text"), "counted\n");
+    assert_eq!(std::fs::read_to_string(&path).expect("text"), "counted\n");
+    // CloudWatch forgets after a day where somebody had read to: then it is read from the beginning.
+    let place = path.with_added_extension("from");
+    let text = std::fs::read_to_string(&place).expect("text");
+    let token = text.lines().nth(2).expect("a token");
+    std::fs::write(&place, text.replace(token, "f/of-the-day-before")).expect("written");
+    daemon
+        .block_on(logs.ensure(&task.attempt, &stream))
+        .expect("a log");
+    assert_eq!(std::fs::read_to_string(&path).expect("text"), "counted\n");
+    assert!(
+        !std::fs::read_to_string(&place)
+            .expect("text")
+            .contains("before")
+    );
     // Asked for once more, as after a commit whose outcome was unknown: the same answer, and no other job.
     daemon.submit(vec![task.clone()]);
     eventually("the end again", || {
@@ -611,6 +630,38 @@ fn a_job_that_waits_too_long_goes_to_the_next_queue() {
     assert_eq!(house.jobs()[1]["queue"], house.other.name);
 }
 
+#[test]
+fn a_job_that_no_machine_of_its_queue_can_take_is_not_tried_again() {
+    let mut house = House::new();
+    house.config.queue_wait = Some(Duration::from_millis(500));
+    let reason = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - more memory than any machine has";
+    house
+        .aws
+        .queue_control(&house.cpu, &json!({"hold": true, "reason": reason}));
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(vec![house.task("1/a/1", "true")]);
+    let why = daemon.fails("1/a/1");
+    assert!(
+        matches!(&why, Reason::Configuration { message } if message.contains(reason)),
+        "{why}"
+    );
+    assert_eq!(house.only_job()["status"], "FAILED");
+}
+
+#[test]
+fn in_another_region_there_are_no_queues_and_the_message_says_where_was_looked() {
+    let mut house = House::new();
+    house.config.region = Some("eu-north-1".into());
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(vec![house.task("1/a/1", "true")]);
+    let said = daemon.fails("1/a/1").to_string();
+    assert!(
+        said.contains(&house.cpu.name) && said.contains("does not exist"),
+        "{said}"
+    );
+    assert_eq!(house.jobs(), Vec::<Value>::new());
+}
+
 /// Events that are lost, doubled, late or in another order.
 #[test]
 fn events_tell_of_jobs_and_what_they_miss_is_asked_for() {
@@ -678,6 +729,72 @@ fn a_job_that_nobody_wants_is_an_orphan_at_the_second_look() {
     daemon
         .block_on(orphans.cancel(&mine))
         .expect_err("it is wanted");
+}
+
+#[test]
+fn an_orphan_is_ended_without_being_asked_for_where_that_is_configured() {
+    let mut house = House::new();
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(vec![house.task("1/a/1", "while :; do sleep 0.1; done")]);
+    house
+        .aws
+        .job_is(&names::prefix(&house.installation), "RUNNING");
+    daemon.die();
+    house.config.orphans = OrphanPolicy::Cancel;
+    let daemon = house.daemon(Vec::new());
+    let orphans = {
+        let _inside = daemon.runtime.as_ref().expect("it lives").enter();
+        Orphans::start(daemon.batch().clone(), daemon.stop.clone())
+    };
+    // Whoever may only be late is not ended at the first look.
+    let first = daemon.block_on(orphans.sweep()).expect("a sweep");
+    assert_eq!(first, []);
+    assert_eq!(house.only_job()["status"], "RUNNING");
+    eventually("its end", || {
+        daemon.block_on(orphans.sweep()).expect("a sweep");
+        (house.only_job()["status"] == "FAILED").then_some(())
+    });
+    let left = daemon.block_on(orphans.sweep()).expect("a sweep");
+    assert_eq!(left, []);
+}
+
+#[test]
+fn an_orphan_is_given_to_its_attempt_when_that_waits_for_a_job() {
+    let mut house = House::new();
+    let task = house.task(
+        "1/a/1",
+        "until [ -e /tmp/$DALSEGNO_GO ]; do sleep 0.1; done",
+    );
+    let go = format!("dalsegno-go-{}", house.installation);
+    let with_go = |mut task: Submission| {
+        task.env.insert("DALSEGNO_GO".into(), go.clone());
+        task
+    };
+    let task = with_go(task);
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(vec![task.clone()]);
+    house
+        .aws
+        .job_is(&names::prefix(&house.installation), "RUNNING");
+    let job = house.only_job()["id"].as_str().expect("an id").to_owned();
+    daemon.die();
+    // Whoever asks for it anew is not let through for a while.
+    house.config.timings.retry_first = Duration::from_secs(60);
+    house.config.timings.retry_max = Duration::from_secs(60);
+    house.fault("SubmitJob", "throttle", 1, 0);
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(vec![task]);
+    assert_eq!(daemon.waits_for("1/a/1"), SubmissionWait::Throttled);
+    let orphans = {
+        let _inside = daemon.runtime.as_ref().expect("it lives").enter();
+        Orphans::start(daemon.batch().clone(), daemon.stop.clone())
+    };
+    daemon.block_on(orphans.adopt(&job)).expect("it is wanted");
+    let go = std::path::Path::new("/tmp").join(go);
+    std::fs::write(&go, "").expect("a file");
+    daemon.succeeds("1/a/1");
+    std::fs::remove_file(go).expect("ours");
+    assert_eq!(house.jobs().len(), 1);
 }
 
 /// The daemon dies at every point between intent and confirmation, with the answer lost, late or never sent; events come
