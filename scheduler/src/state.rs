@@ -28,7 +28,9 @@ pub struct Config {
     pub pools: BTreeMap<PoolName, u32>,
     /// An occurrence that is decided later than this after it was due counts as a misfire.
     pub misfire_after: Span,
-    /// Live attempts at the same time that run as jobs of AWS Batch, over all flows: they take nothing of this machine.
+    /// Live attempts at the same time that run as jobs of AWS Batch, over all flows. They take nothing of this machine but
+    /// memory, and a queue of Batch holds a million: the limit is against mistakes, and far above any foreach, for a
+    /// foreach that fills it lets nobody else start.
     pub max_remote_tasks: u32,
     /// How often an attempt that was lost without its own fault is repeated on our account.
     pub lost_retries: u32,
@@ -47,7 +49,7 @@ impl Default for Config {
             max_tasks: 16,
             pools: BTreeMap::new(),
             misfire_after: Span::from_secs(60),
-            max_remote_tasks: 10_000,
+            max_remote_tasks: 100_000,
             lost_retries: 5,
             budgets: Budgets::default(),
             rules: Vec::new(),

@@ -25,14 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SUBMISSIONS_PER_MINUTE: u32 = 1_000;
 
 pub(super) async fn measure(effort: Effort) -> Result<Vec<Figure>> {
-    let usual = Config::default().max_remote_tasks;
-    Ok(vec![
-        one("benchbig", "with room for all", 100_000, effort).await?,
-        one("benchful", "with the usual max_remote_tasks", usual, effort).await?,
-    ])
-}
-
-async fn one(name: &str, room: &str, max_remote_tasks: u32, effort: Effort) -> Result<Figure> {
+    let name = "benchbig";
     let folder = place::folder()?;
     let width = effort.pick(25_000, 12_000);
     let emulator = Arc::new(Emulator::start()?);
@@ -44,7 +37,7 @@ async fn one(name: &str, room: &str, max_remote_tasks: u32, effort: Effort) -> R
         installation: name,
         queue: name,
         submissions_per_minute: SUBMISSIONS_PER_MINUTE,
-        max_remote_tasks,
+        max_remote_tasks: Config::default().max_remote_tasks,
         has_storage: true,
     };
     let house = Elsewhere::start(&emulator, store, folder.path(), wish).await?;
@@ -73,8 +66,8 @@ async fn one(name: &str, room: &str, max_remote_tasks: u32, effort: Effort) -> R
     let late = lateness(&emulator, name, beside).await?;
     let arrays = submissions(&emulator, name)?;
     house.stop().await?;
-    Ok(figure(
-        &format!("job beside a foreach of {width}, {room}, worst of {RUNS}"),
+    let figure = figure(
+        &format!("job beside a foreach of {width}, worst of {RUNS}"),
         &late,
         &idle,
     )
@@ -85,7 +78,8 @@ async fn one(name: &str, room: &str, max_remote_tasks: u32, effort: Effort) -> R
         percentile(&answers, 100.0),
     )
     .more("a bare SubmitJob meanwhile, p50 ms", median(&answers))
-    .judged(floors::fsync_p50_us(folder.path())?))
+    .judged(floors::fsync_p50_us(folder.path())?);
+    Ok(vec![figure])
 }
 
 fn figure(name: &str, late: &[f64], idle: &[f64]) -> Figure {
