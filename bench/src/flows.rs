@@ -77,6 +77,7 @@ pub(crate) fn deploy(spec: FlowSpec) -> Input {
 
 fn flow(name: &str, steps: Vec<StepSpec>) -> FlowSpec {
     FlowSpec {
+        alerts: Vec::new(),
         blackouts: Vec::new(),
         metaflow: None,
         name: name.into(),

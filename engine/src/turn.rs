@@ -5,6 +5,7 @@
 
 use crate::engine::Engine;
 use crate::handle::{Ask, AskError, Request, Role, Topic};
+use dalsegno_scheduler::alert::AlertId;
 use dalsegno_scheduler::backfill::PlanRequest;
 use dalsegno_scheduler::row::{BackfillRow, Changes, Claim, EventRow, RunSnapshot};
 use dalsegno_scheduler::{
@@ -642,6 +643,10 @@ impl<'a> Lead<'a> {
             }
             "backfill" => Ok(Answer::Backfill {
                 backfill: rest.parse().map_err(|_| odd())?,
+                duplicate: true,
+            }),
+            "alert" => Ok(Answer::Alert {
+                alert: Some(AlertId(rest.parse().map_err(|_| odd())?)),
                 duplicate: true,
             }),
             // On record already, which is all that was wanted.

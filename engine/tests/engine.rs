@@ -198,6 +198,7 @@ fn chain(name: &str, steps: &[(&str, &[&str])]) -> Flow {
         grace: default_grace(),
     };
     Flow::new(FlowSpec {
+        alerts: Vec::new(),
         blackouts: Vec::new(),
         metaflow: None,
         name: FlowName::new(name),

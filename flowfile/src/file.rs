@@ -1,5 +1,6 @@
 //! One flow file: text to a checked flow.
 
+use crate::alerts;
 use crate::blackouts;
 use crate::calendars::Calendars;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -204,7 +205,6 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
     let text = |key| fields.get(key).and_then(|it| it.text()).map(str::to_owned);
     let executor = remote::of_flow(&fields);
     later::sla(&fields);
-    later::alerts(&fields);
 
     let params = fields
         .section("params")
@@ -244,7 +244,11 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
         .section("blackouts")
         .map_or_else(Vec::new, blackouts::read);
     let (blackouts, blackout_places): (Vec<_>, Vec<_>) = blackouts.into_iter().unzip();
+    let alerts = fields.section("alerts").map_or_else(Vec::new, |it| {
+        alerts::read(it, fields.entry("owner").is_some())
+    });
     let spec = FlowSpec {
+        alerts,
         blackouts,
         metaflow: None,
         name: FlowName::new(name_text.unwrap_or_default()),

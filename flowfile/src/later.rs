@@ -10,7 +10,6 @@ pub(crate) const SLA_KEYS: [&str; 6] = [
     "fresh_within",
     "at_risk",
 ];
-pub(crate) const ALERT_KEYS: [&str; 3] = ["on", "to", "hold"];
 
 fn refuse(fields: &Fields<'_>, key: &str, what: &str, now: &str) {
     if let Some(entry) = fields.entry(key) {
@@ -36,30 +35,5 @@ pub(crate) fn sla(fields: &Fields<'_>) {
         "sla",
         "promises about time",
         "remove it; `timeout` bounds how long runs and attempts take",
-    );
-}
-
-pub(crate) fn alerts(fields: &Fields<'_>) {
-    for item in fields
-        .section("alerts")
-        .map_or_else(Vec::new, |it| it.list())
-    {
-        let Some(entry) = item.fields(
-            &ALERT_KEYS,
-            "write `- { on: [run.failed], to: webhook:NAME }`",
-        ) else {
-            continue;
-        };
-        for on in entry.get("on").map_or_else(Vec::new, |it| it.one_or_list()) {
-            on.text();
-        }
-        entry.get("to").and_then(|it| it.text());
-        entry.get("hold").and_then(|it| it.duration());
-    }
-    refuse(
-        fields,
-        "alerts",
-        "messages to people",
-        "remove it; another flow can wait for failures: `triggers: [{ flow: …, on: failed }]`",
     );
 }

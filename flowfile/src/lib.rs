@@ -3,6 +3,7 @@
 //! [`parse`] reads one text, [`read`] one file, [`read_dir`] a folder. The format is described in
 //! `docs/flow-files.md`, and for editors by [`json_schema`].
 
+mod alerts;
 mod batch;
 mod blackouts;
 mod calendars;

@@ -57,8 +57,7 @@ struct FlowFile {
     /// Not supported yet: promises about time.
     #[schemars(extend("deprecated" = true))]
     sla: Option<Vec<Sla>>,
-    /// Not supported yet: messages to people.
-    #[schemars(extend("deprecated" = true))]
+    /// Which of its alerts go where.
     alerts: Option<Vec<Alert>>,
 }
 
@@ -625,9 +624,25 @@ struct Sla {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Alert {
-    on: Option<OneOrMany<String>>,
-    to: Option<String>,
+    /// One kind of alerts or several.
+    on: OneOrMany<AlertKind>,
+    /// One channel or several: `TYPE:NAME` as configured, or `owner`.
+    to: OneOrMany<Channel>,
+    /// Nothing is sent before this has passed; if the matter is over by then, nothing at all. Default: 0s.
     hold: Option<Duration>,
+    /// Which alerts are one message. Default: flow.
+    group: Option<AlertGroup>,
+    /// Of task.retried: only from so many retries of a task on.
+    #[schemars(range(min = 1, max = 100))]
+    retries: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum AlertGroup {
+    Flow,
+    Owner,
+    None,
 }
 
 /// A schema written by hand.
@@ -666,6 +681,15 @@ hand_written! {
         "type": "string",
         "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"
     }
+    AlertKind: {
+        "enum": ["run.failed", "run.succeeded", "run.recovered", "run.cancelled", "task.retried", "sla.at_risk",
+            "sla.missed", "sla.met", "schedule.missed", "flow.invalid"]
+    }
+    Channel: {
+        "description": "TYPE:NAME with one of webhook, slack, pagerduty, email and sns, and a name of the configuration; or owner.",
+        "type": "string",
+        "pattern": "^(owner|(webhook|slack|pagerduty|email|sns):[A-Za-z0-9._-]+)$"
+    }
     Slots: { "type": "integer", "minimum": 1, "maximum": 1_000_000 }
     Retries: { "type": "integer", "minimum": 0, "maximum": 100 }
 }
@@ -673,7 +697,7 @@ hand_written! {
 #[cfg(test)]
 mod tests {
     use crate::{
-        batch, blackouts, file, later, params, policy, remote, schedules, steps, triggers,
+        alerts, batch, blackouts, file, later, params, policy, remote, schedules, steps, triggers,
     };
     use std::collections::BTreeSet;
 
@@ -718,6 +742,6 @@ mod tests {
         same("OnOom", &remote::OOM_KEYS);
         same("BatchJob", &batch::KEYS);
         same("Sla", &later::SLA_KEYS);
-        same("Alert", &later::ALERT_KEYS);
+        same("Alert", &alerts::KEYS);
     }
 }

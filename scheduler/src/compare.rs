@@ -117,7 +117,10 @@ impl Scheduler {
             self.backfill_items.iter(),
             other.backfill_items.iter(),
         );
-        let last = |it: &Self| [(0, it.last_run), (1, it.last_event), (2, it.last_backfill)];
+        let last = |it: &Self| {
+            let all = [it.last_run, it.last_event, it.last_backfill, it.last_alert];
+            all.into_iter().enumerate().collect::<Vec<_>>()
+        };
         differ(
             &mut found,
             "number",

@@ -1,5 +1,6 @@
 //! What the core is told, and what it answers.
 
+use crate::alert::{AlertId, NewAlert};
 use crate::flow::Flow;
 use crate::id::{AttemptId, FlowName, RunId, StepName, Version};
 use crate::reason::Reason;
@@ -63,6 +64,8 @@ pub enum Input {
         change: BackfillChange,
         by: String,
     },
+    /// Something worth telling that the core does not see by itself. If no rule wants it, nothing happens.
+    Alert(Box<NewAlert>),
     /// Time has passed; nothing else happened.
     Tick,
 }
@@ -90,6 +93,7 @@ impl Input {
                 Some(format!("replay:{} {key}", request.event.seq))
             }
             Self::Backfill(request) => request.claim(),
+            Self::Alert(alert) => Some(format!("alert:{}", alert.dedupe)),
             // With its length, for both may hold spaces.
             Self::Refuse(row) => Some(format!(
                 "refused:{} {} {}",
@@ -310,6 +314,11 @@ pub enum Answer {
     },
     Backfill {
         backfill: u64,
+        duplicate: bool,
+    },
+    /// `None`: no rule wants it. `duplicate`: it was on record before.
+    Alert {
+        alert: Option<AlertId>,
         duplicate: bool,
     },
 }

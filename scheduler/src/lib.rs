@@ -3,6 +3,7 @@
 //! It does no I/O, reads no clock and draws no random numbers. Rows and inputs go in with the time;
 //! changed rows and commands come out. See [`Scheduler`].
 
+pub mod alert;
 pub mod backfill;
 pub mod blackout;
 pub mod calendar;

@@ -25,6 +25,7 @@ impl Scheduler {
             last_event: rows.last_event,
             last_journal: rows.last_journal,
             last_backfill: rows.last_backfill,
+            last_alert: rows.last_alert,
             ..Self::default()
         };
         let versions: BTreeMap<(FlowName, Version), Arc<Flow>> = rows

@@ -1,6 +1,7 @@
 //! Rows: what the disk holds. The core gives out changed rows and is rebuilt from them; nothing
 //! else is remembered. Every row also is, as JSON, the body of the journal entry that wrote it.
 
+use crate::alert::AlertRow;
 use crate::failure::FailureClass;
 use crate::id::{AttemptId, FlowName, RunId, StepName, TaskId, TriggerName, Version};
 use crate::reason::Reason;
@@ -8,7 +9,6 @@ use crate::submission::ArrayPlace;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fmt;
 use std::sync::Arc;
 
 /// States that are stored and shown as one word.
@@ -27,13 +27,14 @@ macro_rules! states {
                 Self::ALL.iter().copied().find(|it| it.as_str() == text)
             }
         }
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
     };
 }
+pub(crate) use states;
 
 states! {
     /// The state of a run.
@@ -159,6 +160,9 @@ pub struct FlowRow {
     /// The failed run that blocks a `strict_sequential` flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<RunId>,
+    /// The last run that failed, while none has succeeded since; kept only where somebody wants to be told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<RunId>,
     pub updated_at: Timestamp,
 }
 
@@ -622,6 +626,8 @@ pub struct Changes {
     pub refused: Vec<RefusedRow>,
     pub backfills: Vec<BackfillRow>,
     pub backfill_items: Vec<BackfillItemRow>,
+    /// Oldest first.
+    pub alerts: Vec<AlertRow>,
     pub journal: Vec<JournalEntry>,
 }
 
@@ -666,4 +672,5 @@ pub struct Recovered {
     pub last_event: u64,
     pub last_journal: u64,
     pub last_backfill: u64,
+    pub last_alert: u64,
 }

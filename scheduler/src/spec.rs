@@ -3,6 +3,7 @@
 //! A [`FlowSpec`] is what a flow version stores as JSON. [`crate::Flow::new`] checks it and builds
 //! the graph; only a checked [`crate::Flow`] can run.
 
+use crate::alert::AlertRuleSpec;
 use crate::expr::{Expr, Template};
 use crate::id::{FlowName, PoolName, StepName, TriggerName};
 use crate::metaflow::{MetaflowFlow, MetaflowStep};
@@ -40,6 +41,9 @@ pub struct FlowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ScopeSpec>,
     pub steps: Vec<StepSpec>,
+    /// Whom its alerts are for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<AlertRuleSpec>,
     /// Of flows that were read from a Metaflow file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metaflow: Option<MetaflowFlow>,

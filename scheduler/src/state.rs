@@ -4,6 +4,7 @@
 //! dropped without a trace. Indexes change only in [`Scheduler::index_task`] and its siblings, by
 //! the difference between an old and a new row: nothing counts on its own, so nothing can leak.
 
+use crate::alert::AlertKind;
 use crate::decide::{in_queue, sub_flow};
 use crate::failure::{Budget, Budgets, FailureClass, LOST_BACKOFF, Rule, Wait};
 use crate::flow::{Flow, NodeId, NodeKind};
@@ -41,6 +42,8 @@ pub struct Config {
     /// How much of `max_tasks` and of each pool the tasks of all backfills may hold together, in percent; 1 to 100.
     /// At least one slot.
     pub backfill_share: u32,
+    /// The kinds of alerts that the operator's rules want, of all flows.
+    pub alert_kinds: BTreeSet<AlertKind>,
 }
 
 impl Default for Config {
@@ -54,6 +57,7 @@ impl Default for Config {
             budgets: Budgets::default(),
             rules: Vec::new(),
             backfill_share: 50,
+            alert_kinds: BTreeSet::new(),
         }
     }
 }
@@ -251,6 +255,7 @@ pub struct Scheduler {
     pub(crate) last_event: u64,
     pub(crate) last_journal: u64,
     pub(crate) last_backfill: u64,
+    pub(crate) last_alert: u64,
 }
 
 /// An unfinished backfill with what is counted of its items.

@@ -61,6 +61,7 @@ macro_rules! behaviours {
             refused_deliveries_come_newest_first
             occurrences_are_filtered_counted_and_found_near
             a_snapshot_reaches_down_to_what_failed_below
+            alerts_are_read_on_from_a_number_and_page_by_page
             backfills_are_filtered_and_their_items_counted
             ten_thousand_runs_of_a_span_are_read_quickly
             a_position_is_kept_until_the_next

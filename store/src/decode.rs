@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::page::{BackfillCount, OccurrenceCount, Outage, OutageReason, TaskCount};
 use crate::path;
+use dalsegno_scheduler::alert::{AlertId, AlertKind, AlertRow};
 use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::failure::FailureClass;
 use dalsegno_scheduler::row::{
@@ -163,6 +164,7 @@ pub(crate) fn flow<R: Fields>(row: &R) -> Result<FlowRow, Error> {
         },
         blocked_by: c.maybe_run()?,
         updated_at: c.at()?,
+        failing: c.maybe_run()?,
     })
 }
 
@@ -431,6 +433,23 @@ pub(crate) fn backfill_item<R: Fields>(row: &R) -> Result<BackfillItemRow, Error
         reason: c.maybe_json()?,
         events: c.json()?,
         updated_at: c.at()?,
+    })
+}
+
+pub(crate) fn alert<R: Fields>(row: &R) -> Result<AlertRow, Error> {
+    let c = &mut Columns::new(row, "an alert");
+    Ok(AlertRow {
+        id: AlertId(c.number()?),
+        at: c.at()?,
+        kind: c.word(AlertKind::parse)?,
+        flow: c.maybe_text()?.map(FlowName::new),
+        owner: c.maybe_text()?,
+        run: c.maybe_run()?,
+        step: c.maybe_text()?.map(StepName::new),
+        key: c.text()?,
+        is_recovery: c.flag()?,
+        summary: c.text()?,
+        data: c.json()?,
     })
 }
 

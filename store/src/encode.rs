@@ -83,6 +83,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .maybe_at(paused.map(|it| it.at))
                     .maybe_int(it.blocked_by.map(|it| it.0 as i64))
                     .at(it.updated_at)
+                    .maybe_int(it.failing.map(|it| it.0 as i64))
             });
         }
     });
@@ -307,6 +308,23 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .maybe_json(it.reason.as_ref())
                     .json(&it.events)
                     .at(it.updated_at)
+            });
+        }
+    });
+    part(&table::ALERT, Write::Upsert, &mut |rows| {
+        for it in &changes.alerts {
+            rows.row(|row| {
+                row.int(it.id.0 as i64)
+                    .at(it.at)
+                    .text(it.kind.as_str())
+                    .maybe_text(it.flow.as_ref().map(|it| it.as_str()))
+                    .maybe_text(it.owner.as_deref())
+                    .maybe_int(it.run.map(|it| it.0 as i64))
+                    .maybe_text(it.step.as_ref().map(|it| it.as_str()))
+                    .text(&it.key)
+                    .flag(it.is_recovery)
+                    .text(&it.summary)
+                    .json(&it.data)
             });
         }
     });

@@ -28,7 +28,7 @@ pub use lease::Lease;
 pub use memory::{Fault, MemoryStore};
 pub use migrations::SCHEMA_VERSION;
 pub use page::{
-    BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
+    AlertFilter, BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
     OccurrenceCount, OccurrenceFilter, Outage, OutageReason, Page, RunFilter, TaskCount,
     TaskFilter,
 };

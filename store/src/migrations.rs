@@ -31,6 +31,7 @@ migrations! {
     6 "0006_metaflow",
     7 "0007_triggers",
     8 "0008_remote",
+    9 "0009_sla_and_alerts",
 }
 
 /// The newest schema version this binary knows.

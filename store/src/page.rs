@@ -1,6 +1,7 @@
 //! Filters and pages of the lists that people read.
 
 use crate::error::Error;
+use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::row::{
     BackfillItemState, BackfillState, EventRow, MatchOutcome, MatchRow, OccurrenceRow,
     OccurrenceState, RefusedRow, RunState, TaskState,
@@ -138,6 +139,16 @@ pub struct BackfillFilter {
     pub flow: Option<FlowName>,
     /// Empty: all states.
     pub states: Vec<BackfillState>,
+}
+
+/// Which alerts. Everything left out matches all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertFilter {
+    pub flow: Option<FlowName>,
+    /// Empty: all kinds.
+    pub kinds: Vec<AlertKind>,
+    /// Those of one matter.
+    pub key: Option<String>,
 }
 
 /// How many tasks of one step are in one state.

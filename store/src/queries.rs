@@ -6,16 +6,17 @@ use crate::decode;
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
-    BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter, MatchFilter,
-    OUTAGE_MIN, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter, TaskCount,
-    TaskFilter, after_prefix, event_cursor, match_cursor, middle, occurrence_cursor, page_limit,
-    refused_cursor,
+    AlertFilter, BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter,
+    MatchFilter, OUTAGE_MIN, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter,
+    TaskCount, TaskFilter, after_prefix, event_cursor, match_cursor, middle, occurrence_cursor,
+    page_limit, refused_cursor,
 };
 use crate::path::sortable;
 use crate::select::{Arg, Select};
 use crate::store::Store;
 use crate::table::{self, Table};
 use async_trait::async_trait;
+use dalsegno_scheduler::alert::AlertRow;
 use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
@@ -75,7 +76,8 @@ const SWAP_POSITION: &str = "\
 
 const LAST_NUMBERS: &str = "\
     SELECT (SELECT COALESCE(MAX(id), 0) FROM run), (SELECT COALESCE(MAX(seq), 0) FROM event), \
-    (SELECT COALESCE(MAX(seq), 0) FROM journal), (SELECT COALESCE(MAX(id), 0) FROM backfill)";
+    (SELECT COALESCE(MAX(seq), 0) FROM journal), (SELECT COALESCE(MAX(id), 0) FROM backfill), \
+    (SELECT COALESCE(MAX(id), 0) FROM alert)";
 
 #[async_trait]
 impl<B: Backend> Store for B {
@@ -203,6 +205,7 @@ impl<B: Backend> Store for B {
             last_event: last.int()? as u64,
             last_journal: last.int()? as u64,
             last_backfill: last.int()? as u64,
+            last_alert: last.int()? as u64,
             backfills: all(backfills, decode::backfill)?,
             backfill_items: all(backfill_items, decode::backfill_item)?,
         })
@@ -517,6 +520,21 @@ impl<B: Backend> Store for B {
 
     async fn backfill_counts(&self, id: u64) -> Result<Vec<BackfillCount>, Error> {
         list(self, backfill_counts(id), decode::backfill_count).await
+    }
+
+    async fn alerts_after(&self, id: u64, limit: usize) -> Result<Vec<AlertRow>, Error> {
+        list(self, alerts_after(id, page_limit(limit)), decode::alert).await
+    }
+
+    async fn alerts_page(
+        &self,
+        filter: &AlertFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<AlertRow>, Error> {
+        let limit = page_limit(limit);
+        let rows = list(self, alerts_page(filter, cursor, limit)?, decode::alert).await?;
+        Ok(Page::cut(rows, limit, |it| it.id.to_string()))
     }
 
     async fn outages(&self, since: Timestamp) -> Result<Vec<Outage>, Error> {
@@ -1025,6 +1043,36 @@ pub(crate) fn backfill_counts(id: u64) -> Select {
         "SELECT flow, state, COUNT(*) FROM backfill_item WHERE backfill = ? GROUP BY flow, state ORDER BY flow, state",
         [(id as i64).into()],
     )
+}
+
+pub(crate) fn alerts_after(id: u64, limit: usize) -> Select {
+    from(
+        &table::ALERT,
+        "WHERE id > ? ORDER BY id LIMIT ?",
+        [Arg::Int(id as i64), Arg::Int(limit as i64)],
+    )
+}
+
+pub(crate) fn alerts_page(
+    filter: &AlertFilter,
+    cursor: Option<&Cursor>,
+    limit: usize,
+) -> Result<Select, Error> {
+    let before = cursor.map_or(Ok(i64::MAX), Cursor::number)?;
+    let mut select = from(&table::ALERT, "WHERE id < ?", [before.into()]);
+    if let Some(flow) = &filter.flow {
+        select.push("AND flow = ?", [flow.as_str().into()]);
+    }
+    if let Some(key) = &filter.key {
+        select.push("AND key = ?", [key.as_str().into()]);
+    }
+    one_of(
+        &mut select,
+        "kind",
+        filter.kinds.iter().map(|it| it.as_str()),
+    );
+    select.push("ORDER BY id DESC LIMIT ?", [one_more(limit)]);
+    Ok(select)
 }
 
 pub(crate) fn outages(since: Timestamp) -> Select {

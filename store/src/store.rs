@@ -3,10 +3,11 @@
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
-    BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
+    AlertFilter, BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
     OccurrenceCount, OccurrenceFilter, Outage, Page, RunFilter, TaskCount, TaskFilter,
 };
 use async_trait::async_trait;
+use dalsegno_scheduler::alert::AlertRow;
 use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
@@ -207,6 +208,16 @@ pub trait Store: Send + Sync {
     ) -> Result<Page<BackfillItemRow>, Error>;
     /// How many items a backfill has, by flow and state.
     async fn backfill_counts(&self, id: u64) -> Result<Vec<BackfillCount>, Error>;
+
+    /// Alerts with a number above `id`, oldest first.
+    async fn alerts_after(&self, id: u64, limit: usize) -> Result<Vec<AlertRow>, Error>;
+    /// Newest first.
+    async fn alerts_page(
+        &self,
+        filter: &AlertFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<AlertRow>, Error>;
 
     /// Times in which nobody decided, of which the end is at or after `since`; newest first, at most 10,000.
     async fn outages(&self, since: Timestamp) -> Result<Vec<Outage>, Error>;

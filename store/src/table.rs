@@ -58,6 +58,7 @@ pub(crate) const FLOW: Table = Table {
         ("paused_at", Int),
         ("blocked_by", Int),
         ("updated_at", Int),
+        ("failing", Int),
     ],
     key: 1,
     replaces: true,
@@ -290,6 +291,25 @@ pub(crate) const BACKFILL_ITEM: Table = Table {
     replaces: true,
 };
 
+pub(crate) const ALERT: Table = Table {
+    name: "alert",
+    columns: &[
+        ("id", Int),
+        ("at", Int),
+        ("kind", Text),
+        ("flow", Text),
+        ("owner", Text),
+        ("run", Int),
+        ("step", Text),
+        ("key", Text),
+        ("is_recovery", Flag),
+        ("summary", Text),
+        ("data", Text),
+    ],
+    key: 1,
+    replaces: false,
+};
+
 pub(crate) const JOURNAL: Table = Table {
     name: "journal",
     columns: &[
@@ -320,6 +340,7 @@ pub(crate) const ALL: &[&Table] = &[
     &REFUSED,
     &BACKFILL,
     &BACKFILL_ITEM,
+    &ALERT,
     &JOURNAL,
 ];
 

@@ -61,6 +61,7 @@ pub(super) fn build(
     };
     let known = found.dynamic.is_empty();
     FlowSpec {
+        alerts: Vec::new(),
         blackouts: Vec::new(),
         name: FlowName::new(name),
         description: description(&declared.doc),

@@ -237,6 +237,8 @@ impl Draft {
                     after: Box::new(reason),
                 });
             });
+            let row = self.s.tasks[&key].clone();
+            self.alert_of_retry(&row);
             return;
         }
         let flow = self.flow_of(key.run);

@@ -68,10 +68,15 @@ impl Draft {
                 removed: false,
                 paused: before.as_deref().and_then(|it| it.row.paused.clone()),
                 blocked_by: before.as_deref().and_then(|it| it.row.blocked_by),
+                failing: before.as_deref().and_then(|it| it.row.failing),
                 updated_at: self.now,
             },
             flow: Some(flow.clone()),
         });
+        if before.as_deref().is_some_and(|it| it.row.invalid.is_some()) {
+            let file = self.s.flows[&name].row.file.clone();
+            self.alert_of_file(&name, &file, None);
+        }
         self.s.subscribe(&flow);
         self.drop_changed_sets(old.as_deref(), &flow);
         self.plan_flow(&name, old.as_deref());
@@ -96,6 +101,7 @@ impl Draft {
                     removed: false,
                     paused: None,
                     blocked_by: None,
+                    failing: None,
                     updated_at: self.now,
                 },
                 flow: None,
@@ -105,7 +111,10 @@ impl Draft {
             state.row.invalid = Some(message);
             state.row.file = file;
             state.row.updated_at = self.now;
+            let (name, file) = (state.row.name.clone(), state.row.file.clone());
+            let message = state.row.invalid.clone();
             self.put_flow(state);
+            self.alert_of_file(&name, &file, message.as_deref());
         }
         Answer::Done
     }

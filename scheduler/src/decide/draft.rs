@@ -1,13 +1,14 @@
 //! The draft: a working copy of the state, and what was touched in it.
 
 use super::Decision;
+use super::alerts::Missed;
 use crate::flow::Flow;
-use crate::id::{AttemptId, FlowName, RunId, TaskId};
+use crate::id::{AttemptId, FlowName, RunId, TaskId, TriggerName};
 use crate::input::{Answer, Command, Input, Rejected};
 use crate::reason::{Limit, Reason};
 use crate::row::{
     BackfillItemRow, BackfillRow, Changes, FlowRow, HalfMatchRow, JournalEntry, OccurrenceRow,
-    RunRow, ScopeRow, TaskRow, TaskState,
+    OccurrenceState, RunRow, ScopeRow, TaskRow, TaskState,
 };
 use crate::state::{FlowState, HalfKey, Place, Run, Scheduler, TaskKey, Timer, Token};
 use crate::time::Timestamp;
@@ -43,6 +44,8 @@ pub struct Draft {
     pub(super) placed: Vec<TaskKey>,
     /// Where in the journal those are told of.
     pub(super) entries: BTreeMap<TaskKey, usize>,
+    /// What this input found missed, by flow and trigger.
+    pub(super) missed: BTreeMap<(FlowName, TriggerName), Missed>,
     /// Rows changed in this draft, as they are now.
     latest: Latest,
     /// What this input changed, in order, for the journal.
@@ -99,6 +102,7 @@ impl Draft {
             backfills_ended: Vec::new(),
             placed: Vec::new(),
             entries: BTreeMap::new(),
+            missed: BTreeMap::new(),
             latest: Latest::default(),
             touched: Vec::new(),
             touched_set: BTreeSet::new(),
@@ -141,6 +145,7 @@ impl Draft {
                 change,
                 by,
             } => self.change_backfill(backfill, change, by)?,
+            Input::Alert(alert) => self.accept_alert(*alert)?,
             Input::Tick => Answer::Done,
         };
         // What the input ended is over before anything that is due finds it still there.
@@ -204,6 +209,7 @@ impl Draft {
                 break;
             }
         }
+        self.alert_of_missed();
         self.write_journal();
         for run in std::mem::take(&mut self.ended) {
             self.s.drop_run(run);
@@ -348,6 +354,9 @@ impl Draft {
 
     pub(super) fn put_occurrence(&mut self, mut row: OccurrenceRow) {
         row.updated_at = self.now;
+        if row.state == OccurrenceState::Missed {
+            self.note_missed(&row);
+        }
         let row = Arc::new(row);
         self.s.index_occurrence(&row);
         let key = (row.flow.clone(), row.key.clone());

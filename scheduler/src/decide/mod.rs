@@ -4,6 +4,7 @@
 //! cheap and independent: until [`Scheduler::install`] nothing of it is visible, and a draft that is
 //! not committed is simply dropped.
 
+mod alerts;
 mod arrays;
 mod attempts;
 mod backfill;

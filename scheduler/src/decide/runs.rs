@@ -436,6 +436,7 @@ impl Draft {
             self.children_ended.push_back(id);
         }
         self.update_block(&row);
+        self.alert_of_end(&row);
         self.tell_end(&row);
     }
 

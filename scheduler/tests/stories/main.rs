@@ -2,6 +2,7 @@
 //!
 //! Each line is one changed row (`+3s task.ready 1/a`) or one command (`+3s > submit 1/a/1`).
 
+mod alerts;
 mod backfill_plans;
 mod backfills;
 mod calendars;

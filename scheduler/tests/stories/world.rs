@@ -1,5 +1,6 @@
 //! A world small enough for a story: one core, its rows, and a clock that is moved by hand.
 
+use dalsegno_scheduler::alert::AlertRow;
 use dalsegno_scheduler::backfill::{History, Plan, PlanRequest};
 use dalsegno_scheduler::row::{
     BackfillItemRow, BackfillRow, Changes, EventRow, FlowVersionRow, HalfMatchRow, JournalEntry,
@@ -31,6 +32,7 @@ pub(crate) struct World {
     rows: Rows,
     /// Rows were taken away on purpose, so a restart may change something.
     rows_lost: bool,
+    alerts_read: usize,
 }
 
 /// All rows ever written, as they are now.
@@ -48,6 +50,7 @@ struct Rows {
     journal: Vec<JournalEntry>,
     backfills: BTreeMap<u64, BackfillRow>,
     backfill_items: BTreeMap<(u64, u32), BackfillItemRow>,
+    alerts: Vec<AlertRow>,
 }
 
 impl World {
@@ -70,6 +73,7 @@ impl World {
             answer: None,
             rows: Rows::default(),
             rows_lost: false,
+            alerts_read: 0,
         }
     }
 
@@ -454,6 +458,7 @@ impl World {
                 .filter(|it| rows.backfills[&it.backfill].finished_at.is_none())
                 .cloned()
                 .collect(),
+            last_alert: rows.alerts.last().map_or(0, |it| it.id.0),
             last_backfill: rows.backfills.keys().last().copied().unwrap_or(0),
             half_matches: rows.half_matches.values().cloned().collect(),
             runs: rows
@@ -485,6 +490,25 @@ impl World {
     /// What was written and commanded since the last call.
     pub(crate) fn journal(&mut self) -> String {
         self.lines.drain(..).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The alerts since the last call: `07:10 sla.missed report key: summary`.
+    pub(crate) fn alerts(&mut self) -> String {
+        let told: Vec<String> = self.rows.alerts[self.alerts_read..]
+            .iter()
+            .map(|it| {
+                let at = it.at.to_chrono().format("%m-%d %H:%M:%S");
+                let recovery = if it.is_recovery { " (recovery)" } else { "" };
+                format!("{at} {}{recovery} [{}] {}", it.kind, it.key, it.summary)
+            })
+            .collect();
+        self.alerts_read = self.rows.alerts.len();
+        told.join("\n")
+    }
+
+    /// All alerts ever.
+    pub(crate) fn all_alerts(&self) -> &[AlertRow] {
+        &self.rows.alerts
     }
 
     /// The lines since the last call that contain one of these words.
@@ -632,6 +656,7 @@ impl World {
 
     fn keep(&mut self, changes: &Changes) {
         let rows = &mut self.rows;
+        rows.alerts.extend(changes.alerts.iter().cloned());
         for it in &changes.versions {
             rows.versions
                 .insert((it.flow.clone(), it.version.clone()), it.clone());

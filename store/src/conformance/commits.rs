@@ -1,13 +1,14 @@
 //! All or nothing, once, and by the lease's holder only.
 
 use super::sample::{
-    NOW, after, attempt, backfill, backfill_item, claim, event, event_match, flow, half_match,
-    half_match_key, journal, lead, occurrence, parent, refused, run, runs, scope, task, task_id,
-    tasks, version,
+    NOW, after, alert, attempt, backfill, backfill_item, claim, event, event_match, flow,
+    half_match, half_match_key, journal, lead, occurrence, parent, refused, run, runs, scope, task,
+    task_id, tasks, version,
 };
 use crate::error::{CommitError, Error};
 use crate::page::{BackfillFilter, JournalFilter, RunFilter};
 use crate::store::Store;
+use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::failure::FailureClass;
 use dalsegno_scheduler::row::{
     AttemptState, BackfillItemState, BackfillMode, BackfillState, Changes, Interval, MatchOutcome,
@@ -36,7 +37,7 @@ fn full() -> Changes {
     });
     paused.invalid = Some("line 3: no such step".into());
     paused.removed = true;
-    paused.blocked_by = Some(RunId(4));
+    (paused.blocked_by, paused.failing) = (Some(RunId(4)), Some(RunId(3)));
     let mut ran = occurrence("report", after(60));
     (ran.state, ran.run, ran.reason) = (OccurrenceState::Ran, Some(RunId(5)), cancelled());
     let mut fired = event_match(7, "report", 2);
@@ -111,7 +112,11 @@ fn full() -> Changes {
     );
     (lost.class, lost.rule) = (Some(FailureClass::Capacity), Some("no machine".into()));
     (lost.log, lost.memory_bytes) = (Some("jobs/default/cd34".into()), Some(8 << 30));
+    let mut told = alert(4, AlertKind::RunRecovered);
+    (told.flow, told.owner) = (Some("report".into()), Some("data-eng".into()));
+    (told.run, told.step) = (Some(RunId(5)), Some("fit".into()));
     Changes {
+        alerts: vec![told],
         claims: vec![claim("event:/orders e7", "event:7")],
         versions: vec![version("report", "v1")],
         flows: vec![paused],
@@ -211,6 +216,8 @@ pub async fn every_row_comes_back_as_it_was_written(store: &dyn Store) {
     assert_eq!(recovered.backfills, all.backfills);
     assert_eq!(recovered.backfill_items, all.backfill_items);
     assert_eq!(recovered.last_backfill, 6);
+    let alerts = store.alerts_after(3, 10).await.expect("answers");
+    assert_eq!((alerts, recovered.last_alert), (all.alerts, 4));
     assert_eq!(recovered.flows, all.flows);
     assert_eq!(recovered.half_matches, all.half_matches);
     assert_eq!(

@@ -1,16 +1,17 @@
 //! The same random work on several stores: every answer and every dump must agree with the first's.
 
 use super::sample::{
-    after, attempt, backfill, backfill_item, claim, event, event_match, flow, half_match,
+    after, alert, attempt, backfill, backfill_item, claim, event, event_match, flow, half_match,
     half_match_key, journal, occurrence, parent, refused, run, scope, task, version,
 };
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
-    BackfillFilter, EventFilter, JournalFilter, MatchFilter, OccurrenceFilter, RunFilter,
-    TaskFilter,
+    AlertFilter, BackfillFilter, EventFilter, JournalFilter, MatchFilter, OccurrenceFilter,
+    RunFilter, TaskFilter,
 };
 use crate::store::Store;
+use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::row::{
     AttemptState, BackfillItemState, BackfillMode, BackfillState, Changes, MatchOutcome,
     OccurrenceState, Paused, RunState, ScopeState, TaskState,
@@ -233,6 +234,9 @@ async fn dump(store: &dyn Store, world: &World) -> Result<String, Error> {
         line("matches", &store.matches(seq).await?);
     }
     line("outages", &store.outages(after(0)).await?);
+    line("alerts", &store.alerts_after(2, 100).await?);
+    let all = AlertFilter::default();
+    line("alerts", &store.alerts_page(&all, None, 7).await?);
     let flows = FLOWS.map(Into::into);
     let (early, late) = (after(-9_000_000_000), after(9_000_000_000));
     line("runs in", &store.runs_in(&flows, early, late).await?);
@@ -298,6 +302,7 @@ struct World {
     last_run: u64,
     last_event: u64,
     last_journal: u64,
+    last_alert: u64,
 }
 
 impl World {
@@ -355,6 +360,7 @@ impl World {
                     .unwrap_or_default(),
             );
             self.last_journal += changes.journal.len() as u64;
+            self.last_alert += changes.alerts.len() as u64;
         }
     }
 
@@ -381,7 +387,16 @@ impl World {
         let (random, name) = (&mut self.random, FLOWS[(self.now % 3) as usize]);
         let id = 1 + random.below(self.last_run + 2);
         let at = after(self.now);
-        match random.below(14) {
+        match random.below(15) {
+            14 => {
+                let next = changes.alerts.last().map_or(self.last_alert, |it| it.id.0) + 1;
+                let mut row = alert(next, random.one_of(AlertKind::ALL));
+                (row.flow, row.owner) = (random.maybe(|_| name.into()), random.maybe(Random::text));
+                (row.run, row.step) =
+                    (random.maybe(|_| RunId(id)), random.maybe(|_| "load".into()));
+                (row.summary, row.data) = (random.text(), random.value(2));
+                changes.alerts.push(row);
+            }
             0 => {
                 let key = format!("key {}", random.below(KEYS));
                 changes.claims.push(claim(&key, &format!("run:{id}")));

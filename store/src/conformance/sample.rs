@@ -2,6 +2,7 @@
 
 use crate::lease::Lease;
 use crate::store::Store;
+use dalsegno_scheduler::alert::{AlertId, AlertKind, AlertRow};
 use dalsegno_scheduler::row::{
     AttemptRow, AttemptState, BackfillItemRow, BackfillItemState, BackfillMode, BackfillRow,
     BackfillState, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval,
@@ -37,6 +38,7 @@ pub(super) fn flow(name: &str) -> FlowRow {
         removed: false,
         paused: None,
         blocked_by: None,
+        failing: None,
         updated_at: NOW,
     }
 }
@@ -265,6 +267,22 @@ pub(super) fn backfill_item(
         reason: None,
         events: vec![],
         updated_at: NOW,
+    }
+}
+
+pub(super) fn alert(id: u64, kind: AlertKind) -> AlertRow {
+    AlertRow {
+        id: AlertId(id),
+        at: NOW,
+        kind,
+        flow: None,
+        owner: None,
+        run: None,
+        step: None,
+        key: format!("matter {}", id % 2),
+        is_recovery: kind.is_recovery(),
+        summary: "something happened".into(),
+        data: serde_json::json!({"n": id}),
     }
 }
 

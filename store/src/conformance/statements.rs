@@ -1,12 +1,13 @@
 //! Every statement the stores can send, so that a test can have both databases check it.
 
 use crate::page::{
-    BackfillFilter, EventFilter, JournalFilter, MatchFilter, OccurrenceFilter, RunFilter,
-    TaskFilter,
+    AlertFilter, BackfillFilter, EventFilter, JournalFilter, MatchFilter, OccurrenceFilter,
+    RunFilter, TaskFilter,
 };
 use crate::queries;
 use crate::select::Select;
 use crate::table::{self, Table, Write};
+use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::row::{
     BackfillItemState, BackfillState, MatchOutcome, OccurrenceState, RunState, TaskState,
 };
@@ -132,6 +133,14 @@ fn read() -> Vec<Select> {
     let failed = Some(BackfillItemState::Failed);
     all.push(queries::backfill_items(1, failed, cursor, 10).expect("a good cursor"));
     all.push(queries::backfill_counts(1));
+    all.push(queries::alerts_after(1, 10));
+    let mut some = AlertFilter::default();
+    all.push(queries::alerts_page(&some, cursor, 10).expect("a good cursor"));
+    some.flow = flow.clone();
+    some.kinds = vec![AlertKind::SlaMissed];
+    all.push(queries::alerts_page(&some, cursor, 10).expect("a good cursor"));
+    (some.flow, some.key) = (None, Some("x".into()));
+    all.push(queries::alerts_page(&some, cursor, 10).expect("a good cursor"));
     all.push(queries::outages(Timestamp(0)));
     all.push(queries::position("x"));
     let some = OccurrenceFilter {

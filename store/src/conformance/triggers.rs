@@ -1,11 +1,14 @@
 //! Events, backfills and what hangs on them, as people and planners read them.
 
 use super::sample::{
-    NOW, after, backfill, backfill_item, event, event_match, lead, occurrence, parent, refused,
-    run, runs, task, version,
+    NOW, after, alert, backfill, backfill_item, event, event_match, lead, occurrence, parent,
+    refused, run, runs, task, version,
 };
-use crate::page::{BackfillFilter, Cursor, EventFilter, MatchFilter, OccurrenceFilter};
+use crate::page::{
+    AlertFilter, BackfillFilter, Cursor, EventFilter, MatchFilter, OccurrenceFilter,
+};
 use crate::store::Store;
+use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::row::{
     BackfillItemState, BackfillState, Changes, EventRow, Interval, MatchOutcome, OccurrenceState,
     RunRow, RunSnapshot, RunState, TaskState,
@@ -337,6 +340,51 @@ pub async fn a_snapshot_reaches_down_to_what_failed_below(store: &dyn Store) {
     let children = store.children(RunId(1)).await.expect("answers");
     let ids: Vec<u64> = children.iter().map(|it| it.id.0).collect();
     assert_eq!(ids, [2, 3, 4, 5, 6, 9]);
+}
+
+pub async fn alerts_are_read_on_from_a_number_and_page_by_page(store: &dyn Store) {
+    let lease = lead(store).await;
+    let kinds = [
+        AlertKind::RunFailed,
+        AlertKind::SlaMissed,
+        AlertKind::SlaMet,
+    ];
+    let mut alerts: Vec<_> = (1..=6)
+        .map(|id| alert(id, kinds[id as usize % 3]))
+        .collect();
+    alerts[3].flow = Some("report".into());
+    let changes = Changes {
+        alerts: alerts.clone(),
+        ..Changes::default()
+    };
+    store.commit(&lease, &changes).await.expect("commits");
+    assert!(
+        store.commit(&lease, &changes).await.is_err(),
+        "no number is used twice"
+    );
+    let after_2 = store.alerts_after(2, 3).await.expect("answers");
+    assert_eq!(after_2, alerts[2..5]);
+    let ids = async |filter: AlertFilter, limit| {
+        let (mut ids, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = store.alerts_page(&filter, cursor.as_ref(), limit).await;
+            let page = page.expect("answers");
+            ids.extend(page.items.iter().map(|it| it.id.0));
+            cursor = page.next;
+            if cursor.is_none() {
+                return ids;
+            }
+        }
+    };
+    let all = AlertFilter::default;
+    assert_eq!(ids(all(), 4).await, [6, 5, 4, 3, 2, 1]);
+    let kinds = vec![AlertKind::SlaMissed, AlertKind::SlaMet];
+    assert_eq!(ids(AlertFilter { kinds, ..all() }, 2).await, [5, 4, 2, 1]);
+    let flow = Some("report".into());
+    assert_eq!(ids(AlertFilter { flow, ..all() }, 2).await, [4]);
+    let key = Some("matter 1".into());
+    assert_eq!(ids(AlertFilter { key, ..all() }, 2).await, [5, 3, 1]);
+    assert_eq!(store.load().await.expect("loads").last_alert, 6);
 }
 
 pub async fn backfills_are_filtered_and_their_items_counted(store: &dyn Store) {

@@ -5,12 +5,13 @@ use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::migrations::SCHEMA_VERSION;
 use crate::page::{
-    BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter, MatchFilter,
-    OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter, TaskCount, TaskFilter,
-    event_cursor, match_cursor, middle, occurrence_cursor, page_limit, refused_cursor,
+    AlertFilter, BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter,
+    MatchFilter, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter, TaskCount,
+    TaskFilter, event_cursor, match_cursor, middle, occurrence_cursor, page_limit, refused_cursor,
 };
 use crate::store::Store;
 use async_trait::async_trait;
+use dalsegno_scheduler::alert::AlertRow;
 use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
@@ -531,6 +532,30 @@ impl Store for MemoryStore {
                 .items += 1;
         }
         Ok(counts.into_values().collect())
+    }
+
+    async fn alerts_after(&self, id: u64, limit: usize) -> Result<Vec<AlertRow>, Error> {
+        let inner = self.inner();
+        let rows = inner.state.alerts.range(id.saturating_add(1)..);
+        let rows = rows.map(|(_, it)| it).take(page_limit(limit));
+        Ok(rows.cloned().collect())
+    }
+
+    async fn alerts_page(
+        &self,
+        filter: &AlertFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<AlertRow>, Error> {
+        let before = cursor.map(Cursor::number).transpose()?;
+        let inner = self.inner();
+        let rows = inner.state.alerts.values().rev().filter(|it| {
+            before.is_none_or(|before| (it.id.0 as i64) < before)
+                && (filter.flow.is_none() || filter.flow == it.flow)
+                && (filter.kinds.is_empty() || filter.kinds.contains(&it.kind))
+                && filter.key.as_ref().is_none_or(|key| *key == it.key)
+        });
+        Ok(page(rows, limit, |it| it.id.to_string()))
     }
 
     async fn outages(&self, since: Timestamp) -> Result<Vec<Outage>, Error> {

@@ -4,6 +4,7 @@ use crate::children::{DEPTH_MAX, to_resume};
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{OUTAGE_MIN, Outage, OutageReason};
+use dalsegno_scheduler::alert::AlertRow;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillRow, BackfillState, Changes, Claim, EventRow, FlowRow,
     FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, OccurrenceState,
@@ -40,6 +41,7 @@ pub(super) struct State {
     pub refused: BTreeMap<(String, String), RefusedRow>,
     pub backfills: BTreeMap<u64, BackfillRow>,
     pub backfill_items: BTreeMap<(u64, u32), BackfillItemRow>,
+    pub alerts: BTreeMap<u64, AlertRow>,
     pub journal: BTreeMap<u64, JournalEntry>,
 }
 
@@ -155,6 +157,12 @@ impl State {
                 )));
             }
         }
+        let mut alerts = BTreeSet::new();
+        for it in &changes.alerts {
+            if self.alerts.contains_key(&it.id.0) || !alerts.insert(it.id) {
+                return Err(Error::Db(format!("alert {} is there already", it.id)));
+            }
+        }
         match changes
             .half_matches
             .iter()
@@ -238,6 +246,8 @@ impl State {
             self.backfill_items
                 .insert((it.backfill, it.number), it.clone());
         }
+        self.alerts
+            .extend(changes.alerts.iter().map(|it| (it.id.0, it.clone())));
         self.journal
             .extend(changes.journal.iter().map(|it| (it.seq, it.clone())));
     }
@@ -288,6 +298,7 @@ impl State {
                 .cloned()
                 .collect(),
             last_backfill: self.backfills.last_key_value().map_or(0, |(id, _)| *id),
+            last_alert: self.alerts.last_key_value().map_or(0, |(id, _)| *id),
             backfills,
         }
     }
