@@ -98,7 +98,7 @@ fn missed_occurrences_of_one_schedule_are_one_alert() {
         "misfire": { "down": "skip", "paused": "skip", "max": 24, "window": 604_800_000_000_u64 } }]);
     let mut w = World::new().flow(&spec);
     w.advance(Span::from_mins(10 * 60 + 30));
-    assert_snapshot!(w.alerts(), @"");
+    assert_snapshot!(w.alerts(), @"11-22 16:30:00 schedule.missed [schedule:report:hourly] report: 10 occurrences were missed, the last of 2026-11-22T16:00:00Z: the daemon was down from 2026-11-22T07:00:00Z to 2026-11-22T16:30:00Z");
 }
 
 #[test]
