@@ -365,8 +365,11 @@ fn files_in_a_folder_arrive_as_objects_do() {
     let daemon = house.up();
     until(&daemon, "shop-data", |it| it["state"] == "missing");
     let folder = |day: &str| house.path(&format!("shop/orders/dt={day}"));
-    std::fs::create_dir_all(folder("old")).expect("the house can be written to");
-    std::fs::write(folder("old").join("_SUCCESS"), "").expect("the house can be written to");
+    // All of it at once: what is put into a folder that is watched already arrives.
+    let old = house.path("before/orders/dt=old");
+    std::fs::create_dir_all(&old).expect("the house can be written to");
+    std::fs::write(old.join("_SUCCESS"), "").expect("the house can be written to");
+    std::fs::rename(house.path("before"), house.path("shop")).expect("the house can be written to");
     until(&daemon, "shop-data", |it| it["state"] == "ok");
 
     // A new folder with its file, and a file that is renamed when it is whole.
