@@ -258,6 +258,8 @@ impl Settings {
                 budgets,
                 rules: file.rules,
                 backfill_share,
+                // No receiver of alerts can be configured yet.
+                alert_kinds: defaults.alert_kinds,
             },
         })
     }
