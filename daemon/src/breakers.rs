@@ -5,11 +5,15 @@ use dalsegno_executor_aws::guard::{Guard, Manual};
 use dalsegno_web::{BreakerView, Breakers, ByHand, Later};
 use std::sync::Arc;
 
-pub(crate) struct Guarded(pub(crate) Arc<Guard>);
+pub(crate) struct Guarded {
+    pub(crate) guard: Arc<Guard>,
+    /// The only one that anything is called through; `None`: all.
+    pub(crate) only: Option<&'static str>,
+}
 
 impl Breakers for Guarded {
     fn all(&self) -> Vec<BreakerView> {
-        let (calls, errors) = (self.0.calls(), self.0.errors());
+        let (calls, errors) = (self.guard.calls(), self.guard.errors());
         // A service's calls are those of all its breakers.
         let is_of = |name: &str, api: &str| api == name || api.starts_with(&format!("{name}:"));
         let view = |it: dalsegno_executor_aws::guard::BreakerState| BreakerView {
@@ -34,11 +38,13 @@ impl Breakers for Guarded {
             retry_at: it.retry_at,
             last_error: it.last_error,
         };
-        self.0.breakers().into_iter().map(view).collect()
+        let all = self.guard.breakers().into_iter();
+        let all = all.filter(|it| self.only.is_none_or(|only| it.name == only));
+        all.map(view).collect()
     }
 
     fn set(&self, name: String, to: ByHand) -> Later<()> {
-        let guard = Arc::clone(&self.0);
+        let guard = Arc::clone(&self.guard);
         Box::pin(async move {
             let manual = match to {
                 ByHand::Open => Manual::Open,

@@ -10,6 +10,7 @@ mod elsewhere;
 mod flows;
 mod lock;
 mod logs;
+mod metadata;
 mod metaflow;
 mod output;
 mod sources;

@@ -1,12 +1,14 @@
 //! The queues and folders that bring events, from the start of the daemon to its end.
 
 use crate::config::SourcesConfig;
+use crate::metadata;
 use dalsegno_engine::EngineHandle;
-use dalsegno_triggers::status::{SourceCounts, SourceStatus, Sources};
+use dalsegno_triggers::status::{SourceCounts, SourceKind, SourceStatus, Sources};
 use dalsegno_triggers::{directory, sqs};
 use dalsegno_web::SourceState;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,11 +55,27 @@ impl Receivers {
 }
 
 /// The sources as pages and the API ask for them.
-pub(crate) struct Told(pub(crate) Sources);
+pub(crate) struct Told {
+    pub(crate) sources: Sources,
+    /// What waits for Metaflow's metadata service, if there is one.
+    pub(crate) metadata: Option<metadata::Seen>,
+}
 
 impl dalsegno_web::Sources for Told {
     fn all(&self) -> Vec<SourceState> {
-        self.0.list().into_iter().map(told).collect()
+        let mut all: Vec<SourceState> = self.sources.list().into_iter().map(told).collect();
+        let service = all
+            .iter_mut()
+            .find(|it| it.kind == SourceKind::MetadataService.as_str());
+        if let (Some(service), Some(seen)) = (service, &self.metadata) {
+            let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            service.counts.insert("waiting", seen.updates());
+        }
+        all
+    }
+
+    fn waits_of_metaflow(&self, run: &str) -> Option<String> {
+        metadata::of_run(self.metadata.as_ref()?, run)
     }
 }
 

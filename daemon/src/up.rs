@@ -5,10 +5,13 @@ use crate::cli::UpArgs;
 use crate::config::Settings;
 use crate::metaflow::{LocalData, Registry};
 use crate::sources::{self, Receivers};
-use crate::{aws, flows, lock, logs};
+use crate::{aws, flows, lock, logs, metadata};
 use anyhow::Context;
 use dalsegno_engine::{EngineConfig, EngineHandle, Reporter, Role};
+use dalsegno_executor::metaflow::MetadataSpool;
 use dalsegno_executor::{Layout, LocalConfig, LocalExecutor, MetaflowConfig, Router, Snapshots};
+use dalsegno_executor_aws::AwsConfig;
+use dalsegno_executor_aws::guard::Guard;
 use dalsegno_scheduler::{Span, Timestamp};
 use dalsegno_store::{Durability, PostgresStore, SqliteStore, Store};
 use dalsegno_triggers::status::Sources;
@@ -80,9 +83,20 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         stop: &stop,
     })
     .await?;
-    let breakers = elsewhere
-        .as_ref()
-        .map(|it| Arc::new(Guarded(Arc::clone(&it.guard))) as Arc<dyn dalsegno_web::Breakers>);
+    let spool = std::path::absolute(&settings.data)?;
+    let spool = MetadataSpool::configured(&spool, metaflow.spool);
+    let guarded = match (&elsewhere, &spool) {
+        (Some(aws), _) => Some((Arc::clone(&aws.guard), None)),
+        (None, Some(_)) => {
+            let guard = Guard::new(&AwsConfig::default(), Arc::clone(&store));
+            Some((Arc::new(guard), Some(metadata::BREAKER)))
+        }
+        (None, None) => None,
+    };
+    let breakers = guarded.as_ref().map(|(guard, only)| {
+        let guard = Arc::clone(guard);
+        Arc::new(Guarded { guard, only: *only }) as Arc<dyn dalsegno_web::Breakers>
+    });
     let executor = LocalExecutor::start(
         LocalConfig {
             data_dir: settings.data.clone(),
@@ -121,6 +135,9 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let (stopping_in, stopping) = watch::channel(false);
     let sources = Sources::default();
     let receivers = Receivers::new();
+    let metadata = spool
+        .zip(guarded)
+        .map(|(spool, (guard, _))| metadata::start(spool, guard, &sources, stop.clone()));
     let events_in = dalsegno_triggers::router(engine.clone())
         .merge(lineage::router(engine.clone(), &sources))
         .merge(webhook::router(
@@ -139,7 +156,10 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             logs: Arc::new(logs::AttemptLogs(executor.layout().clone())),
             metaflow: Arc::new(registry.clone()),
             task_data: Arc::new(LocalData),
-            sources: Arc::new(sources::Told(sources.clone())),
+            sources: Arc::new(sources::Told {
+                sources: sources.clone(),
+                metadata,
+            }),
             remote: elsewhere.map(|it| Arc::new(it) as Arc<dyn Remote>),
             breakers,
             token: settings.token.clone(),
@@ -226,6 +246,7 @@ pub(crate) fn metaflow_config(settings: &Settings, flows_dir: &Path) -> Metaflow
         environments: own.environments.clone(),
         ignore_environments: own.ignore_environments,
         sandbox: vec!["sandbox".into()],
+        spool: own.spool,
     }
 }
 

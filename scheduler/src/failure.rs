@@ -208,6 +208,9 @@ const SAYS_THROTTLED: &[&str] = &[
 ];
 const SAYS_NETWORK: &[&str] = &[
     "*connection reset*",
+    // Metaflow's own words for a metadata service that it gave up.
+    "*metadata request (*) failed",
+    "*metadata request (*) failed (code 5*",
     "*connection refused*",
     "*connection aborted*",
     "*connection timed out*",

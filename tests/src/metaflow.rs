@@ -197,7 +197,7 @@ fn core(task: &Value) -> Value {
 }
 
 /// The interpreter of an environment with Metaflow in it.
-fn interpreter() -> PathBuf {
+pub(crate) fn interpreter() -> PathBuf {
     std::env::var_os("DALSEGNO_TEST_METAFLOW_PYTHON")
         .map(PathBuf::from)
         .expect("DALSEGNO_TEST_METAFLOW_PYTHON names a Python with Metaflow; run `cargo xtask test`, which makes one")

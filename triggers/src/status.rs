@@ -17,6 +17,8 @@ pub enum SourceKind {
     Lineage,
     /// Who receives the OpenLineage events of our own runs.
     LineageReceiver,
+    /// Metaflow's metadata service, which is told of runs.
+    MetadataService,
 }
 
 impl SourceKind {
@@ -27,6 +29,7 @@ impl SourceKind {
             Self::Webhook => "webhook",
             Self::Lineage => "lineage",
             Self::LineageReceiver => "lineage_receiver",
+            Self::MetadataService => "metadata_service",
         }
     }
 }

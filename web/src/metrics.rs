@@ -140,6 +140,17 @@ fn places(page: &mut Page, sources: &[SourceState]) {
     for ((kind, state), count) in states {
         page.sample(name, &[("kind", kind), ("state", state)], count);
     }
+    let name = "dalsegno_source_waiting";
+    page.gauge(name, "Updates that wait on disk to be sent there.");
+    for it in sources {
+        if let Some(waiting) = it.counts.get("waiting") {
+            page.sample(
+                name,
+                &[("kind", it.kind), ("source", it.name.as_str())],
+                waiting,
+            );
+        }
+    }
     for (name, help, value) in [
         (
             "dalsegno_source_trouble",

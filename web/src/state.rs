@@ -39,6 +39,11 @@ impl Stream {
 pub trait Sources: Send + Sync + 'static {
     /// All that are configured, by kind and name.
     fn all(&self) -> Vec<SourceState>;
+
+    /// What of a run, named as in Metaflow, has not been told yet; a sentence.
+    fn waits_of_metaflow(&self, _run: &str) -> Option<String> {
+        None
+    }
 }
 
 /// One of them as it stands.

@@ -2,6 +2,7 @@
 
 use super::DEFAULT_FILE;
 use anyhow::{Context, bail};
+use dalsegno_executor::metaflow::SpoolLimits;
 use dalsegno_scheduler::ExecutorKind;
 use dalsegno_scheduler::metaflow::Storage;
 use dalsegno_scheduler::spec::Strategy;
@@ -49,6 +50,12 @@ pub(super) struct Section {
     /// `@conda`, `@pypi` and `--environment` are not obeyed.
     #[serde(default)]
     ignore_environments: bool,
+    /// What may wait on disk for a metadata service that is down, in MiB of all runs; 0: nothing.
+    metadata_spool_mb: Option<u32>,
+    /// The same as a count of updates of one run.
+    metadata_spool_entries: Option<u32>,
+    /// A metadata service that does not answer a task for so long is down.
+    metadata_answer_seconds: Option<u32>,
     /// Whether files are run to learn what reading them does not tell.
     #[serde(default)]
     probe: Probe,
@@ -99,6 +106,7 @@ pub(crate) struct Metaflow {
     pub(crate) cold: bool,
     pub(crate) strategy: Option<Strategy>,
     pub(crate) ignore_environments: bool,
+    pub(crate) spool: SpoolLimits,
     pub(crate) probe: Probe,
     pub(crate) probe_time: Duration,
     pub(crate) flows: BTreeMap<String, OfFlow>,
@@ -153,6 +161,7 @@ pub(super) fn checked(section: Section, beside: &Path) -> anyhow::Result<Metaflo
     if !(1..=3_600).contains(&seconds) {
         bail!("`metaflow.probe_seconds = {seconds}` in {DEFAULT_FILE} must be from 1 to 3600");
     }
+    let spool = spool(&section)?;
     let flows = section.flows.into_iter().map(|(name, it)| {
         let python = it.python.map(full);
         (name, OfFlow { python, ..it })
@@ -174,9 +183,39 @@ pub(super) fn checked(section: Section, beside: &Path) -> anyhow::Result<Metaflo
         cold: section.cold,
         strategy: section.strategy,
         ignore_environments: section.ignore_environments,
+        spool,
         probe: section.probe,
         probe_time: Duration::from_secs(u64::from(seconds)),
         flows: flows.collect(),
+    })
+}
+
+fn spool(section: &Section) -> anyhow::Result<SpoolLimits> {
+    let unset = SpoolLimits::default();
+    let within = |name: &str, value: Option<u32>, default: u64, least: u32, most: u32| match value {
+        None => Ok(default),
+        Some(value) if (least..=most).contains(&value) => Ok(u64::from(value)),
+        Some(value) => {
+            bail!("`metaflow.{name} = {value}` in {DEFAULT_FILE} must be from {least} to {most}")
+        }
+    };
+    let (mb, entries, seconds) = (
+        section.metadata_spool_mb,
+        section.metadata_spool_entries,
+        section.metadata_answer_seconds,
+    );
+    let answer = u64::from(unset.answer_seconds);
+    let answer = within("metadata_answer_seconds", seconds, answer, 1, 600)?;
+    Ok(SpoolLimits {
+        bytes: within("metadata_spool_mb", mb, unset.bytes >> 20, 0, 1_000_000)? << 20,
+        entries: within(
+            "metadata_spool_entries",
+            entries,
+            unset.entries,
+            1,
+            10_000_000,
+        )?,
+        answer_seconds: u32::try_from(answer).expect("at most 600"),
     })
 }
 
@@ -331,6 +370,8 @@ mod tests {
             strategy = { parallel = 4 }
             probe = "never"
             probe_seconds = 5
+            metadata_spool_mb = 2
+            metadata_answer_seconds = 3
             flows.Train = { python = "ml/bin/python", strategy = "last_only", with = ["timeout:minutes=5"] }
         "#;
         let settings = read(text).expect("valid");
@@ -350,6 +391,11 @@ mod tests {
         assert_eq!(
             (settings.probe, settings.probe_time),
             (Probe::Never, Duration::from_secs(5))
+        );
+        let spool = settings.spool;
+        assert_eq!(
+            (spool.bytes, spool.entries, spool.answer_seconds),
+            (2 << 20, 100_000, 3)
         );
         let own = settings.of("ml.user.ada.Train", "Train");
         assert_eq!(own.python, Some("/srv/ml/bin/python".into()));
@@ -389,6 +435,8 @@ mod tests {
                 "`retry:2` of `metaflow.flows.F.with`",
             ),
             ("probe_seconds = 0", "must be from 1 to 3600"),
+            ("metadata_spool_entries = 0", "must be from 1 to 10000000"),
+            ("metadata_answer_seconds = 601", "must be from 1 to 600"),
             ("probe = 'maybe'", "unknown variant `maybe`"),
             ("strategy = 'parallel'", "not a run strategy"),
             ("strategy = { parallel = 0 }", "a run strategy is"),

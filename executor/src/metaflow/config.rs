@@ -1,5 +1,6 @@
 //! How Metaflow is run on this machine.
 
+use super::spool::SpoolLimits;
 use dalsegno_scheduler::metaflow::Storage;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -35,6 +36,8 @@ pub struct MetaflowConfig {
     /// Arguments by which the keeper's program becomes [`sandbox::run`](crate::sandbox::run), usually `["sandbox"]`.
     /// Empty: files are probed with fewer fences.
     pub sandbox: Vec<OsString>,
+    /// How much may wait for a metadata service that is down.
+    pub spool: SpoolLimits,
 }
 
 impl MetaflowConfig {

@@ -11,6 +11,7 @@ mod logs;
 mod order;
 mod packed;
 mod request;
+mod spool;
 mod variables;
 
 pub use config::MetaflowConfig;
@@ -18,3 +19,6 @@ pub use elsewhere::{MetaflowJob, MetaflowJobs, Package, outcome};
 pub(crate) use files::{Files, hex};
 pub(crate) use judge::judge;
 pub(crate) use order::{IGNORED_DECORATORS, Prepared, Python, prepare, remove};
+pub use spool::{
+    Answer, Asked, Drain, MetadataService, MetadataSpool, Method, NotNow, SpoolLimits, Waiting,
+};

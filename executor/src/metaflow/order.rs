@@ -3,9 +3,11 @@
 use super::config::{MetaflowConfig, settings};
 use super::files::Files;
 use super::request::{self, Place, Request};
+use super::spool::MetadataSpool;
 use crate::keeper::protocol::{Order, Warm};
 use crate::local::order::{check_size, make_dir, text};
 use crate::local::{Layout, Stream};
+use crate::private;
 use dalsegno_scheduler::metaflow::{MetaflowFlow, MetaflowTask, Storage};
 use dalsegno_scheduler::{AttemptId, Submission};
 use std::collections::BTreeMap;
@@ -30,6 +32,8 @@ pub(crate) struct Prepared {
     storage: Storage,
     user: String,
     api_url: Option<String>,
+    /// Where tasks of this machine keep what a metadata service cannot be told.
+    spool: Option<MetadataSpool>,
 }
 
 /// The interpreter of one task.
@@ -46,7 +50,12 @@ impl Prepared {
         layout: &Layout,
         api_url: Option<&str>,
     ) -> io::Result<Self> {
+        let spool = MetadataSpool::configured(layout.data_dir(), config.spool);
+        if let Some(spool) = &spool {
+            private::make_dir(spool.folder())?;
+        }
         Ok(Self {
+            spool,
             files: Files::write(&layout.metaflow_dir())?,
             storage: config.storage(),
             user: config.user(),
@@ -62,6 +71,18 @@ impl Prepared {
 
     pub(super) fn user(&self) -> &str {
         &self.user
+    }
+
+    /// Which metadata service tasks of this machine tell, and where they leave what it cannot be told.
+    fn spooled(&self, storage: &Storage) -> BTreeMap<String, String> {
+        let spool = self.spool.iter().filter(|_| storage.metadata == "service");
+        let variables = spool.flat_map(|it| {
+            [
+                ("METAFLOW_SERVICE_URL".to_owned(), it.url().to_owned()),
+                ("DALSEGNO_METADATA_SPOOL".to_owned(), it.variable()),
+            ]
+        });
+        variables.collect()
     }
 
     /// Decorators that name a place to run do nothing: tasks run here.
@@ -174,7 +195,8 @@ pub(crate) fn prepare(
         .map_err(|error| format!("cannot write {}: {error}", request_path.display()))?;
     let request_path = text(request_path)?;
 
-    let settings = prepared.settings(user, storage);
+    let mut settings = prepared.settings(user, storage);
+    settings.extend(prepared.spooled(storage));
     let mut warm_env = settings.clone();
     let mut env = settings;
     env.extend(of_task(task, &submission.flow.to_string()));

@@ -13,8 +13,9 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use dalsegno_engine::Code;
+use dalsegno_scheduler::metaflow::run_id;
 use dalsegno_scheduler::row::{RunRow, RunState, TaskState};
-use dalsegno_scheduler::{FlowName, ResumeWith, StepName, TaskId};
+use dalsegno_scheduler::{Explanation, FlowName, ResumeWith, StepName, TaskId};
 use dalsegno_store::{Cursor, JournalFilter, RunFilter, TaskFilter};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -222,7 +223,16 @@ async fn why(
 ) -> Outcome<axum::Json<Value>> {
     query.only(&[])?;
     let run = read::run(app.engine(), &id).await?;
-    let whys = read::why_run(app.engine(), &run, app.engine().now()).await?;
+    let mut whys = read::why_run(app.engine(), &run, app.engine().now()).await?;
+    let waits = app.web.sources.waits_of_metaflow(&run_id(&run));
+    whys.extend(waits.map(|text| Explanation {
+        code: "metadata_waits".to_owned(),
+        subject: format!("run {}", run.id),
+        reason: None,
+        text,
+        until: None,
+        cure: Some("`dalsegno sources` tells how the service is doing".to_owned()),
+    }));
     Ok(axum::Json(json::list(
         whys.iter().map(explanation).collect(),
         None,

@@ -23,6 +23,7 @@ fn finding(source: &Value) -> Finding {
         "queue" => "queue",
         "directory" => "folder",
         "webhook" => "webhook",
+        "metadata_service" => "metadata",
         _ => "lineage",
     };
     let notes: Vec<&str> = source["notes"]

@@ -1,9 +1,11 @@
-"""What Metaflow finds when this folder is on PYTHONPATH: one step decorator, one command, stand-ins on request."""
+"""What Metaflow finds when this folder is on PYTHONPATH: one step decorator, one command, its service of metadata with
+patience, stand-ins on request."""
 import os
 
 CLIS_DESC = [("dalsegno-task", ".cli.cli")]
 STEP_DECORATORS_DESC = [("dalsegno_internal", ".decorator.DalsegnoInternalDecorator")]
 FLOW_DECORATORS_DESC = []
+METADATA_PROVIDERS_DESC = [("service", ".metadata.SpooledServiceProvider")]
 
 # Decorators that ask for a place to run. Named here, they do nothing and the step runs where the task runs.
 _STEP = ("batch", "kubernetes", "conda", "pypi")
