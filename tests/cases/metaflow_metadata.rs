@@ -61,14 +61,15 @@ fn what_a_service_that_is_down_from_the_start_is_told_is_what_it_would_have_been
     let run = daemon.succeeds("Shop", &json!({}));
     assert_eq!(house.read("journal"), "end 7\nend 7\n");
 
+    let count = spooled(&house).concat().lines().count();
+    assert!(count > 20, "{count}");
+    dalsegno_tests::eventually("all that waits is counted", || {
+        let seen = MetadataService::seen_by(&daemon);
+        (seen["counts"]["waiting"] == count && seen["state"] == "unreachable").then_some(())
+    });
     let why = daemon.why(&run);
-    assert!(
-        why.contains("of it wait on disk for Metaflow's metadata service since"),
-        "{why}"
-    );
-    let seen = MetadataService::seen_by(&daemon);
-    let count = seen["counts"]["waiting"].as_u64().expect("a count");
-    assert!(count > 20 && seen["state"] == "unreachable", "{seen}");
+    let words = format!("{count} updates of it wait on disk for Metaflow's metadata service since");
+    assert!(why.contains(&words), "{why}");
     let metrics = daemon.api().get("/metrics").text;
     let gauge = "dalsegno_source_waiting{kind=\"metadata_service\",source=\"metaflow\"}";
     assert!(metrics.contains(&format!("{gauge} {count}")), "{metrics}");
@@ -80,7 +81,7 @@ fn what_a_service_that_is_down_from_the_start_is_told_is_what_it_would_have_been
     assert!(logs.contains("is told later"), "{logs}");
 
     service.up();
-    service.is_told_all_by(&daemon);
+    all_is_told(&house, &service, &daemon);
     is_whole(&house, &service, &run);
     assert_eq!(spooled(&house), [""; 0], "all has arrived");
     let (now, then) = (values(&service, &run), values(&service, &before));
@@ -111,7 +112,7 @@ fn a_service_that_dies_in_the_middle_and_loses_answers_has_each_update_once() {
     gate.open();
     let run = daemon.api().wait_for_run(&id);
     assert_eq!(run["state"], "succeeded", "{}", daemon.why(&run));
-    service.is_told_all_by(&daemon);
+    all_is_told(&house, &service, &daemon);
     is_whole(&house, &service, &run);
 
     let id = daemon.api().start("Shop", &json!({}));
@@ -122,7 +123,7 @@ fn a_service_that_dies_in_the_middle_and_loses_answers_has_each_update_once() {
     assert_eq!(run["state"], "succeeded", "{}", daemon.why(&run));
     service.up();
     service.fails(&json!({"status": "lose", "paths": "metadata$|artifact$|/task$", "times": 3}));
-    service.is_told_all_by(&daemon);
+    all_is_told(&house, &service, &daemon);
     is_whole(&house, &service, &run);
 }
 
@@ -148,7 +149,7 @@ fn what_waits_outlives_the_daemon_and_tasks_need_no_daemon_to_keep_it() {
     daemon.kill_nine();
     service.up();
     let daemon = up(&house, &service);
-    service.is_told_all_by(&daemon);
+    all_is_told(&house, &service, &daemon);
     is_whole(&house, &service, &run);
 }
 
@@ -174,7 +175,7 @@ fn a_kill_of_the_daemon_in_the_middle_of_sending_doubles_nothing() {
         service.fails(&Value::Null);
         daemon = up(&house, &service);
     }
-    service.is_told_all_by(&daemon);
+    all_is_told(&house, &service, &daemon);
     is_whole(&house, &service, &run);
 }
 
@@ -187,7 +188,7 @@ fn a_service_that_is_slow_or_answers_with_errors_fails_no_task() {
         service.fails(&json!({ "status": how }));
         let run = daemon.succeeds("Shop", &json!({}));
         service.fails(&Value::Null);
-        service.is_told_all_by(&daemon);
+        all_is_told(&house, &service, &daemon);
         is_whole(&house, &service, &run);
     }
 }
@@ -230,14 +231,7 @@ fn where_no_room_is_left_a_task_fails_with_the_reason_and_nothing_that_was_kept_
     assert_eq!(seen["counts"]["waiting"], 12, "{seen}");
 
     service.up();
-    service.fails(&Value::Null);
-    dalsegno_tests::eventually("a service that was told all", || {
-        for verb in ["close", "auto"] {
-            let path = format!("/api/v1/breakers/metadata/{verb}");
-            daemon.api().post(&path, &json!({}));
-        }
-        (MetadataService::seen_by(&daemon)["state"] == "ok").then_some(())
-    });
+    all_is_told(&house, &service, &daemon);
     assert_eq!(
         service
             .told()
@@ -248,7 +242,8 @@ fn where_no_room_is_left_a_task_fails_with_the_reason_and_nothing_that_was_kept_
     );
     let resumed = daemon.cli(&["resume", "--yes", "--wait", id]);
     assert_eq!(resumed.code, 0, "{resumed}");
-    is_whole(&house, &service, &run);
+    let seen = service.run(&house.metaflow(), &run);
+    assert!(seen.is_successful(), "{:?}", seen.0);
 }
 
 fn shop() -> (House, MetadataService) {
@@ -264,6 +259,11 @@ fn up(house: &House, service: &MetadataService) -> Daemon {
 fn up_in(house: &House, variables: &[(&str, String)]) -> Daemon {
     let variables: Vec<(&str, &str)> = variables.iter().map(|(k, v)| (*k, v.as_str())).collect();
     house.up_in(&variables)
+}
+
+#[track_caller]
+fn all_is_told(house: &House, service: &MetadataService, daemon: &Daemon) {
+    service.is_told_all_by(daemon, || spooled(house).is_empty());
 }
 
 /// Files of updates that wait, with what they have.

@@ -15,6 +15,7 @@ import re
 import sys
 import threading
 import time
+import urllib.parse
 
 OBJECT = re.compile(r"/flows/([^/]+)(?:/runs/([^/]+)(?:/steps/([^/]+)(?:/tasks/([^/]+))?)?)?")
 
@@ -101,7 +102,7 @@ class Service:
         return 200, {"tags": run["tags"]}
 
     def get(self, path, _body):
-        path = path.partition("?")[0]
+        path, _, query = path.partition("?")
         if path in self.rows:
             return 200, self.shown(path)
         if path == "/flows":
@@ -110,6 +111,8 @@ class Service:
         if what in ("runs", "steps", "tasks"):
             begin = path + "/"
             return 200, [self.shown(key) for key in self.rows if key.startswith(begin) and "/" not in key[len(begin):]]
+        if what == "filtered_tasks":
+            return 200, self.filtered(above, dict(urllib.parse.parse_qsl(query)))
         if what == "metadata":
             return 200, [one for one in reversed(self.metadata) if self.path_of(one).startswith(above)]
         found = re.fullmatch(r"(.*)/attempt/(\d+)/artifacts", path)
@@ -124,6 +127,15 @@ class Service:
                 if one["name"] == found.group(2):
                     return 200, one
         return 404, {}
+
+    def filtered(self, step, query):
+        """Tasks of a step with such a value of metadata, as pathspecs."""
+        field, pattern = query.get("metadata_field_name"), query.get("pattern", "")
+        found = {}
+        for one in self.metadata:
+            if self.path_of(one).startswith(step + "/") and field in (None, one["field_name"]) and re.search(pattern, str(one["value"])):
+                found["%(flow_id)s/%(run_number)s/%(step_name)s/%(task_id)s" % one] = None
+        return list(found)
 
     def artifacts_of(self, task, attempt):
         if attempt is None:

@@ -183,7 +183,9 @@ impl Daemon {
         while start.elapsed() < PATIENCE {
             match self.lines.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) => {
-                    url = url.or_else(|| url_in(&line));
+                    // Its log may name other places.
+                    let is_page = line.trim_start().starts_with("page ");
+                    url = url.or_else(|| url_in(&line).filter(|_| is_page));
                     if let Some(url) = url.as_ref().filter(|_| line.starts_with("ready")) {
                         return url.clone();
                     }

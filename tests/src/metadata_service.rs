@@ -97,18 +97,19 @@ impl MetadataService {
         MetaflowRun(binary::run(&command).succeeded().json())
     }
 
-    /// Waits until a daemon has nothing more to tell it. A breaker that waits for its time is closed by hand.
+    /// Waits until a daemon has nothing more to tell it, and says so. A breaker that waits for its time is closed by hand.
     #[track_caller]
-    pub fn is_told_all_by(&self, daemon: &crate::Daemon) {
+    pub fn is_told_all_by(&self, daemon: &crate::Daemon, nothing_waits: impl Fn() -> bool) {
         eventually("a service that was told all", || {
             let source = Self::seen_by(daemon);
-            if source["state"] == "unreachable" {
+            if source["state"] != "ok" {
                 for verb in ["close", "auto"] {
                     let path = format!("/api/v1/breakers/metadata/{verb}");
                     daemon.api().post(&path, &json!({}));
                 }
             }
-            (source["state"] == "ok" && source["counts"]["waiting"] == 0).then_some(())
+            let is_well = source["state"] == "ok" && source["counts"]["waiting"] == 0;
+            (is_well && nothing_waits()).then_some(())
         });
     }
 
