@@ -60,6 +60,7 @@ pub(crate) async fn start(needs: Needs<'_>) -> anyhow::Result<Option<Elsewhere>>
     let config = AwsConfig {
         installation: installation(store.as_ref()).await?,
         instance: instance.to_owned(),
+        lost_retries: settings.core.lost_retries,
         data_dir: settings.data.clone(),
         // From another machine loopback is somewhere else.
         api_url: (!address.ip().is_loopback() && !address.ip().is_unspecified())

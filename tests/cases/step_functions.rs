@@ -252,3 +252,48 @@ fn what_cannot_be_a_state_machine_is_refused_at_check_with_the_cure() {
     let said = shops.house.dalsegno(&["check", "flows"]);
     said.failed(1, &["report", "executor: batch"]);
 }
+
+#[test]
+fn outputs_that_are_no_json_fail_the_job_and_the_run_says_so() {
+    let flow = FLOW.replace(r#"shops=[\"north\", \"south\"]"#, "shops=north and south");
+    let shops = Shops::new(&flow);
+    let daemon = shops.up();
+    let run = daemon.api().start("books", &json!({}));
+    ends(&daemon, &run, "failed");
+    let why = daemon.cli(&["why", &run]).succeeded().all();
+    assert!(why.contains("NAME=JSON"), "{why}");
+    assert_eq!(shops.jobs()[0]["status"], "FAILED");
+    shops.has_jobs(1);
+    assert_eq!(daemon.stop(), 0);
+}
+
+/// As somebody does who stops it and deletes its machine: nothing is started a second time, and nothing hangs.
+#[test]
+fn an_execution_that_is_deleted_behind_our_back_fails_the_run_with_a_reason() {
+    let shops = Shops::new(FLOW);
+    shops.put("wait");
+    let daemon = shops.up();
+    let run = daemon.api().start("books", &json!({}));
+    shops.begun(2);
+    eventually("both shops known", || {
+        let tasks = daemon.api().list(&format!("/api/v1/runs/{run}/tasks"));
+        let running = tasks.iter().filter(|it| it["state"] == "running");
+        (running.count() == 2).then_some(())
+    });
+    daemon.kill_nine();
+    let arn = shops.executions()[0]["executionArn"]
+        .as_str()
+        .expect("an ARN")
+        .to_owned();
+    shops
+        .aws
+        .states("StopExecution", &json!({ "executionArn": arn }));
+    shops.aws.delete_execution(&arn);
+    let daemon = shops.up();
+    ends(&daemon, &run, "failed");
+    let jobs = shops.jobs();
+    assert!(jobs.iter().all(|it| it["status"] != "RUNNING"), "{jobs:#?}");
+    shops.has_jobs(3);
+    assert_eq!(shops.journal(), ["open"]);
+    assert_eq!(daemon.stop(), 0);
+}

@@ -38,6 +38,8 @@ pub struct AwsConfig {
     pub orphans: OrphanPolicy,
     /// The log group of jobs.
     pub log_group: String,
+    /// How often the host of a job may go away before that is a failure; Batch takes nine at most.
+    pub lost_retries: u32,
     /// This instance's data directory.
     pub data_dir: PathBuf,
     /// What jobs can call back, if they can reach it.
@@ -72,6 +74,7 @@ impl Default for AwsConfig {
             queue_wait: None,
             orphans: OrphanPolicy::default(),
             log_group: String::new(),
+            lost_retries: dalsegno_scheduler::Config::default().lost_retries,
             data_dir: PathBuf::new(),
             api_url: None,
             timings: Timings::default(),

@@ -271,6 +271,7 @@ fn guard(endpoint: &str) -> Guard {
         queue_wait: None,
         orphans: OrphanPolicy::Report,
         log_group: "/aws/batch/job".to_owned(),
+        lost_retries: 5,
         data_dir: "nowhere".into(),
         api_url: None,
         timings: Timings::default(),

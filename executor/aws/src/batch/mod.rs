@@ -7,7 +7,7 @@ mod book;
 mod container;
 mod definition;
 mod fair;
-mod judge;
+pub(crate) mod judge;
 mod lookup;
 mod stop;
 mod submit;

@@ -1,18 +1,21 @@
 //! Jobs of an execution: what they are defined as, what they are called, what became of them.
 
 use super::asl::{JobShape, word};
+use crate::batch::judge::{self, Asked, End};
 use crate::config::AwsConfig;
 use crate::container::wrapped;
 use crate::cx::Aws;
 use crate::guard::{Api, CallError};
+use crate::job::Job;
 use crate::names;
-use aws_sdk_batch::types::{JobDefinitionType, JobDetail};
+use aws_sdk_batch::types::JobDefinitionType;
 use dalsegno_scheduler::spec::{Command, Remote, StepSpec};
-use dalsegno_scheduler::{Flow, NodeId, Path, Reason, TaskId, Timestamp};
+use dalsegno_scheduler::{Flow, NodeId, Outcome, Path, Reason, TaskId};
 use serde_json::{Map, Value, json};
 
-/// The exit code of [`OUTPUT`] when a declared output is missing.
+/// The exit codes of [`OUTPUT`]: a declared output is missing; a line is not NAME=JSON.
 pub const EXIT_MISSING: i32 = 215;
+pub const EXIT_BAD: i32 = 216;
 
 /// Makes JSON of outputs.
 const OUTPUT: &str = include_str!("output.sh");
@@ -183,94 +186,32 @@ pub fn task_of(flow: &Flow, execution: &str, job: &str) -> Option<(TaskId, u32)>
     Some((task, retry))
 }
 
-/// How a job stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JobNews {
-    pub id: String,
-    pub name: String,
-    /// Batch's own word.
-    pub status: String,
-    pub queue: String,
-    pub status_reason: String,
-    pub reason: String,
-    pub exit: Option<i32>,
-    pub created_at: Option<Timestamp>,
-    pub started_at: Option<Timestamp>,
-    pub stopped_at: Option<Timestamp>,
-    pub log: Option<String>,
-    pub is_terminated: bool,
-}
-
-impl JobNews {
-    pub fn of(detail: &JobDetail) -> Option<Self> {
-        let container = detail.container();
-        let time = |it: Option<i64>| {
-            it.filter(|it| *it > 0)
-                .map(|it| Timestamp(it.saturating_mul(1_000)))
-        };
-        let text = |it: Option<&str>| it.unwrap_or_default().to_owned();
-        Some(Self {
-            id: detail.job_id()?.to_owned(),
-            name: text(detail.job_name()),
-            status: text(detail.status().map(|it| it.as_str())),
-            queue: detail
-                .job_queue()
-                .and_then(|it| it.rsplit('/').next())
-                .unwrap_or_default()
-                .to_owned(),
-            status_reason: text(detail.status_reason()),
-            reason: text(container.and_then(|it| it.reason())),
-            exit: container.and_then(|it| it.exit_code()),
-            created_at: time(detail.created_at()),
-            started_at: time(detail.started_at()),
-            stopped_at: time(detail.stopped_at()),
-            log: container
-                .and_then(|it| it.log_stream_name())
-                .map(str::to_owned),
-            is_terminated: detail.is_terminated().unwrap_or(false)
-                || detail.is_cancelled().unwrap_or(false),
-        })
-    }
-
-    pub fn is_over(&self) -> bool {
-        matches!(self.status.as_str(), "SUCCEEDED" | "FAILED")
-    }
-
-    /// Why it failed.
-    pub fn failure(&self, step: &StepSpec) -> Reason {
-        let said = match (self.status_reason.as_str(), self.reason.as_str()) {
-            ("", said) | (said, "") => said.to_owned(),
-            (one, two) => format!("{one}: {two}"),
-        };
-        let low = said.to_lowercase();
-        match (self.exit, step.timeout) {
-            _ if low.contains("outofmemory") => Reason::OutOfMemory {
-                limit_bytes: step.memory_bytes,
-            },
-            (_, Some(timeout)) if low.contains("attempt duration exceeded") => {
-                Reason::AttemptTimeout { timeout }
-            }
-            (Some(EXIT_MISSING), _) if !step.outputs.is_empty() => Reason::BadOutput {
-                message: format!(
-                    "not all of {} was written; its log has more",
-                    step.outputs.join(", ")
-                ),
-            },
-            _ if low.contains("cannotpull")
-                || low.contains("cannotstart")
-                || low.contains("cannotcreate") =>
-            {
-                Reason::Configuration { message: said }
-            }
-            (Some(exit), _) if exit != 0 => Reason::Exit { status: exit },
-            (exit, _) if low.contains("host ec2") => Reason::Job {
-                message: said,
-                exit,
-            },
-            (exit, _) => Reason::Job {
-                message: said,
-                exit,
-            },
+/// What the end of a job means that nobody asked for, by the same table as for jobs of our own; `None`: it succeeded.
+pub(super) fn failure(
+    flow: &Flow,
+    step: &StepSpec,
+    config: &AwsConfig,
+    job: &Job,
+) -> Option<Outcome> {
+    let asked = Asked {
+        memory_bytes: step.memory_bytes,
+        timeout: step.timeout,
+    };
+    let bad = |message: String| Some(Outcome::Failed(Reason::BadOutput { message }));
+    match judge::judge(job, asked) {
+        End::Exit(0) => None,
+        End::Exit(EXIT_MISSING) if !step.outputs.is_empty() => bad(format!(
+            "not all of {} was written; its log has more",
+            step.outputs.join(", ")
+        )),
+        End::Exit(EXIT_BAD) if !step.outputs.is_empty() => bad(
+            "what was written to $DALSEGNO_OUTPUT is not lines NAME=JSON; its log says where"
+                .into(),
+        ),
+        End::Exit(status) => {
+            let is_wrapped = shape(flow, step, config).is_ok_and(|it| it.0.is_wrapped);
+            Some(Outcome::Failed(judge::exit(status, is_wrapped)))
         }
+        End::Other(outcome) => Some(outcome),
     }
 }

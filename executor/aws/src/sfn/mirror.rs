@@ -384,7 +384,7 @@ impl Mirror {
         if self.arn.is_none() {
             let is_stopping = !wanted.is_empty() && wanted.values().all(|it| it.is_stopping);
             match is_stopping {
-                true if !self.find().await? => {
+                true if !self.find().await? && known_arn(wanted).is_none() => {
                     for attempt in wanted.keys() {
                         self.inner
                             .ended(attempt.clone(), Outcome::Stopped, None, None)
@@ -392,8 +392,8 @@ impl Mirror {
                     }
                     return Ok(false);
                 }
-                true => {}
-                false => self.begin().await?,
+                true => self.arn = self.arn.take().or_else(|| known_arn(wanted)),
+                false => self.begin(wanted).await?,
             }
         }
         let Some(arn) = self.arn.clone() else {
@@ -423,7 +423,7 @@ impl Mirror {
     }
 
     /// Starts the execution, or takes up the one before.
-    async fn begin(&mut self) -> Result<(), NotYet> {
+    async fn begin(&mut self, wanted: &BTreeMap<AttemptId, Wanted>) -> Result<(), NotYet> {
         if self.find().await? {
             return Ok(());
         }
@@ -435,6 +435,10 @@ impl Mirror {
                 self.arn = Some(arn);
                 return Ok(());
             }
+        }
+        if let Some(arn) = known_arn(wanted) {
+            self.arn = Some(arn);
+            return Ok(());
         }
         let Some(prepared) = &self.prepared else {
             return Ok(());
@@ -494,7 +498,14 @@ impl Mirror {
                 .error("Dalsegno.Cancelled")
                 .cause("the run is stopped")
                 .send();
-            aws.guard.call(api, stop).await.map_err(later(api))?;
+            match aws.guard.call(api, stop).await {
+                Err(CallError::Invalid { code, .. }) if code == "ExecutionDoesNotExist" => {
+                    self.view.is_gone = true;
+                }
+                done => {
+                    done.map_err(later(api))?;
+                }
+            }
             self.has_stopped = true;
             self.look(arn).await?;
         }
@@ -585,6 +596,15 @@ impl Mirror {
                 .await;
         }
     }
+}
+
+/// The execution that there was according to rows. Not to be found any more, somebody deleted it: what it did is not done
+/// again.
+fn known_arn(wanted: &BTreeMap<AttemptId, Wanted>) -> Option<String> {
+    let mut known = wanted
+        .values()
+        .filter_map(|it| it.submission.remote.as_ref()?.external_id.as_deref());
+    known.next()?.split('#').next().map(str::to_owned)
 }
 
 /// An attempt that is to be stopped and of which only its row is known.

@@ -60,7 +60,7 @@ pub fn prepare(
         items_in_s3: BTreeSet::new(),
         done,
         known: done_steps,
-        lost_retries: config_lost_retries(),
+        lost_retries: config.lost_retries,
     };
     let name = names::execution(&config.installation, run, created, execution.generation);
     let mut objects = Vec::new();
@@ -150,7 +150,7 @@ pub fn preflight(
         items_in_s3: BTreeSet::new(),
         done: BTreeSet::new(),
         known: BTreeSet::new(),
-        lost_retries: config_lost_retries(),
+        lost_retries: config.lost_retries,
     };
     let error = |message: String, cure: String| Finding {
         severity: Severity::Error,
@@ -205,11 +205,6 @@ pub fn preflight(
         }
     }
     all
-}
-
-/// As many as Batch takes with the first attempt (10), as few as make an endless loop unlikely.
-const fn config_lost_retries() -> u32 {
-    3
 }
 
 fn too_large(items: &BTreeMap<StepName, (String, Vec<Value>)>, rest: usize) -> BTreeSet<StepName> {

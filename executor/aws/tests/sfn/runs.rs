@@ -379,3 +379,74 @@ async fn agrees(number: u64) {
         stage.tasks(run).await
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_that_are_no_json_fail_the_job_itself() {
+    let stage = Stage::new(
+        r#"
+steps:
+  say: { run: 'echo n=5 >> $DALSEGNO_OUTPUT; echo place=the moon >> $DALSEGNO_OUTPUT', outputs: [n] }
+  hear: { after: [say], when: "steps.say.outputs.n == 5", run: 'touch $DIR/heard' }
+"#,
+    )
+    .await;
+    let run = stage.run(none()).await;
+    assert_eq!(stage.ended(run).await.state, RunState::Failed);
+    stage.execution_ends("FAILED").await;
+    assert_eq!(stage.jobs().await[0].1, "FAILED");
+    let rows = stage.rows(run).await;
+    let say = rows.iter().find(|it| it.task.step.as_str() == "say");
+    let reason = &say.expect("it ran").reason;
+    assert!(
+        matches!(reason, Some(Reason::BadOutput { message }) if message.contains("NAME=JSON")),
+        "{reason:?}"
+    );
+    assert!(stage.file("heard").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_not_there_is_the_same_failure_as_for_jobs_of_our_own() {
+    let stage =
+        Stage::new("steps: { a: { run: 'true' }, b: { image: 'missing/a:1', run: 'true' } }").await;
+    let run = stage.run(none()).await;
+    assert_eq!(stage.ended(run).await.state, RunState::Failed);
+    let rows = stage.rows(run).await;
+    let bad = rows.iter().find(|it| it.task.step.as_str() == "b");
+    let reason = &bad.expect("it was tried").reason;
+    assert!(
+        matches!(reason, Some(Reason::Configuration { message }) if message.contains("CannotPull")),
+        "{reason:?}"
+    );
+}
+
+/// Its machine is not asked any more; what runs is followed to its end, and it is not started a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_that_was_deleted_fails_the_run_and_is_not_started_again() {
+    let mut stage = Stage::new(
+        "steps: { a: { run: 'echo a >> $DIR/log; until [ -e $DIR/go ]; do sleep 0.1; done' }, b: { after: [a], run: 'echo never' } }",
+    )
+    .await;
+    let run = stage.run(none()).await;
+    stage.until(|it| async { it.file("log") }).await;
+    stage
+        .until(|it| async { it.rows(run).await[0].external_id.clone() })
+        .await;
+    // The emulator's goes on all the same, and is not to come to its next step.
+    stage.deregister("echo never").await;
+    stage.delete_execution(run).await;
+    stage.restart().await;
+    std::fs::write(stage.folder.path().join("go"), "").expect("a file");
+    assert_eq!(stage.ended(run).await.state, RunState::Failed);
+    let rows = stage.rows(run).await;
+    let [a, b] = &rows[..] else {
+        panic!("two tasks: {rows:?}")
+    };
+    assert_eq!(a.state, TaskState::Succeeded, "{:?}", a.reason);
+    assert!(
+        matches!(&b.reason, Some(Reason::Execution { error, .. }) if error == "ExecutionDoesNotExist"),
+        "{:?}",
+        b.reason
+    );
+    assert_eq!(stage.file("log").as_deref(), Some("a\n"));
+    assert!(stage.executions().await.is_empty());
+}

@@ -368,6 +368,39 @@ impl Stage {
             .expect("the emulator answers");
     }
 
+    /// There is no definition any more of jobs that run this.
+    pub(crate) async fn deregister(&self, command: &str) {
+        let prefix = format!("ds-{}-", self.aws.config.installation);
+        let all = self.aws.batch.describe_job_definitions().status("ACTIVE");
+        let all = all
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>();
+        for it in all.await.expect("definitions") {
+            let name = it.job_definition_name().unwrap_or_default();
+            let runs = it.container_properties().map_or(&[][..], |it| it.command());
+            if name.starts_with(&prefix) && runs.iter().any(|it| it == command) {
+                let arn = it.job_definition_arn().unwrap_or_default();
+                let deregister = self.aws.batch.deregister_job_definition();
+                deregister.job_definition(arn).send().await.expect("gone");
+            }
+        }
+    }
+
+    /// Nobody knows any more of the execution that the run's first task names.
+    pub(crate) async fn delete_execution(&self, run: RunId) {
+        let name = self.rows(run).await[0].external_id.clone().expect("a name");
+        let arn = name.split('#').next().unwrap_or_default();
+        let endpoint = self.aws.config.endpoint.clone().expect("an emulator");
+        let url = format!("{endpoint}/_states/executions/{arn}");
+        let answer = tokio::task::spawn_blocking(move || ureq::delete(url).call());
+        answer
+            .await
+            .expect("it does not panic")
+            .expect("the emulator answers");
+    }
+
     pub(crate) fn file(&self, name: &str) -> Option<String> {
         std::fs::read_to_string(self.folder.path().join(name)).ok()
     }

@@ -125,6 +125,7 @@ pub(super) fn config() -> AwsConfig {
         queue_wait: None,
         orphans: OrphanPolicy::Report,
         log_group: "/aws/batch/job".to_owned(),
+        lost_retries: 5,
         data_dir: "nowhere".into(),
         api_url: None,
         timings: Timings::default(),

@@ -1,18 +1,20 @@
 //! Looking at an execution and its jobs.
 
 use super::super::history::{Asked, History};
-use super::super::jobs::{JobNews, task_of};
+use super::super::jobs::task_of;
 use super::super::machine::{self, NotYet, later};
 use super::super::resume::{Before, ResumePlan, resume_plan};
 use super::super::start::{Prepared, prepare};
 use super::Mirror;
 use crate::cx::Aws;
 use crate::guard::Api;
+use crate::job::Job;
 use crate::names;
 use aws_sdk_batch::types::KeyValuesPair;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use dalsegno_scheduler::{Execution, RunId, TaskId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 /// DescribeJobs takes so many at once.
 const JOBS_AT_ONCE: usize = 100;
@@ -26,10 +28,12 @@ pub(super) struct View {
     pub(super) stopped_at: Option<Timestamp>,
     pub(super) history: History,
     /// By id.
-    pub(super) jobs: BTreeMap<String, JobNews>,
-    /// Of Distributed Maps, by id: their names are in no history of ours.
+    pub(super) jobs: BTreeMap<String, Job>,
+    /// By id: of Distributed Maps, whose names are in no history of ours, and of executions that are gone.
     pub(super) listed: BTreeMap<String, String>,
     expected: BTreeSet<String>,
+    /// What was just started may not be known everywhere yet: it is looked for again before it counts as gone.
+    missing_since: Option<Instant>,
     /// The execution was there and is not any more, or never was.
     pub(super) is_gone: bool,
 }
@@ -45,7 +49,7 @@ impl View {
 
     /// Whether a job that was seen is not over.
     pub(super) fn has_living_jobs(&self) -> bool {
-        self.jobs.values().any(|it| !it.is_over())
+        self.jobs.values().any(|it| !it.state.is_end())
     }
 }
 
@@ -54,10 +58,14 @@ impl Mirror {
     pub(super) async fn look(&mut self, arn: &str) -> Result<bool, NotYet> {
         let aws = self.inner.aws.clone();
         let Some(found) = machine::describe(&aws, arn).await? else {
+            let since = self.view.missing_since.get_or_insert_with(Instant::now);
             let is_new = !self.view.is_gone;
-            self.view.is_gone = true;
-            return Ok(is_new);
+            self.view.is_gone |= since.elapsed() >= aws.config.timings.look_again;
+            // Its jobs may still be there.
+            return Ok(self.look_at_jobs(arn).await? || is_new);
         };
+        self.view.missing_since = None;
+        self.view.is_gone = false;
         let mut has_changed = self.view.status != found.status().as_str();
         found.status().as_str().clone_into(&mut self.view.status);
         self.view.error = found.error().unwrap_or_default().to_owned();
@@ -66,11 +74,19 @@ impl Mirror {
         let before = self.view.history.last;
         read_history(&aws, arn, &mut self.view.history).await?;
         has_changed |= self.view.history.last != before;
+        has_changed |= self.look_at_jobs(arn).await?;
+        Ok(has_changed)
+    }
+
+    /// The jobs that its history names, and those of which no history tells us: their names do.
+    async fn look_at_jobs(&mut self, arn: &str) -> Result<bool, NotYet> {
+        let aws = self.inner.aws.clone();
+        let mut has_changed = false;
         let prepared = self
             .prepared
             .as_ref()
             .expect("it was prepared before it was looked at");
-        if !prepared.machine.distributed.is_empty() {
+        if self.view.is_gone || !prepared.machine.distributed.is_empty() {
             let prefix = prefix_of(arn, prepared);
             let queues = self.queues();
             for (id, name) in list_names(&aws, &queues, &prefix).await? {
@@ -86,13 +102,13 @@ impl Mirror {
                 .filter_map(|it| it.job.clone()),
         );
         ids.extend(self.view.listed.keys().cloned());
-        ids.retain(|it| self.view.jobs.get(it).is_none_or(|job| !job.is_over()));
+        ids.retain(|it| self.view.jobs.get(it).is_none_or(|job| !job.state.is_end()));
         for job in describe_jobs(&aws, ids.into_iter().collect()).await? {
             has_changed |= self
                 .view
                 .jobs
                 .get(&job.id)
-                .is_none_or(|it| it.status != job.status);
+                .is_none_or(|it| it.state != job.state);
             self.view.jobs.insert(job.id.clone(), job);
         }
         Ok(has_changed)
@@ -311,7 +327,7 @@ pub(super) async fn read_history(
     Ok(())
 }
 
-async fn describe_jobs(aws: &Aws, ids: Vec<String>) -> Result<Vec<JobNews>, NotYet> {
+async fn describe_jobs(aws: &Aws, ids: Vec<String>) -> Result<Vec<Job>, NotYet> {
     let api = Api::DescribeJobs;
     let mut all = Vec::new();
     for chunk in ids.chunks(JOBS_AT_ONCE) {
@@ -321,7 +337,12 @@ async fn describe_jobs(aws: &Aws, ids: Vec<String>) -> Result<Vec<JobNews>, NotY
             .set_jobs(Some(chunk.to_vec()))
             .send();
         let found = aws.guard.call(api, describe).await.map_err(later(api))?;
-        all.extend(found.jobs().iter().filter_map(JobNews::of));
+        for detail in found.jobs() {
+            match Job::of_detail(detail) {
+                Ok(job) => all.push(job),
+                Err(what) => tracing::warn!("Batch says what is not understood: {what}"),
+            }
+        }
     }
     Ok(all)
 }
@@ -382,10 +403,9 @@ async fn list_all(
 
 /// Stops an execution of which only the ARN is known; whether it and its jobs are dead.
 pub(super) async fn end(aws: &Aws, arn: &str) -> Result<bool, NotYet> {
-    let Some(found) = machine::describe(aws, arn).await? else {
-        return Ok(true);
-    };
-    if found.status().as_str() == "RUNNING" {
+    // Of one that is gone there may still be jobs.
+    let found = machine::describe(aws, arn).await?;
+    if found.is_some_and(|it| it.status().as_str() == "RUNNING") {
         let api = Api::StopExecution;
         let stop = aws.sfn.stop_execution().execution_arn(arn);
         let stop = stop

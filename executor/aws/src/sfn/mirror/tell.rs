@@ -1,10 +1,11 @@
 //! Telling what is known of the attempts that are asked for.
 
-use super::super::jobs::JobNews;
+use super::super::jobs;
 use super::super::machine::{NotYet, later};
 use super::look::Try;
 use super::{Mirror, Wanted};
 use crate::guard::Api;
+use crate::job::{Job, JobState};
 use dalsegno_scheduler::spec::StepSpec;
 use dalsegno_scheduler::{
     AttemptId, News, NodeKind, Outcome, Reason, Report, Success, TaskId, Timestamp,
@@ -117,7 +118,20 @@ impl Mirror {
                 self.without_job(arn, attempt, wanted, &step, failed).await
             }
             None if number > 1 && self.is_given_up(&tries) => {
-                let message = "Step Functions does not repeat this task any more".to_owned();
+                let last = counted.last().and_then(|it| it.job.as_ref());
+                let last = last.and_then(|it| self.view.jobs.get(it));
+                let config = &self.inner.aws.config;
+                let why =
+                    last.and_then(|it| jobs::failure(&self.execution.flow, &step, config, it));
+                let message = match why {
+                    Some(Outcome::Failed(reason)) => {
+                        format!("{reason}; Step Functions does not repeat this task any more")
+                    }
+                    Some(Outcome::Lost(said)) => {
+                        format!("{said}; Step Functions does not repeat this task any more")
+                    }
+                    _ => "Step Functions does not repeat this task any more".to_owned(),
+                };
                 self.end(
                     attempt,
                     Outcome::Failed(Reason::Configuration { message }),
@@ -149,24 +163,24 @@ impl Mirror {
         wanted: &Wanted,
         step: &StepSpec,
         number: usize,
-        job: &JobNews,
+        job: &Job,
     ) -> Result<bool, NotYet> {
         let external_id: Arc<str> = format!("{arn}#{}", job.id).into();
-        if job.is_over() {
+        if job.state.is_end() {
             self.name(attempt, &external_id, job).await;
-            let outcome = match job.status.as_str() {
-                "SUCCEEDED" => self.success(attempt, step).await?,
+            let outcome = match job.state {
+                JobState::Succeeded => self.success(attempt, step).await?,
                 _ if wanted.is_stopping && (job.is_terminated || self.has_stopped) => {
                     Outcome::Stopped
                 }
-                _ => Outcome::Failed(self.failure(step, number, job)),
+                _ => self.failure(step, number, job),
             };
             return self
                 .end(attempt, outcome, job.started_at, job.stopped_at)
                 .await;
         }
         let has_named = self.name(attempt, &external_id, job).await;
-        let is_running = job.status == "RUNNING";
+        let is_running = job.state == JobState::Running;
         let told = self.told.entry(attempt.clone()).or_default();
         if is_running && !told.is_started {
             told.is_started = true;
@@ -178,7 +192,7 @@ impl Mirror {
         if !is_running && !told.is_started {
             let waiting = Reason::JobWaits {
                 queue: job.queue.clone(),
-                state: job.status.clone(),
+                state: job.state.as_str().to_owned(),
                 since: job.created_at.unwrap_or_default(),
                 message: job.status_reason.clone(),
             };
@@ -201,7 +215,7 @@ impl Mirror {
     }
 
     /// Tells what the attempt is called, and where its log is.
-    async fn name(&mut self, attempt: &AttemptId, external_id: &Arc<str>, job: &JobNews) -> bool {
+    async fn name(&mut self, attempt: &AttemptId, external_id: &Arc<str>, job: &Job) -> bool {
         let told = self.told.entry(attempt.clone()).or_default();
         let mut news = News::default();
         if told.external_id.as_ref() != Some(external_id) {
@@ -306,20 +320,34 @@ impl Mirror {
 
     /// A try that the machine repeats is paid for by the step's retries, whatever it died of: so it is counted as that
     /// here too.
-    fn failure(&self, step: &StepSpec, number: usize, job: &JobNews) -> Reason {
-        let reason = job.failure(step);
+    fn failure(&self, step: &StepSpec, number: usize, job: &Job) -> Outcome {
+        let (flow, config) = (&self.execution.flow, &self.inner.aws.config);
+        let outcome = jobs::failure(flow, step, config, job).unwrap_or_else(|| {
+            Outcome::Failed(Reason::Job {
+                message: "the job failed, and AWS does not say why".into(),
+                exit: job.exit,
+            })
+        });
         let is_repeated =
             u32::try_from(number).is_ok_and(|it| it <= step.retry.times) && !self.has_stopped;
-        match reason {
-            Reason::Exit { .. }
-            | Reason::Job { .. }
-            | Reason::AttemptTimeout { .. }
-            | Reason::BadOutput { .. } => reason,
-            other if is_repeated => Reason::Job {
-                message: other.to_string(),
+        let as_own = |message: String| {
+            Outcome::Failed(Reason::Job {
+                message,
                 exit: job.exit,
-            },
-            other => other,
+            })
+        };
+        match outcome {
+            outcome if !is_repeated => outcome,
+            Outcome::Lost(message) => as_own(message),
+            Outcome::Failed(
+                reason @ (Reason::Exit { .. }
+                | Reason::Signal { .. }
+                | Reason::Job { .. }
+                | Reason::AttemptTimeout { .. }
+                | Reason::BadOutput { .. }),
+            ) => Outcome::Failed(reason),
+            Outcome::Failed(other) => as_own(other.to_string()),
+            outcome => outcome,
         }
     }
 
