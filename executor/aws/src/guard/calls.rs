@@ -9,7 +9,7 @@ use super::bulkhead::Bulkheads;
 use super::clock::{Clock, RealClock, micros, span};
 use super::error::CallError;
 use super::limits::Patience;
-use super::line::Line;
+use super::line::{self, Line};
 use super::window::Window;
 use crate::config::AwsConfig;
 use aws_sdk_batch::config::http::HttpResponse;
@@ -156,33 +156,47 @@ impl Guard {
         result
     }
 
+    /// A place in the line of this call. Whoever drops it has left the line.
+    pub(crate) fn place(&self, api: Api) -> line::Place {
+        self.lines[&api].join()
+    }
+
     /// Repeats a call that was refused before anything was done (throttled, breaker open) until it gets through, in the
-    /// order in which it was asked for: whoever is refused keeps its place in the line, and after a refusal only the first
-    /// of the line tries. `waiting` is told each time why, and how long.
+    /// order in which the places were taken: whoever is refused keeps its place in the line, and after a refusal only
+    /// the first of the line tries. All who stand in the line are told through `waiting` each time why, and how long.
+    /// The place is given back, for whoever has to come again for another reason.
     ///
     /// # Errors
     /// All others: the outcome is unknown, or the request cannot work.
-    pub async fn in_order<T, C: Future<Output = Result<T, CallError>>>(
+    pub(crate) async fn in_order<T, C: Future<Output = Result<T, CallError>>>(
         &self,
-        api: Api,
+        mut place: line::Place,
         mut call: impl FnMut() -> C,
         mut waiting: impl FnMut(&CallError, Duration),
-    ) -> Result<T, CallError> {
-        let mut place = self.lines[&api].join();
+    ) -> (line::Place, Result<T, CallError>) {
+        let mut refusals = place.refusals();
         loop {
-            place.turn().await;
-            let result = call().await;
-            let asked = match &result {
-                Err(CallError::BreakerOpen { retry_in }) => Some(*retry_in),
-                Err(CallError::Throttled { retry_after, .. }) => *retry_after,
-                _ => {
-                    place.through();
-                    return result;
+            {
+                let mut turn = std::pin::pin!(place.turn());
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = &mut turn => break,
+                        Ok(()) = refusals.changed() => {}
+                    }
+                    if let Some(it) = &*refusals.borrow_and_update() {
+                        waiting(&it.error, span(it.until - self.clock.now()));
+                    }
                 }
-            };
-            let wait = place.refused(asked);
-            if let Err(error) = &result {
-                waiting(error, wait);
+            }
+            match call().await {
+                Err(error @ (CallError::BreakerOpen { .. } | CallError::Throttled { .. })) => {
+                    place.refused(error);
+                }
+                result => {
+                    place.through();
+                    return (place, result);
+                }
             }
         }
     }

@@ -1,14 +1,15 @@
 //! A line of those who must get through: whoever was refused keeps its place.
 //!
 //! As long as calls succeed, a few are made at a time. After a refusal only the first of the line tries, after a pause;
-//! when it gets through, the line moves on in the order in which it was joined.
+//! when it gets through, the line moves on one by one in the order in which places were taken, until nobody waits.
 
 use super::backoff::{Backoff, LONGEST};
-use super::clock::{Clock, Micros, micros, span};
+use super::clock::{Clock, Micros, micros};
+use super::error::CallError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// So many at a time while all is well.
 const WIDTH: usize = 16;
@@ -18,6 +19,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Line {
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
+    /// The last refusal, for all who stand in the line.
+    refusal: watch::Sender<Option<Refusal>>,
+}
+
+/// Why nobody gets through, and until when nobody tries.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) error: CallError,
+    pub(crate) until: Micros,
 }
 
 #[derive(Default)]
@@ -41,6 +51,7 @@ impl Line {
         Arc::new(Self {
             clock,
             inner: Mutex::new(inner),
+            refusal: watch::Sender::new(None),
         })
     }
 
@@ -110,22 +121,35 @@ impl Place {
         self.called = None;
     }
 
-    /// It did not get through: the line stands still for a while. How long is told.
-    pub(crate) fn refused(&mut self, asked: Option<Duration>) -> Duration {
+    /// What the line is refused for, from the last time on.
+    pub(crate) fn refusals(&self) -> watch::Receiver<Option<Refusal>> {
+        let mut refusals = self.line.refusal.subscribe();
+        refusals.mark_changed();
+        refusals
+    }
+
+    /// It did not get through: the line stands still for a while.
+    pub(crate) fn refused(&mut self, error: CallError) {
+        let asked = match &error {
+            CallError::BreakerOpen { retry_in } => Some(*retry_in),
+            CallError::Throttled { retry_after, .. } => *retry_after,
+            _ => None,
+        };
         let line = Arc::clone(&self.line);
         let mut inner = line.lock();
-        let now = line.clock.now();
-        if self.leave(&mut inner) {
-            inner.is_refused = true;
-            inner.refusals += 1;
-            let wait = match asked {
-                Some(asked) => asked.min(LONGEST),
-                None => inner.backoff.next(None).min(PAUSE_MAX),
-            };
-            inner.resume_at = now + micros(wait);
-            line.resume_later(inner.resume_at);
+        if !self.leave(&mut inner) {
+            return;
         }
-        span(inner.resume_at - now)
+        inner.is_refused = true;
+        inner.refusals += 1;
+        let wait = match asked {
+            Some(asked) => asked.min(LONGEST),
+            None => inner.backoff.next(None).min(PAUSE_MAX),
+        };
+        let until = line.clock.now() + micros(wait);
+        inner.resume_at = until;
+        line.refusal.send_replace(Some(Refusal { error, until }));
+        line.resume_later(until);
     }
 
     /// It got through, or the answer was about it alone.
@@ -133,9 +157,11 @@ impl Place {
         let line = Arc::clone(&self.line);
         let mut inner = line.lock();
         if self.leave(&mut inner) {
-            inner.is_refused = false;
+            // One after the other as long as there are some who had to wait: else they would overtake each other.
+            inner.is_refused = !inner.waiting.is_empty();
             inner.backoff.reset();
             inner.resume_at = i64::MIN;
+            line.refusal.send_replace(None);
         }
         line.move_on(&mut inner);
     }

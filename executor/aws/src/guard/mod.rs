@@ -22,3 +22,4 @@ pub use breaker::{Manual, State};
 pub use breakers::BreakerState;
 pub use calls::{Guard, UnknownName};
 pub use error::CallError;
+pub(crate) use line::Place;

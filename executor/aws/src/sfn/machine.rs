@@ -105,30 +105,6 @@ pub(super) fn execution_arn(machine: &str, name: &str) -> String {
     )
 }
 
-/// Starts an execution, or finds it started. `version`: the ARN of a machine or of one of its versions.
-pub(super) async fn start(
-    aws: &Aws,
-    machine: &str,
-    version: &str,
-    name: &str,
-    input: &str,
-) -> Result<String, NotYet> {
-    let arn = execution_arn(machine, name);
-    // A lost answer, or an earlier life of ours.
-    if describe(aws, &arn).await?.is_some() {
-        return Ok(arn);
-    }
-    let api = Api::StartExecution;
-    aws.guard.submissions(1).await;
-    let start = aws.sfn.start_execution().state_machine_arn(version);
-    let start = start.name(name).input(input).send();
-    match aws.guard.call(api, start).await {
-        Ok(started) => Ok(started.execution_arn().to_owned()),
-        Err(CallError::Invalid { code, .. }) if code == "ExecutionAlreadyExists" => Ok(arn),
-        Err(error) => Err(later(api)(error)),
-    }
-}
-
 /// `None`: there is no such execution.
 pub(super) async fn describe(
     aws: &Aws,

@@ -2,15 +2,17 @@
 //! and its jobs show. The first attempt of a run's generation starts the execution; what is learned before it is asked
 //! for is kept until then.
 
+mod begin;
 mod look;
 mod tell;
 
-use super::machine::{self, NotYet, later};
+use super::machine::{NotYet, later};
 use super::resume::ResumePlan;
 use super::start::{Prepared, prepare};
 use crate::cx::Aws;
-use crate::guard::{Api, CallError};
+use crate::guard::{Api, CallError, Place};
 use crate::storage::Storage;
+use begin::known_arn;
 use dalsegno_engine::{Executor, Reporter};
 use dalsegno_scheduler::{
     AttemptId, Execution, LiveAttempt, News, Outcome, Reason, Report, RunId, Span, Submission,
@@ -19,7 +21,7 @@ use dalsegno_scheduler::{
 use look::View;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tell::Told;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -159,11 +161,15 @@ impl StepFunctions {
             asked: 0,
         });
         wanted.asked += 1;
+        let attempt = submission.attempt.clone();
         wanted.submission = submission;
         shared.wake.notify_one();
         if is_new {
             let wake = shared.wake.clone();
+            let is_doubtful = book.live.contains_key(&attempt);
             drop(book);
+            // Now, and not when all else is ready: whoever asks first is to start first.
+            let place = self.inner.aws.guard.place(Api::StartExecution);
             let mirror = Mirror {
                 inner: self.inner.clone(),
                 key,
@@ -177,6 +183,8 @@ impl StepFunctions {
                 view: View::default(),
                 told: BTreeMap::new(),
                 has_stopped: false,
+                place: Some(place),
+                doubt: is_doubtful.then(Instant::now),
             };
             tokio::spawn(mirror.run());
         }
@@ -191,17 +199,16 @@ impl Drop for StepFunctions {
 
 impl Executor for StepFunctions {
     fn reconcile(&self, live: BTreeSet<AttemptId>) {
-        self.inner
-            .book()
-            .live
-            .retain(|attempt, _| live.contains(attempt));
+        let mut book = self.inner.book();
+        book.live.retain(|attempt, _| live.contains(attempt));
+        book.keep(&live);
     }
 
     fn take_over(&self, live: Vec<LiveAttempt>) {
-        self.inner.book().live = live
-            .into_iter()
-            .map(|it| (it.attempt.clone(), it))
-            .collect();
+        let mut book = self.inner.book();
+        book.keep(&live.iter().map(|it| it.attempt.clone()).collect());
+        let all = live.into_iter().map(|it| (it.attempt.clone(), it));
+        book.live = all.collect();
     }
 
     fn submit(&self, submissions: Vec<Submission>) {
@@ -239,8 +246,33 @@ impl Executor for StepFunctions {
                 && let Some(shared) = book.mirrors.get_mut(&key)
             {
                 shared.wanted.remove(&attempt);
+                if shared.wanted.is_empty() {
+                    shared.wake.notify_one();
+                }
             }
         }
+    }
+}
+
+impl Book {
+    /// Whoever is in charge again may know of attempts that ended meanwhile.
+    fn keep(&mut self, live: &BTreeSet<AttemptId>) {
+        self.of.retain(|attempt, _| live.contains(attempt));
+        for shared in self.mirrors.values_mut() {
+            shared.wanted.retain(|attempt, _| live.contains(attempt));
+            shared.wake.notify_one();
+        }
+    }
+
+    fn wanted(&self, key: Key) -> BTreeMap<AttemptId, Wanted> {
+        let shared = self.mirrors.get(&key);
+        shared.map(|it| it.wanted.clone()).unwrap_or_default()
+    }
+
+    /// Whether anybody wants this execution to be started.
+    fn is_wanted(&self, key: Key) -> bool {
+        let shared = self.mirrors.get(&key);
+        shared.is_some_and(|it| it.wanted.values().any(|it| !it.is_stopping))
     }
 }
 
@@ -284,6 +316,10 @@ struct Mirror {
     told: BTreeMap<AttemptId, Told>,
     /// It was us who stopped it.
     has_stopped: bool,
+    /// In the line of those who want to start one, until it is started.
+    place: Option<Place>,
+    /// Since then it may have been started without our knowing.
+    doubt: Option<Instant>,
 }
 
 impl Mirror {
@@ -293,7 +329,7 @@ impl Mirror {
         let (mut poll, mut retry) = (timings.poll_first, timings.retry_first);
         loop {
             let wanted = self.wanted();
-            let is_done = self.view.is_over() && wanted.is_empty();
+            let is_done = wanted.is_empty() && (self.arn.is_none() || self.view.is_over());
             let work = async {
                 match is_done {
                     true => Ok(false),
@@ -349,11 +385,7 @@ impl Mirror {
     }
 
     fn wanted(&self) -> BTreeMap<AttemptId, Wanted> {
-        let book = self.inner.book();
-        book.mirrors
-            .get(&self.key)
-            .map(|it| it.wanted.clone())
-            .unwrap_or_default()
+        self.inner.book().wanted(self.key)
     }
 
     /// Unless somebody asked meanwhile.
@@ -384,7 +416,14 @@ impl Mirror {
         if self.arn.is_none() {
             let is_stopping = !wanted.is_empty() && wanted.values().all(|it| it.is_stopping);
             match is_stopping {
-                true if !self.find().await? && known_arn(wanted).is_none() => {
+                true if !self.is_there().await? && known_arn(wanted).is_none() => {
+                    let timings = &self.inner.aws.config.timings;
+                    if self
+                        .doubt
+                        .is_some_and(|it| it.elapsed() < timings.look_again)
+                    {
+                        return Ok(true);
+                    }
                     for attempt in wanted.keys() {
                         self.inner
                             .ended(attempt.clone(), Outcome::Stopped, None, None)
@@ -405,88 +444,6 @@ impl Mirror {
         }
         has_changed |= self.tell(&arn, wanted).await?;
         Ok(has_changed)
-    }
-
-    /// Whether the execution exists already, without starting it.
-    async fn find(&mut self) -> Result<bool, NotYet> {
-        let aws = &self.inner.aws;
-        let Some(machine) = machine::find(aws, self.execution.flow.name()).await? else {
-            return Ok(false);
-        };
-        let Some(prepared) = &self.prepared else {
-            return Ok(false);
-        };
-        let arn = machine::execution_arn(&machine, &prepared.name);
-        let found = machine::describe(aws, &arn).await?.is_some();
-        self.arn = found.then_some(arn);
-        Ok(found)
-    }
-
-    /// Starts the execution, or takes up the one before.
-    async fn begin(&mut self, wanted: &BTreeMap<AttemptId, Wanted>) -> Result<(), NotYet> {
-        if self.find().await? {
-            return Ok(());
-        }
-        if self.execution.generation > 1 {
-            let (plan, arn, redrives) = self.plan().await?;
-            if let (ResumePlan::Redrive { .. }, Some(arn)) = (plan, arn) {
-                self.redrive(&arn, redrives).await?;
-                self.since = redrives;
-                self.arn = Some(arn);
-                return Ok(());
-            }
-        }
-        if let Some(arn) = known_arn(wanted) {
-            self.arn = Some(arn);
-            return Ok(());
-        }
-        let Some(prepared) = &self.prepared else {
-            return Ok(());
-        };
-        let aws = &self.inner.aws;
-        if self.ensured.is_none() {
-            for (name, content) in &prepared.definitions {
-                let done = super::jobs::ensure_definition(aws, name, content).await;
-                done.map_err(|(api, error)| later(api)(error))?;
-            }
-            if let Some(storage) = &self.inner.storage {
-                for object in &prepared.objects {
-                    let put = storage.put(aws, &object.key, object.body.clone()).await;
-                    put.map_err(later(Api::S3Put))?;
-                }
-            }
-            self.ensured = Some(machine::ensure(aws, self.execution.flow.name(), prepared).await?);
-        }
-        let (machine, version) = self.ensured.as_ref().expect("it was made sure of");
-        let arn = machine::start(aws, machine, version, &prepared.name, &prepared.input).await?;
-        tracing::info!(run.id = %self.key.0, execution = %prepared.name, "run {} is execution {}", self.key.0, prepared.name);
-        self.arn = Some(arn);
-        Ok(())
-    }
-
-    /// Once is enough: how often it was redriven tells whether it was.
-    async fn redrive(&self, arn: &str, redrives: u32) -> Result<(), NotYet> {
-        let aws = &self.inner.aws;
-        let found = machine::describe(aws, arn).await?;
-        let count = found.and_then(|it| it.redrive_count()).unwrap_or(0);
-        if u32::try_from(count).unwrap_or(0) >= redrives {
-            return Ok(());
-        }
-        let api = Api::RedriveExecution;
-        aws.guard.submissions(1).await;
-        // The same token within 15 minutes is the same redrive.
-        let token = format!("{}-g{}", self.key.0, self.execution.generation);
-        let redrive = aws
-            .sfn
-            .redrive_execution()
-            .execution_arn(arn)
-            .client_token(token)
-            .send();
-        aws.guard
-            .call(api, redrive)
-            .await
-            .map(|_| ())
-            .map_err(later(api))
     }
 
     async fn stop(&mut self, arn: &str) -> Result<(), NotYet> {
@@ -596,15 +553,6 @@ impl Mirror {
                 .await;
         }
     }
-}
-
-/// The execution that there was according to rows. Not to be found any more, somebody deleted it: what it did is not done
-/// again.
-fn known_arn(wanted: &BTreeMap<AttemptId, Wanted>) -> Option<String> {
-    let mut known = wanted
-        .values()
-        .filter_map(|it| it.submission.remote.as_ref()?.external_id.as_deref());
-    known.next()?.split('#').next().map(str::to_owned)
 }
 
 /// An attempt that is to be stopped and of which only its row is known.

@@ -1,8 +1,8 @@
 //! Runs from their start to their end.
 
 use crate::stage::{Stage, none};
-use dalsegno_scheduler::Reason;
 use dalsegno_scheduler::row::{RunState, TaskState};
+use dalsegno_scheduler::{Reason, RunId, SubmissionWait};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,6 +204,69 @@ async fn runs_that_are_throttled_wait_and_each_starts_once() {
     assert_eq!(stage.executions().await.len(), 4);
 }
 
+/// Nobody of them has started, and each knows why.
+async fn all_wait(stage: &Stage, runs: &[RunId]) {
+    for run in runs {
+        let waits = async |it: &Stage| {
+            let rows = it.rows(*run).await;
+            let reason = rows.first().and_then(|it| it.reason.clone());
+            let Some(Reason::SubmissionWaits { api, cause, .. }) = reason else {
+                return None;
+            };
+            let is_known = matches!(
+                cause,
+                SubmissionWait::Throttled | SubmissionWait::BreakerOpen
+            );
+            (api == "states:StartExecution" && is_known).then_some(())
+        };
+        stage.until(|it| waits(it)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asked_first_is_started_first_once_throttling_ends() {
+    let stage =
+        Stage::new("run: { strategy: { parallel: 20 } }\nsteps: { a: { run: 'true' } }").await;
+    stage
+        .fault("states", "StartExecution", "throttle", 1_000_000)
+        .await;
+    let mut runs = Vec::new();
+    for _ in 0..20 {
+        runs.push(stage.run(none()).await);
+    }
+    all_wait(&stage, &runs).await;
+    assert!(stage.executions().await.is_empty());
+    stage.no_faults().await;
+    for run in &runs {
+        stage.succeeds(*run).await;
+    }
+    assert_eq!(stage.started().await, runs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_while_it_waits_for_its_turn_leaves_the_line_and_is_never_started() {
+    let stage =
+        Stage::new("run: { strategy: { parallel: 4 } }\nsteps: { a: { run: 'true' } }").await;
+    stage
+        .fault("states", "StartExecution", "throttle", 1_000_000)
+        .await;
+    let mut runs = Vec::new();
+    for _ in 0..4 {
+        runs.push(stage.run(none()).await);
+    }
+    all_wait(&stage, &runs).await;
+    // The first of the line, and one behind it.
+    for place in [0, 2] {
+        stage.cancel(runs[place]).await;
+        assert_eq!(stage.ended(runs[place]).await.state, RunState::Cancelled);
+    }
+    stage.no_faults().await;
+    for place in [1, 3] {
+        stage.succeeds(runs[place]).await;
+    }
+    assert_eq!(stage.started().await, [runs[1], runs[3]]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_the_execution_is_found_and_not_started_again() {
     let mut stage = Stage::new(
@@ -290,6 +353,31 @@ async fn a_large_foreach_is_a_distributed_map_whose_tasks_are_known_one_by_one()
     assert_eq!(tasks.len(), 46);
     let failed: Vec<_> = tasks.iter().filter(|it| it.ends_with("failed")).collect();
     assert_eq!(failed, ["each[7] failed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_that_do_not_fit_the_input_are_read_from_s3() {
+    let items: Vec<String> = (0..60)
+        .map(|it| format!("i{it}{}", "x".repeat(2_500)))
+        .collect();
+    let stage = Stage::new(&format!(
+        "steps:\n  each: {{ foreach: [{}], max_parallel: 10, run: 'echo $ITEM_INDEX ${{#ITEM}} >> $DIR/log' }}\n",
+        items.join(", ")
+    ))
+    .await;
+    let run = stage.run(none()).await;
+    stage.succeeds(run).await;
+    let log = stage.file("log").expect("they ran");
+    let mut lines: Vec<&str> = log.lines().collect();
+    lines.sort_unstable();
+    let mut expected: Vec<String> = (0..60)
+        .map(|it| format!("{it} {}", items[it].len()))
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+    let input = stage.input(run).await;
+    assert!(input.len() < 10_000, "{} bytes of input", input.len());
+    assert!(input.contains("items-s1-g1.json"), "{input}");
 }
 
 /// A graph of a few steps, some of which fail, and some (of an odd number) go on when one of those before them was

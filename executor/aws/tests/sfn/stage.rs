@@ -305,6 +305,42 @@ impl Stage {
         all
     }
 
+    /// The runs whose executions were started, in the order in which they were.
+    pub(crate) async fn started(&self) -> Vec<RunId> {
+        let endpoint = self.aws.config.endpoint.clone().expect("an emulator");
+        let prefix = format!("ds-{}-", self.aws.config.installation);
+        let url = format!("{endpoint}/_states/executions?name={prefix}");
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut answer = ureq::get(url).call().expect("the emulator answers");
+            answer.body_mut().read_to_string().expect("text")
+        });
+        let all: Value =
+            serde_json::from_str(&answer.await.expect("it does not panic")).expect("JSON");
+        let all = all.as_array().expect("a list");
+        let mut all: Vec<(f64, RunId)> = all
+            .iter()
+            .map(|it| {
+                let name = it["name"].as_str().and_then(|it| it.strip_prefix(&prefix));
+                let run = name.and_then(|it| it.split('-').next());
+                let run = run
+                    .and_then(|it| it.parse().ok())
+                    .expect("a run's execution");
+                (it["startDate"].as_f64().expect("a time"), RunId(run))
+            })
+            .collect();
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        all.into_iter().map(|it| it.1).collect()
+    }
+
+    /// The input of a run's execution.
+    pub(crate) async fn input(&self, run: RunId) -> String {
+        let name = self.rows(run).await[0].external_id.clone().expect("a name");
+        let arn = name.split('#').next().unwrap_or_default();
+        let found = self.aws.sfn.describe_execution().execution_arn(arn).send();
+        let found = found.await.expect("it is there");
+        found.input().unwrap_or_default().to_owned()
+    }
+
     /// How many events the history of the one execution has.
     pub(crate) async fn events(&self) -> u64 {
         let row = &self
@@ -362,6 +398,17 @@ impl Stage {
             self.aws.config.endpoint.clone().expect("an emulator")
         );
         let answer = tokio::task::spawn_blocking(move || ureq::post(url).send(rule.to_string()));
+        answer
+            .await
+            .expect("it does not panic")
+            .expect("the emulator answers");
+    }
+
+    /// All calls that speak of this house do again what they are to do.
+    pub(crate) async fn no_faults(&self) {
+        let endpoint = self.aws.config.endpoint.clone().expect("an emulator");
+        let url = format!("{endpoint}/_fault?with={}", self.aws.config.installation);
+        let answer = tokio::task::spawn_blocking(move || ureq::delete(url).call());
         answer
             .await
             .expect("it does not panic")

@@ -4,6 +4,7 @@ use super::clock::{Virtual, guard, guard_over, run, throttled};
 use crate::guard::clock::Clock;
 use crate::guard::{Api, CallError, Manual, State};
 use dalsegno_store::{MemoryStore, Store};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ async fn ten_minutes_of_throttling(clock: Arc<Virtual>, api: Api) {
     for number in 0..2_000_u32 {
         let (guard, clock) = (Arc::clone(&guard), Arc::clone(&clock));
         let (done, told) = (Arc::clone(&done), Arc::clone(&told));
+        let place = guard.place(api);
         all.spawn(async move {
             let call = || {
                 guard.ask(api, async {
@@ -30,9 +32,9 @@ async fn ten_minutes_of_throttling(clock: Arc<Virtual>, api: Api) {
             };
             let waiting = |error: &CallError, wait| {
                 let told = &mut told.lock().expect("not poisoned");
-                told.push((error.kind(), wait));
+                told.push((number, error.kind(), wait));
             };
-            guard.in_order(api, call, waiting).await
+            guard.in_order(place, call, waiting).await.1
         });
     }
     let results = all.join_all().await;
@@ -44,7 +46,14 @@ async fn ten_minutes_of_throttling(clock: Arc<Virtual>, api: Api) {
     let throttled = guard.errors().iter().map(|it| it.2).sum::<u64>();
     assert!(throttled <= 40, "{throttled} calls for nothing");
     let told = told.lock().expect("not poisoned");
-    assert!(told.iter().any(|it| it.0 == "breaker_open"));
+    for (kind, least) in [("throttled", 2_000), ("breaker_open", 2_000)] {
+        let who: BTreeSet<u32> = told
+            .iter()
+            .filter(|it| it.1 == kind)
+            .map(|it| it.0)
+            .collect();
+        assert!(who.len() >= least, "only {} know of {kind}", who.len());
+    }
     // Back at once: half a minute of pause at most, and 2,000 take a little more than a minute.
     assert!(clock.now() < THROTTLED + 200_000_000, "{}", clock.now());
 }
