@@ -1,8 +1,8 @@
 //! All that an execution needs, worked out before anything is asked of AWS.
 
 use super::asl::{
-    Finding, INLINE_ITEMS_MAX, PAYLOAD_MAX, Problem, Settings, Severity, StateMachine, compile,
-    findings,
+    Finding, INLINE_ITEMS_MAX, NAME_MAX, PAYLOAD_MAX, Problem, Settings, Severity, StateMachine,
+    compile, findings,
 };
 use super::input::{Known, Places};
 use super::jobs::shape;
@@ -10,9 +10,14 @@ use crate::config::AwsConfig;
 use crate::container::{Object, exports};
 use crate::names;
 use crate::storage::Storage;
-use dalsegno_scheduler::{Execution, Flow, Reason, RunId, StepName, Timestamp};
-use serde_json::Value;
+use dalsegno_scheduler::expr::Scope;
+use dalsegno_scheduler::row::Interval;
+use dalsegno_scheduler::{
+    Execution, Flow, NodeKind, Reason, RunId, StepName, Timestamp, TriggerName, Version, params,
+};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The input is kept below this: tokens and items come on top while it runs.
 const INPUT_MAX: usize = (PAYLOAD_MAX as usize) * 3 / 4;
@@ -36,6 +41,23 @@ pub struct Prepared {
 /// # Errors
 /// Why it cannot be one, with the cure.
 pub fn prepare(
+    config: &AwsConfig,
+    execution: &Execution,
+    run: RunId,
+    created: Timestamp,
+) -> Result<Prepared, Reason> {
+    let prepared = work_out(config, execution, run, created)?;
+    let mut errors = prepared.findings.iter();
+    match errors.find(|it| it.severity == Severity::Error) {
+        None => Ok(prepared),
+        Some(error) => Err(Reason::Configuration {
+            message: format!("{}; {}", error.message, error.cure),
+        }),
+    }
+}
+
+/// The same, also where what was found forbids it.
+fn work_out(
     config: &AwsConfig,
     execution: &Execution,
     run: RunId,
@@ -117,9 +139,6 @@ pub fn prepare(
         }
         let input = input.to_string();
         let findings = findings(&machine, Some(input.len() as u64));
-        if let Some(error) = findings.iter().find(|it| it.severity == Severity::Error) {
-            return Err(refuse(format!("{}; {}", error.message, error.cure)));
-        }
         return Ok(Prepared {
             machine,
             definitions,
@@ -160,7 +179,7 @@ pub fn preflight(
     let mut all = Vec::new();
     match compile(flow, &settings) {
         Ok(machine) => {
-            all.extend(findings(&machine, None));
+            all.extend(sizes(flow, config, &machine));
             for scope in &machine.distributed {
                 let why = match items.get(scope) {
                     Some(count) => format!("has {count} items, and more than {INLINE_ITEMS_MAX}"),
@@ -185,6 +204,20 @@ pub fn preflight(
             }
         }
     }
+    for node in flow.nodes() {
+        let length = node.name.as_str().chars().count();
+        let is_first = !matches!(node.kind, NodeKind::Close(_));
+        if is_first && length * 100 > NAME_MAX * 80 {
+            all.push(Finding {
+                severity: Severity::Warning,
+                message: format!(
+                    "the name of {} has {length} characters, and that of a state at most {NAME_MAX}",
+                    node.name
+                ),
+                cure: "nothing is to be done: it is shortened there, with a number that no other has".into(),
+            });
+        }
+    }
     for step in &flow.spec().steps {
         if let Some(timeout) = step.timeout.filter(|it| it.0 < 60_000_000) {
             all.push(Finding {
@@ -205,6 +238,50 @@ pub fn preflight(
         }
     }
     all
+}
+
+/// What a run that is started with nothing but defaults would take of the limits. What only other parameters could cure is
+/// an error where it needs none, and a warning where some have to be given.
+fn sizes(flow: &Flow, config: &AwsConfig, machine: &StateMachine) -> Vec<Finding> {
+    let params = params::resolve(flow.spec(), &Map::new(), &Scope::new());
+    let worst = match params {
+        Ok(_) => Severity::Error,
+        Err(_) => Severity::Warning,
+    };
+    let execution = Execution {
+        flow: Arc::new(Flow::new(flow.spec().clone()).expect("it is one")),
+        version: Version::new("check"),
+        generation: 1,
+        params: Arc::new(params.unwrap_or_default()),
+        interval: Interval {
+            start: Timestamp(0),
+            end: Timestamp(0),
+        },
+        trigger: TriggerName::new("manual"),
+        events: Arc::default(),
+        done: Vec::new(),
+    };
+    let mut found = findings(machine, None);
+    match work_out(config, &execution, RunId(1), Timestamp(0)) {
+        Ok(prepared) => {
+            for it in prepared.findings {
+                if !found.contains(&it) {
+                    let severity = it.severity.min(worst);
+                    found.push(Finding { severity, ..it });
+                }
+            }
+        }
+        Err(reason) => {
+            let text = reason.to_string();
+            let (message, cure) = text.rsplit_once("; ").unwrap_or((&text, ""));
+            found.push(Finding {
+                severity: worst,
+                message: format!("with its defaults: {message}"),
+                cure: cure.to_owned(),
+            });
+        }
+    }
+    found
 }
 
 fn too_large(items: &BTreeMap<StepName, (String, Vec<Value>)>, rest: usize) -> BTreeSet<StepName> {

@@ -182,6 +182,109 @@ fn a_history_that_grows_too_long_is_refused_and_near_it_warned_of() {
     assert_eq!(worst(1_900), Some(Severity::Error));
 }
 
+/// All that is found in a flow of this text, worst first: how bad it is, and a part of what is said.
+fn found(text: &str) -> Vec<(Severity, String)> {
+    let found = preflight(&flow(text), &config(), &BTreeMap::new());
+    let mut all: Vec<_> = found
+        .into_iter()
+        .map(|it| (it.severity, it.message))
+        .collect();
+    all.sort_by(|a, b| b.cmp(a));
+    all
+}
+
+/// A foreach of 40 items, which run in the execution's own history, with a chain of so many steps for each.
+fn forty_chains(steps: usize) -> String {
+    let items: Vec<String> = (0..40).map(|it| it.to_string()).collect();
+    let mut text = format!(
+        "steps:\n  each:\n    foreach: [{}]\n    steps:\n",
+        items.join(", ")
+    );
+    text.push_str("      s0: { run: 'true' }\n");
+    for step in 1..steps {
+        let before = step - 1;
+        text.push_str(&format!(
+            "      s{step}: {{ run: 'true', after: [s{before}] }}\n"
+        ));
+    }
+    text
+}
+
+#[test]
+fn events_of_a_history_are_warned_of_from_20_000_and_refused_above_25_000() {
+    let says = |steps: usize| {
+        let found = found(&forty_chains(steps));
+        found
+            .into_iter()
+            .find(|it| it.1.starts_with("an execution would") && it.1.contains("events"))
+    };
+    // Each step more is a job and the choice before it, 8 events, for each of 40 items.
+    assert_eq!(says(61), None, "19,690");
+    let (severity, text) = says(62).expect("a warning");
+    assert_eq!(severity, Severity::Warning, "{text}");
+    assert!(
+        text.contains("20010 events") && text.contains("25000"),
+        "{text}"
+    );
+    assert_eq!(says(77).expect("a warning").0, Severity::Warning, "24,810");
+    let (severity, text) = says(78).expect("an error");
+    assert_eq!(severity, Severity::Error, "{text}");
+    assert!(text.contains("25130 events"), "{text}");
+}
+
+/// A foreach over 30 texts of so many characters: both the text and the JSON of all items around it are in the input.
+fn thirty_texts(length: usize) -> String {
+    let items = vec!["x".repeat(length); 30];
+    format!(
+        "steps: {{ each: {{ foreach: [{}], run: 'true' }} }}",
+        items.join(", ")
+    )
+}
+
+#[test]
+fn an_input_is_warned_of_from_80_percent_of_256_kib_and_refused_above_them() {
+    let says = |length: usize| {
+        let found = found(&thirty_texts(length));
+        found.into_iter().find(|it| it.1.contains("KiB of input"))
+    };
+    assert_eq!(says(3_000), None);
+    let (severity, text) = says(3_700).expect("a warning");
+    assert_eq!(severity, Severity::Warning, "{text}");
+    let (severity, text) = says(4_600).expect("an error");
+    assert_eq!(severity, Severity::Error, "{text}");
+    assert!(text.contains("at most 256"), "{text}");
+}
+
+#[test]
+fn what_is_too_much_with_defaults_is_only_warned_of_where_parameters_must_be_given() {
+    let text = format!("params: {{ n: {{ type: int }} }}\n{}", thirty_texts(4_600));
+    let found = found(&text);
+    let input = found.iter().find(|it| it.1.contains("KiB of input"));
+    assert_eq!(input.expect("a warning").0, Severity::Warning);
+}
+
+#[test]
+fn long_names_are_warned_of_and_shortened_so_that_none_is_another() {
+    let long = |end: &str| format!("{}{end}", "n".repeat(90));
+    let text = format!(
+        "steps:\n  {}: {{ run: 'true' }}\n  {}: {{ run: 'true' }}\n  {}: {{ run: 'true' }}\n",
+        long("a"),
+        long("b"),
+        "m".repeat(64)
+    );
+    let said = found(&text);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said.iter()
+            .all(|it| it.0 == Severity::Warning && it.1.contains("91 characters"))
+    );
+    let prepared = prepare(&config(), &execution(flow(&text)), RunId(1), Timestamp(1));
+    let machine = prepared.expect("it compiles").machine;
+    assert!(machine.estimate.name_chars <= 80, "{:?}", machine.estimate);
+    let jobs = machine.text().matches("batch:submitJob.sync").count();
+    assert_eq!(jobs, 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_estimate_is_what_the_history_turns_out_to_be() {
     for text in [
