@@ -8,9 +8,9 @@ use dalsegno_executor::{Layout, MetaflowConfig};
 use dalsegno_executor_aws::guard::Guard;
 use dalsegno_executor_aws::sfn::StepFunctions;
 use dalsegno_executor_aws::{Aws, AwsConfig, Batch, Logs, Orphan, OrphanError, Orphans, status};
-use dalsegno_scheduler::{AttemptId, ExecutorKind};
+use dalsegno_scheduler::{AttemptId, Execution, ExecutorKind, RunId, Timestamp};
 use dalsegno_store::Store;
-use dalsegno_web::{Following, Later, OrphanJob, Remote};
+use dalsegno_web::{Following, Later, OrphanJob, Remote, ResumedExecution};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ const CHANGES_MAX: usize = 256;
 #[derive(Clone)]
 pub(crate) struct Elsewhere {
     pub(crate) executors: BTreeMap<ExecutorKind, Arc<dyn Executor>>,
+    step_functions: Arc<StepFunctions>,
     orphans: Arc<Orphans>,
     logs: Arc<Logs>,
     pub(crate) guard: Arc<Guard>,
@@ -83,11 +84,12 @@ pub(crate) async fn start(needs: Needs<'_>) -> anyhow::Result<Option<Elsewhere>>
     );
     let executors: BTreeMap<ExecutorKind, Arc<dyn Executor>> = [
         (ExecutorKind::Batch, batch.clone() as Arc<dyn Executor>),
-        (ExecutorKind::StepFunctions, executions),
+        (ExecutorKind::StepFunctions, executions.clone()),
     ]
     .into();
     Ok(Some(Elsewhere {
         executors,
+        step_functions: executions,
         orphans: Orphans::start(batch, stop.clone()),
         guard: aws.guard.clone(),
         logs: Logs::new(aws),
@@ -111,6 +113,23 @@ impl Remote for Elsewhere {
     fn adopt_orphan(&self, job: String) -> Later<()> {
         let orphans = self.orphans.clone();
         Box::pin(async move { orphans.adopt(&job).await.map_err(problem) })
+    }
+
+    fn resume_plan(
+        &self,
+        run: RunId,
+        created: Timestamp,
+        execution: Execution,
+    ) -> Later<ResumedExecution> {
+        let executions = self.step_functions.clone();
+        Box::pin(async move {
+            let plan = executions.resume_plan(&execution, run, created).await;
+            let plan = plan.map_err(|message| Problem::new(Code::AwsFailed, message))?;
+            Ok(ResumedExecution {
+                name: plan.execution().to_owned(),
+                new_because: plan.because().map(str::to_owned),
+            })
+        })
     }
 
     fn fetch_log(&self, attempt: AttemptId, log: String, follow: bool) -> Later<Following> {

@@ -382,6 +382,9 @@ pub(crate) struct ResumeArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Only show what would be done
+    #[arg(long, conflicts_with_all = ["yes", "wait"])]
+    pub(crate) dry_run: bool,
 }
 
 /// `dalsegno pause`

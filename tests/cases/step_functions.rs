@@ -153,6 +153,27 @@ fn a_run_that_fails_shows_its_tasks_and_goes_on_where_it_failed() {
     let why = daemon.cli(&["why", &run]).succeeded().all();
     assert!(why.contains("report") && why.contains('3'), "{why}");
     shops.take("locked");
+    let plan = daemon.api().get(&format!("/api/v1/runs/{run}/resume-plan"));
+    let plan = plan.expect(200).json()["step_functions"].clone();
+    // How the items of a Distributed Map ended is not in the history that a redrive goes by.
+    assert_eq!(plan["redrive"], false, "{plan}");
+    assert_eq!(plan["steps"], json!(["report"]), "{plan}");
+    assert_eq!(plan["takes_over"], json!(["open"]), "{plan}");
+    let text = plan["text"].as_str().expect("a sentence");
+    let said = daemon.cli(&["resume", "--dry-run", &run]).succeeded().all();
+    assert!(
+        said.contains(text) && text.contains("does report with the outputs of open"),
+        "{said}"
+    );
+    let said = daemon.cli(&["resume", "--dry-run", "--from", "close", &run]);
+    let said = said.succeeded().all();
+    assert!(
+        said.contains("does close, report with the outputs of open"),
+        "{said}"
+    );
+    let page = daemon.api().get_page(&format!("/runs/{run}/resume-plan"));
+    assert!(page.text.contains("does report with the outputs of open"));
+    assert_eq!(shops.status(), "FAILED", "nothing was done yet");
     let resumed = daemon.cli(&["resume", "--yes", "--wait", &run]);
     assert_eq!(resumed.code, 0, "{resumed}\n{}", daemon.cli(&["why", &run]));
     assert_eq!(
@@ -160,6 +181,33 @@ fn a_run_that_fails_shows_its_tasks_and_goes_on_where_it_failed() {
         ["close north", "close south", "open", "report", "report"]
     );
     shops.has_jobs(5);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_resume_tells_that_the_execution_will_be_redriven_and_then_it_is() {
+    let flow = FLOW.replace("    foreach: \"${{ steps.open.outputs.shops }}\"\n", "");
+    let shops = Shops::new(&flow);
+    shops.put("locked");
+    let daemon = shops.up();
+    let run = daemon.api().start("books", &json!({}));
+    ends(&daemon, &run, "failed");
+    shops.take("locked");
+    let name = shops.executions()[0]["name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    let plan = format!(
+        "at Step Functions execution {name} is redriven: it begins again where it failed, and does report"
+    );
+    let said = daemon.cli(&["resume", "--dry-run", &run]).succeeded().all();
+    assert!(said.contains(&plan), "{said}");
+    let resumed = daemon.cli(&["resume", "--yes", "--wait", &run]);
+    assert_eq!(resumed.code, 0, "{resumed}\n{}", daemon.cli(&["why", &run]));
+    assert!(resumed.all().contains(&plan), "{resumed}");
+    assert_eq!(shops.status(), "SUCCEEDED");
+    let said = daemon.cli(&["resume", "--dry-run", &run]);
+    said.failed(4, &["nothing to resume"]);
     assert_eq!(daemon.stop(), 0);
 }
 
@@ -251,6 +299,32 @@ fn what_cannot_be_a_state_machine_is_refused_at_check_with_the_cure() {
     let shops = Shops::new(&flow);
     let said = shops.house.dalsegno(&["check", "flows"]);
     said.failed(1, &["report", "executor: batch"]);
+}
+
+/// A foreach of 40 items with a chain of so many steps for each.
+fn forty_chains(steps: usize) -> String {
+    let items: Vec<String> = (0..40).map(|it| it.to_string()).collect();
+    let mut text = format!(
+        "flow: books\nexecutor: step_functions\nsteps:\n  each:\n    foreach: [{}]\n    steps:\n      s0: {{ run: 'true' }}\n",
+        items.join(", ")
+    );
+    for step in 1..steps {
+        let before = step - 1;
+        text.push_str(&format!(
+            "      s{step}: {{ run: 'true', after: s{before} }}\n"
+        ));
+    }
+    text
+}
+
+#[test]
+fn check_warns_from_80_percent_of_the_history_on_and_refuses_what_does_not_fit() {
+    let shops = Shops::new(&forty_chains(62));
+    let said = shops.house.dalsegno(&["check", "flows"]).succeeded().all();
+    assert!(said.contains("20010 events in its history"), "{said}");
+    let shops = Shops::new(&forty_chains(78));
+    let said = shops.house.dalsegno(&["check", "flows"]);
+    said.failed(1, &["25130 events in its history", "executor: batch"]);
 }
 
 #[test]

@@ -137,6 +137,24 @@ document.addEventListener("click", (event) => {
   }
 });
 
+/** Tells in a form for a resume what Step Functions will do; without this script a link leads there. */
+async function plan(place) {
+  const it = place.querySelector?.("[data-plan]");
+  if (!it) return;
+  const address = new URL(it.dataset.plan, location.href);
+  const form = new FormData(it.closest("form"));
+  for (const name of ["from", "version"]) if (form.get(name)) address.searchParams.set(name, form.get(name));
+  it.dataset.asked = address;
+  try {
+    const answer = await (await fetch(address)).json();
+    // Somebody chose something else meanwhile.
+    if (it.dataset.asked === String(address)) it.textContent = answer.step_functions?.text ?? answer.detail ?? "";
+  } catch { /* the link stays */ }
+}
+
+document.addEventListener("toggle", (event) => { if (event.target.open) plan(event.target); }, true);
+document.addEventListener("change", (event) => { const form = event.target.closest("form"); if (form) plan(form); });
+
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") for (const it of document.querySelectorAll("details.drop[open]")) it.open = false;
   if (event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;

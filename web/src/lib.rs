@@ -22,6 +22,7 @@ mod pages;
 mod problem;
 mod read;
 mod remote;
+mod resume_plan;
 mod router;
 mod routes;
 mod state;
@@ -34,6 +35,6 @@ pub use metaflow::{
     About, Artifact, Artifacts, CardFile, Deployed, Deployment, KeptTask, Later, MetaflowFlows,
     TaskData,
 };
-pub use remote::{Following, OrphanJob, Remote};
+pub use remote::{Following, OrphanJob, Remote, ResumedExecution};
 pub use router::router;
 pub use state::{LogFiles, SourceState, Sources, Stream, WebState};

@@ -3,8 +3,9 @@
 use crate::breakers::Breakers;
 use crate::dag::Layout;
 use crate::metaflow::{MetaflowFlows, TaskData};
+use crate::problem::{Failure, Outcome};
 use crate::remote::Remote;
-use dalsegno_engine::EngineHandle;
+use dalsegno_engine::{Code, EngineHandle};
 use dalsegno_scheduler::{AttemptId, Flow, FlowName, Timestamp, Version};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -123,6 +124,14 @@ impl App {
 
     pub(crate) fn engine(&self) -> &EngineHandle {
         &self.web.engine
+    }
+
+    /// What is asked of AWS.
+    pub(crate) fn remote(&self) -> Outcome<Arc<dyn Remote>> {
+        self.web.remote.clone().ok_or_else(|| {
+            let detail = "this daemon is not configured for AWS: dalsegno.toml has no [aws]";
+            Failure::new(Code::NoAws, detail)
+        })
     }
 
     /// The graph of a version, if it was laid out before.

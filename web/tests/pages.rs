@@ -4,9 +4,11 @@
 mod common;
 
 use axum::http::{StatusCode, header};
-use common::{Stage, read, request, shop, stage};
+use common::{Stage, read, request, shop, stage, stage_of};
+use dalsegno_engine::{Code, Problem};
 use dalsegno_scheduler::row::TaskState;
-use dalsegno_scheduler::{Flow, Input, Version};
+use dalsegno_scheduler::{AttemptId, Execution, Flow, Input, RunId, Timestamp, Version};
+use dalsegno_web::{Following, Later, OrphanJob, Remote, ResumedExecution};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -1062,4 +1064,109 @@ async fn the_page_shows_services_with_what_is_amiss_first_and_buttons_that_act()
     assert!(place("by hand") > 0 && place("412 calls, 5 failed, 5 in a row") > 0);
     assert!(!page.contains("batch:ListJobs"), "nothing is amiss with it");
     assert!(place("action=\"/breakers/batch:SubmitJob/close\"") > 0);
+}
+
+/// With AWS, which would redrive whatever failed: unless something is to be done again that had succeeded.
+async fn stage_with_aws() -> Stage {
+    stage_of(None, Some(Arc::new(Cloud))).await
+}
+
+struct Cloud;
+
+impl Remote for Cloud {
+    fn orphans(&self) -> Later<Vec<OrphanJob>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    fn cancel_orphan(&self, job: String) -> Later<()> {
+        Box::pin(async move { Err(Problem::new(Code::UnknownOrphan, job)) })
+    }
+    fn adopt_orphan(&self, job: String) -> Later<()> {
+        Box::pin(async move { Err(Problem::new(Code::UnknownOrphan, job)) })
+    }
+    fn fetch_log(&self, _: AttemptId, log: String, _: bool) -> Later<Following> {
+        Box::pin(async move { Err(Problem::new(Code::AwsFailed, log)) })
+    }
+    fn resume_plan(
+        &self,
+        run: RunId,
+        _: Timestamp,
+        execution: Execution,
+    ) -> Later<ResumedExecution> {
+        let is_new = execution.done.is_empty();
+        let generation = if is_new { execution.generation } else { 1 };
+        let name = format!("ds-{run}-g{generation}");
+        let new_because = is_new.then(|| "the flow is another one by now".to_owned());
+        Box::pin(async move { Ok(ResumedExecution { name, new_because }) })
+    }
+}
+
+#[tokio::test]
+async fn what_step_functions_will_do_stands_beside_the_resume_and_is_told_before_it() {
+    let stage = stage_with_aws().await;
+    let there = json!({"executor": "step_functions"});
+    let step = |name: &str, after: &[&str]| json!({"name": name, "after": after, "run": {"shell": "x"}, "remote": there});
+    stage
+        .deploy(json!({"name": "books", "steps": [
+            step("open", &[]), step("bad", &["open"]), step("report", &["bad"]),
+        ]}))
+        .await;
+    let run = stage.finished_run("books").await;
+    let page = stage.get(&format!("/runs/{run}")).await.body;
+    let link = format!("<a href=\"/runs/{run}/resume-plan\">What Step Functions will do</a>");
+    assert!(page.contains(&link), "{page}");
+
+    let path = format!("/api/v1/runs/{run}/resume-plan");
+    let plan = stage.get(&path).await.json();
+    assert_eq!(
+        plan["step_functions"],
+        json!({
+            "redrive": true, "execution": format!("ds-{run}-g1"), "because": null,
+            "steps": ["bad", "report"], "takes_over": ["open"],
+            "text": format!("execution ds-{run}-g1 is redriven: it begins again where it failed, and does bad, report"),
+        })
+    );
+    let page = stage.get(&format!("/runs/{run}/resume-plan")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(
+        page.body
+            .contains("begins again where it failed, and does bad, report")
+    );
+    let page = stage
+        .get(&format!("/runs/{run}/resume-plan?from=open"))
+        .await;
+    assert!(
+        page.body.contains("a new execution")
+            && page
+                .body
+                .contains("does open, bad, report; no redrive, for the flow is another one"),
+        "{}",
+        page.body
+    );
+
+    for (query, status, code) in [
+        ("?from=oven", StatusCode::NOT_FOUND, "unknown_step"),
+        ("?version=old", StatusCode::BAD_REQUEST, "bad_request"),
+        ("?form=open", StatusCode::BAD_REQUEST, "bad_request"),
+    ] {
+        let answer = stage.get(&format!("{path}{query}")).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+        assert_eq!(answer.json()["code"], code, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_step_functions_do_not_execute_has_no_plan_there() {
+    let stage = stage().await;
+    stage
+        .deploy(json!({"name": "here", "steps": [{"name": "bad", "run": {"shell": "x"}}]}))
+        .await;
+    let run = stage.finished_run("here").await;
+    let page = stage.get(&format!("/runs/{run}")).await.body;
+    assert!(!page.contains("What Step Functions will do"));
+    let plan = stage.get(&format!("/api/v1/runs/{run}/resume-plan")).await;
+    assert_eq!(plan.json()["step_functions"], json!(null));
+    assert_eq!(
+        stage.get("/api/v1/runs/999/resume-plan").await.json()["code"],
+        "unknown_run"
+    );
 }

@@ -14,9 +14,19 @@ pub(super) fn resume(client: &Client, args: &ResumeArgs) -> Result<Exit> {
     check(client, &run, args)?;
     if run.is_finished() && (!run.succeeded() || args.from.is_some()) {
         tell_plan(client, &run, args)?;
+        if args.dry_run {
+            return Ok(Exit::Done);
+        }
         if !args.yes && !agreed()? {
             return Err(Failure::new(Exit::Refused, "nothing was changed"));
         }
+    }
+    if args.dry_run {
+        let text = format!(
+            "run {} is {}: there is nothing to resume",
+            run.id, run.state
+        );
+        return Err(Failure::new(Exit::Refused, text));
     }
     let seen = if args.wait {
         watch::last_entry(client, &run.id)?
@@ -108,10 +118,33 @@ fn tell_plan(client: &Client, run: &Run, args: &ResumeArgs) -> Result<()> {
             .map(|(name, value)| format!("{name}={value}"));
         say(&format!("  with {}", set.collect::<Vec<_>>().join("  ")));
     }
+    if let Some(how) = at_step_functions(client, run, args) {
+        say(&format!("  {how}"));
+    }
     if steps.is_none() && args.from.is_some() {
         say(
             "  the flow has changed since; what follows that step in the run's own version is repeated, too",
         );
     }
     Ok(())
+}
+
+/// What Step Functions does for it, if the flow is executed there. A new run is a new execution in any case.
+fn at_step_functions(client: &Client, run: &Run, args: &ResumeArgs) -> Option<String> {
+    if !args.set.is_empty() {
+        return None;
+    }
+    let version = if args.same_version { "same" } else { "latest" };
+    let mut query = vec![("version", version)];
+    query.extend(args.from.as_deref().map(|it| ("from", it)));
+    match client.get(&path(&["runs", &run.id, "resume-plan"]), &query) {
+        Ok(answer) => {
+            let text = answer["step_functions"]["text"].as_str()?;
+            Some(format!("at Step Functions {text}"))
+        }
+        Err(failure) => Some(format!(
+            "how Step Functions goes on cannot be told now: {}",
+            failure.text
+        )),
+    }
 }

@@ -2,12 +2,11 @@
 
 use crate::input::Query;
 use crate::json;
-use crate::problem::{Failure, Outcome};
-use crate::remote::{OrphanJob, Remote};
+use crate::problem::Outcome;
+use crate::remote::OrphanJob;
 use crate::routes::Routes;
 use crate::state::App;
 use axum::extract::{Path, State};
-use dalsegno_engine::Code;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -18,16 +17,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .post("/api/v1/orphans/{job}/adopt", adopt)
 }
 
-fn remote(app: &App) -> Outcome<Arc<dyn Remote>> {
-    app.web.remote.clone().ok_or_else(|| {
-        let detail = "this daemon is not configured for AWS: dalsegno.toml has no [aws]";
-        Failure::new(Code::NoAws, detail)
-    })
-}
-
 async fn orphans(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::Json<Value>> {
     query.only(&[])?;
-    let found = remote(&app)?.orphans().await?;
+    let found = app.remote()?.orphans().await?;
     let items = found.iter().map(orphan).collect();
     Ok(axum::Json(json::list(items, None)))
 }
@@ -44,11 +36,11 @@ async fn cancel(
     State(app): State<Arc<App>>,
     Path(job): Path<String>,
 ) -> Outcome<axum::Json<Value>> {
-    remote(&app)?.cancel_orphan(job.clone()).await?;
+    app.remote()?.cancel_orphan(job.clone()).await?;
     Ok(axum::Json(json!({ "job": job, "cancelled": true })))
 }
 
 async fn adopt(State(app): State<Arc<App>>, Path(job): Path<String>) -> Outcome<axum::Json<Value>> {
-    remote(&app)?.adopt_orphan(job.clone()).await?;
+    app.remote()?.adopt_orphan(job.clone()).await?;
     Ok(axum::Json(json!({ "job": job, "adopted": true })))
 }

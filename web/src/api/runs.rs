@@ -7,6 +7,7 @@ use crate::json;
 use crate::live::Watch;
 use crate::problem::{Failure, Outcome};
 use crate::read;
+use crate::resume_plan::{resume_plan, resume_with};
 use crate::routes::Routes;
 use crate::state::App;
 use axum::extract::{Path, State};
@@ -18,7 +19,7 @@ use dalsegno_scheduler::row::{RunRow, RunState, TaskState};
 use dalsegno_scheduler::{Explanation, FlowName, ResumeWith, StepName, TaskId};
 use dalsegno_store::{Cursor, JournalFilter, RunFilter, TaskFilter};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/v1/runs/{id}/why", why)
         .get("/api/v1/runs/{id}/wait", wait)
         .post("/api/v1/runs/{id}/cancel", cancel)
+        .get("/api/v1/runs/{id}/resume-plan", plan)
         .post("/api/v1/runs/{id}/resume", resume)
 }
 
@@ -312,6 +314,20 @@ impl From<WithVersion> for ResumeWith {
             WithVersion::Same => Self::Same,
         }
     }
+}
+
+/// How a finished run would go on where Step Functions executes it. Changes nothing.
+async fn plan(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Outcome<axum::Json<Value>> {
+    query.only(&["from", "version"])?;
+    let with = resume_with(query.get("version"))?;
+    let from = query.get("from").map(StepName::new);
+    let plan = resume_plan(&app, &id, from, with).await?;
+    let plan = plan.map(|it| it.json());
+    Ok(axum::Json(json!({ "run": id, "step_functions": plan })))
 }
 
 async fn resume(

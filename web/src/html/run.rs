@@ -21,6 +21,8 @@ pub(crate) struct RunPage {
     pub(crate) fields: Vec<Html>,
     /// The flow's version and the run's, where a resume has to choose.
     pub(crate) versions: Option<(String, String)>,
+    /// Step Functions has a say in how it goes on.
+    pub(crate) asks_step_functions: bool,
     pub(crate) facts: Vec<Fact>,
     pub(crate) why_title: &'static str,
     pub(crate) whys: Vec<Why>,

@@ -9,8 +9,9 @@ use crate::html::{
     Fact, Html, Notice, RunPage, big_state, exact, exact_and_told, fact, run_link, told,
 };
 use crate::input::Query;
-use crate::problem::Outcome;
+use crate::problem::{Failure, Outcome};
 use crate::read;
+use crate::resume_plan::{is_at_step_functions, resume_plan, resume_with};
 use crate::routes::Routes;
 use crate::state::App;
 use crate::text::url_encode;
@@ -19,11 +20,13 @@ use axum::extract::{Path, State};
 use dalsegno_scheduler::expr::plain;
 use dalsegno_scheduler::row::{ParentTask, RunRow, RunState};
 use dalsegno_scheduler::spec::ParamSpec;
-use dalsegno_scheduler::{AttemptId, Explanation, Flow, Scheduler, Timestamp, Version};
+use dalsegno_scheduler::{AttemptId, Explanation, Flow, Scheduler, StepName, Timestamp, Version};
 use std::sync::Arc;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.get("/runs/{id}", run)
+    routes
+        .get("/runs/{id}", run)
+        .get("/runs/{id}/resume-plan", plan)
 }
 
 async fn run(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) -> Page {
@@ -32,6 +35,23 @@ async fn run(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) 
         true => page.as_live().render(),
         false => page.render(),
     })
+}
+
+/// The page, and on top what Step Functions would do if the run were resumed.
+async fn plan(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) -> Page {
+    let notice = |title: &str, text: String| Notice {
+        title: title.to_owned(),
+        text,
+    };
+    let with = resume_with(query.get("version"))?;
+    let from = query.get("from").map(StepName::new);
+    let notice = match resume_plan(&app, &id, from, with).await {
+        Ok(Some(plan)) => notice("If it is resumed, at Step Functions", plan.to_string()),
+        Ok(None) => notice("Step Functions", "this flow is not executed there".into()),
+        Err(Failure(problem)) => notice(problem.title, problem.detail.clone()),
+    };
+    let page = build(&app, &id, &Query::default(), Some(notice)).await?;
+    shown(page.render())
 }
 
 /// The page; after a form that was refused with a notice.
@@ -85,6 +105,7 @@ pub(super) async fn build(
             true => resumed.map(|it| fields(it, &run)).unwrap_or_default(),
             false => Vec::new(),
         },
+        asks_step_functions: resumed.is_some_and(is_at_step_functions),
         facts: facts(&view, flow, &run, &events, now),
         why_title: why_title(run.state),
         whys: shown_whys(whys, &run)

@@ -15,7 +15,8 @@ use dalsegno_scheduler::{
 use dalsegno_store::{MemoryStore, Store};
 use dalsegno_web::{
     About, Artifact, Artifacts, BreakerView, Breakers, ByHand, CardFile, Deployed, Deployment,
-    KeptTask, Later, LogFiles, MetaflowFlows, SourceState, Sources, Stream, TaskData, WebState,
+    KeptTask, Later, LogFiles, MetaflowFlows, Remote, SourceState, Sources, Stream, TaskData,
+    WebState,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -326,6 +327,10 @@ pub(crate) async fn stage() -> Stage {
 }
 
 pub(crate) async fn stage_with(token: Option<&str>) -> Stage {
+    stage_of(token, None).await
+}
+
+pub(crate) async fn stage_of(token: Option<&str>, remote: Option<Arc<dyn Remote>>) -> Stage {
     let store = Arc::new(MemoryStore::new());
     store
         .migrate()
@@ -349,7 +354,7 @@ pub(crate) async fn stage_with(token: Option<&str>) -> Stage {
         metaflow: Arc::new(Deployer(engine.clone())),
         task_data: Arc::new(Kept(logs.path().to_owned())),
         sources: Arc::new(Places),
-        remote: None,
+        remote,
         breakers: Some(Arc::new(Services::new())),
         token: token.map(str::to_owned),
         loopback: true,

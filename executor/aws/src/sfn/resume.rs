@@ -30,6 +30,8 @@ pub struct Before {
     pub caught: u32,
     /// What is done according to us is what is done in it.
     pub is_same_done: bool,
+    /// Some of its jobs are in histories of their own.
+    pub has_distributed: bool,
 }
 
 /// How it goes on.
@@ -40,6 +42,23 @@ pub enum ResumePlan {
     Redrive { execution: String },
     /// A new execution of a machine without what is done.
     New { execution: String, because: String },
+}
+
+impl ResumePlan {
+    /// The execution in which it goes on.
+    pub fn execution(&self) -> &str {
+        match self {
+            Self::Redrive { execution } | Self::New { execution, .. } => execution,
+        }
+    }
+
+    /// Why it is not that of before; `None`: it is.
+    pub fn because(&self) -> Option<&str> {
+        match self {
+            Self::Redrive { .. } => None,
+            Self::New { because, .. } => Some(because),
+        }
+    }
 }
 
 impl fmt::Display for ResumePlan {
@@ -92,6 +111,13 @@ pub fn resume_plan(before: Option<&Before>, name: &str, now: Timestamp) -> Resum
     if it.error == super::STEPS_FAILED || it.caught > 0 {
         return new(format!(
             "execution {} went on after steps failed, and a redrive would leave them as they are",
+            it.name
+        ));
+    }
+    // Nor could their jobs be told from those after it.
+    if it.has_distributed {
+        return new(format!(
+            "how the items of a Distributed Map ended is not in the history of execution {}",
             it.name
         ));
     }

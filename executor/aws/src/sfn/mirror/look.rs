@@ -281,6 +281,7 @@ async fn before(
             u32::try_from(failed.len()).unwrap_or(u32::MAX)
         },
         is_same_done: succeeded == done,
+        has_distributed: (started.as_ref()).is_some_and(|it| !it.machine.distributed.is_empty()),
     })
 }
 
