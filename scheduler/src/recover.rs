@@ -56,7 +56,8 @@ impl Scheduler {
                 s.subscribe(&flow);
             }
         }
-        for row in rows.occurrences {
+        let rows_apart = rows.ahead.into_iter().chain(rows.left);
+        for row in rows_apart.chain(rows.occurrences) {
             s.index_occurrence(&Arc::new(row));
         }
         s.find_missing_futures();

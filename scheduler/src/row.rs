@@ -212,6 +212,30 @@ pub struct OccurrenceRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     pub updated_at: Timestamp,
+    /// When it was planned, no slot from here on was decided; what is before it may be of an earlier timetable.
+    #[serde(default)]
+    pub since: Timestamp,
+}
+
+impl OccurrenceRow {
+    /// Whether it is a slot of a schedule that a calendar moved to an earlier day: it is decided before its own time.
+    pub fn is_ahead(&self) -> bool {
+        self.due_at < self.interval.end && self.key.starts_with("cron:")
+    }
+
+    /// Whether the removal of its flow ended it before it was due: until it is, the flow may come back.
+    pub fn is_left(&self) -> bool {
+        let removed = matches!(self.reason, Some(Reason::FlowRemoved));
+        removed && self.state == OccurrenceState::Skipped && self.due_at > self.updated_at
+    }
+
+    /// Whether it only says what is to come, or what was and is not to come any more.
+    pub(crate) fn is_planned(&self) -> bool {
+        match &self.reason {
+            None => self.state == OccurrenceState::Expected,
+            Some(reason) => matches!(reason, Reason::ScheduleChanged | Reason::FlowRemoved),
+        }
+    }
 }
 
 /// The data interval `[start, end)` that a run is about; empty (start = end) for runs by hand.
@@ -659,6 +683,10 @@ pub struct Recovered {
     pub versions: Vec<FlowVersionRow>,
     /// Occurrences still expected.
     pub occurrences: Vec<OccurrenceRow>,
+    /// Those no longer expected whose own time may still come ([`OccurrenceRow::is_ahead`]).
+    pub ahead: Vec<OccurrenceRow>,
+    /// Those of removed flows that were ended before they were due, which is still to come ([`OccurrenceRow::is_left`]).
+    pub left: Vec<OccurrenceRow>,
     pub half_matches: Vec<HalfMatchRow>,
     /// Unfinished runs with all their tasks and scopes.
     pub runs: Vec<Arc<RunRow>>,

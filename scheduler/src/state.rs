@@ -201,6 +201,9 @@ pub(crate) struct SetState {
     pub(crate) held: bool,
 }
 
+/// A clock that was set back by at most so much does not make a slot be planned that was decided before.
+pub(crate) const SET_BACK_MAX: Span = Span::from_mins(24 * 60);
+
 /// The deterministic core. See the crate's documentation for how it is used.
 #[derive(Clone, Debug, Default)]
 pub struct Scheduler {
@@ -212,6 +215,11 @@ pub struct Scheduler {
     pub(crate) arrivals: OrdMap<Place, Arc<Arrivals>>,
     /// Expected occurrences.
     pub(crate) occurrences: OrdMap<(FlowName, String), Arc<OccurrenceRow>>,
+    /// Slots that a calendar moved to an earlier day and whose row was decided, or is held, since then: flow, schedule,
+    /// and the slot's own time. Whatever plans the schedule when that time comes leaves them out.
+    pub(crate) ahead: OrdSet<(FlowName, TriggerName, Timestamp)>,
+    /// The last planned row of each timetable of a removed flow, until the flow comes back: by what its key begins with.
+    pub(crate) left: OrdMap<(FlowName, String), Arc<OccurrenceRow>>,
     pub(crate) half_matches: OrdMap<HalfKey, Arc<HalfMatchRow>>,
     /// Sets of waiting events.
     pub(crate) sets: OrdMap<SetKey, SetState>,
@@ -606,6 +614,55 @@ impl Scheduler {
             self.timers.extend(self.occurrence_timer(row));
             self.occurrences.insert(key, row.clone());
         }
+        self.index_ahead(row);
+        if row.is_left() {
+            let place = (row.flow.clone(), timetable_prefix(&row.key).to_owned());
+            let newest = self.left.get(&place).map(|it| it.updated_at);
+            if newest.is_none_or(|it| it <= row.updated_at) {
+                self.left.insert(place, row.clone());
+            }
+        }
+    }
+
+    pub(crate) fn left_of(&self, flow: &FlowName) -> Vec<Arc<OccurrenceRow>> {
+        let from = (flow.clone(), String::new());
+        let rows = self.left.range(from..);
+        let own = rows.take_while(|((of, _), _)| of == flow);
+        own.map(|(_, row)| row.clone()).collect()
+    }
+
+    pub(crate) fn forget_left(&mut self, row: &OccurrenceRow) {
+        let prefix = timetable_prefix(&row.key).to_owned();
+        self.left.remove(&(row.flow.clone(), prefix));
+    }
+
+    fn index_ahead(&mut self, row: &OccurrenceRow) {
+        if !row.is_ahead() {
+            return;
+        }
+        let (flow, trigger) = (row.flow.clone(), row.trigger.clone());
+        let slot = (flow, trigger, row.interval.end);
+        if row.is_planned() {
+            self.ahead.remove(&slot);
+            return;
+        }
+        // What is past nobody plans any more.
+        let first = (slot.0.clone(), slot.1.clone(), Timestamp(i64::MIN));
+        let now = (
+            slot.0.clone(),
+            slot.1.clone(),
+            row.updated_at - SET_BACK_MAX,
+        );
+        let past: Vec<_> = self.ahead.range(first..now).cloned().collect();
+        for slot in past {
+            self.ahead.remove(&slot);
+        }
+        self.ahead.insert(slot);
+    }
+
+    pub(crate) fn is_ahead(&self, flow: &FlowName, it: &Timetable<'_>, slot: Timestamp) -> bool {
+        let place = || (flow.clone(), it.trigger.clone(), slot);
+        !self.ahead.is_empty() && it.deadline_of.is_none() && self.ahead.contains(&place())
     }
 
     /// When an expected occurrence is looked at; `None` while a pause holds it.

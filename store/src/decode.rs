@@ -201,6 +201,7 @@ pub(crate) fn occurrence<R: Fields>(row: &R) -> Result<OccurrenceRow, Error> {
         reason: c.maybe_json()?,
         run: c.maybe_run()?,
         updated_at: c.at()?,
+        since: c.at()?,
     })
 }
 

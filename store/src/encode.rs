@@ -115,6 +115,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .maybe_json(it.reason.as_ref())
                     .maybe_int(it.run.map(|it| it.0 as i64))
                     .at(it.updated_at)
+                    .at(it.since)
             });
         }
     });

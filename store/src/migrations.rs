@@ -32,6 +32,7 @@ migrations! {
     7 "0007_triggers",
     8 "0008_remote",
     9 "0009_sla_and_alerts",
+    10 "0010_ahead",
 }
 
 /// The newest schema version this binary knows.

@@ -180,6 +180,8 @@ impl<B: Backend> Store for B {
             flows,
             versions,
             occurrences,
+            ahead,
+            left,
             half_matches,
             runs,
             tasks,
@@ -197,6 +199,8 @@ impl<B: Backend> Store for B {
             flows: all(flows, decode::flow)?,
             versions: all(versions, decode::version)?,
             occurrences: all(occurrences, decode::occurrence)?,
+            ahead: all(ahead, decode::occurrence)?,
+            left: all(left, decode::occurrence)?,
             half_matches: all(half_matches, decode::half_match)?,
             runs: all(runs, decode::run)?,
             tasks: all(tasks, decode::task)?,
@@ -651,6 +655,9 @@ fn from(table: &Table, rest: &str, args: impl IntoIterator<Item = Arg>) -> Selec
     select
 }
 
+/// What time it is at least the newest entry tells; a clock may be set back by a day.
+const LATELY: &str = "coalesce((SELECT at FROM journal WHERE seq = (SELECT max(seq) FROM journal)), 0) - 86400000000";
+
 pub(crate) fn load() -> Vec<Select> {
     let of_unfinished = |table: &Table, order: &str| {
         let columns = table.qualified_list();
@@ -672,6 +679,22 @@ pub(crate) fn load() -> Vec<Select> {
         from(
             &table::OCCURRENCE,
             "WHERE state = 'expected' ORDER BY flow, key",
+            [],
+        ),
+        from(
+            &table::OCCURRENCE,
+            &format!(
+                "WHERE state <> 'expected' AND interval_end > due_at AND key >= 'cron:' AND key < 'cron;' \
+                 AND interval_end > {LATELY} ORDER BY interval_end, flow, key"
+            ),
+            [],
+        ),
+        from(
+            &table::OCCURRENCE,
+            &format!(
+                "WHERE state = 'skipped' AND due_at > updated_at AND due_at > {LATELY} \
+                 AND flow IN (SELECT name FROM flow WHERE removed) ORDER BY due_at, flow, key"
+            ),
             [],
         ),
         half_matches(None),

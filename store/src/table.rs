@@ -94,6 +94,7 @@ pub(crate) const OCCURRENCE: Table = Table {
         ("reason", Text),
         ("run", Int),
         ("updated_at", Int),
+        ("since", Int),
     ],
     key: 2,
     replaces: true,

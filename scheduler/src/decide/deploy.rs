@@ -79,7 +79,7 @@ impl Draft {
         }
         self.s.subscribe(&flow);
         self.drop_changed_sets(old.as_deref(), &flow);
-        self.plan_flow(&name, old.as_deref());
+        self.plan_flow_anew(&name, old.as_deref());
         if old.is_some_and(|it| !it.blackouts().is_empty()) {
             // Those of now decide what becomes of sets that the old ones held.
             self.blackout_over(&name);
@@ -126,7 +126,7 @@ impl Draft {
             self.change_flow(name, |row| row.removed = true);
             self.s.unsubscribe(name);
             self.drop_sets(name);
-            self.plan_flow(name, None);
+            self.plan_flow(name);
         }
         Ok(Answer::Done)
     }

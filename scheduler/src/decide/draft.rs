@@ -232,7 +232,7 @@ impl Draft {
             match timer {
                 Timer::Task(key) => self.task_due(key),
                 Timer::RunDeadline(run) => self.run_timed_out(run),
-                Timer::Plan(flow) => self.plan_flow(&flow, None),
+                Timer::Plan(flow) => self.plan_flow(&flow),
                 Timer::GoneRuns(backfill) => self.end_gone_runs(backfill),
                 Timer::Occurrence(flow, key) => self.occurrence_due(&flow, &key),
                 Timer::Set(set) => self.set_due(&set),

@@ -11,7 +11,7 @@ use crate::reason::Reason;
 use crate::row::{Interval, OccurrenceRow, OccurrenceState};
 use crate::schedule::Slot;
 use crate::spec::{BlackoutAction, Misfire, MisfireSpec};
-use crate::state::{self, Timetable};
+use crate::state::{self, SET_BACK_MAX, Timetable};
 use crate::time::{Span, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,9 +21,6 @@ const MISSED_ROWS_MAX: usize = 500;
 
 /// The most occurrences of one schedule that wait for the end of a blackout; older ones are skipped.
 const DEFERRED_MAX: usize = 1_000;
-
-/// A clock that was set back by at most so much does not make a slot be planned that was decided before.
-const SET_BACK_MAX: Span = Span::from_mins(24 * 60);
 
 const TICK: Span = Span(1);
 
@@ -42,9 +39,14 @@ struct Before {
 }
 
 impl Draft {
-    /// Makes sure that every schedule and deadline of a flow has its next occurrence, and no other has one. `old`: what
-    /// planned until now, if that was another version.
-    pub(super) fn plan_flow(&mut self, name: &FlowName, old: Option<&Flow>) {
+    /// Makes sure that every schedule and deadline of a flow has its next occurrence, and no other has one.
+    pub(super) fn plan_flow(&mut self, name: &FlowName) {
+        let flow = self.s.flows[name].flow.clone();
+        self.plan_flow_anew(name, flow.as_deref());
+    }
+
+    /// The same for a flow that another version planned until now.
+    pub(super) fn plan_flow_anew(&mut self, name: &FlowName, old: Option<&Flow>) {
         let state = self.s.flows.get(name).cloned().expect("the flow exists");
         let flow = state.flow.clone().filter(|_| !state.row.removed);
         let mut planned: BTreeMap<String, Option<Before>> = BTreeMap::new();
@@ -67,8 +69,7 @@ impl Draft {
                     at: row.interval.end,
                     due_at: row.due_at,
                 };
-                let old = old.and_then(|old| state::timetable_of(old, &row.key));
-                next(&it, after, Some(before), old.as_ref()) == Some(slot)
+                self.next_slot(name, &it, after, Some(before)) == Some(slot)
             });
             if wanted {
                 planned.insert(prefix, None);
@@ -79,39 +80,97 @@ impl Draft {
                 self.drop_expected(&row, state.row.removed);
             }
         }
+        // What the removal of the flow left tells the same.
+        let left = flow.as_ref().map(|_| self.s.left_of(name));
+        let left: Vec<_> = left.into_iter().flatten().collect();
+        for row in left.iter().filter(|it| it.due_at > self.now) {
+            let timetable = flow
+                .as_ref()
+                .and_then(|it| state::timetable_of(it, &row.key));
+            let before = self.before(row, timetable.as_ref());
+            let prefix = state::timetable_prefix(&row.key).to_owned();
+            planned.entry(prefix).or_insert(Some(before));
+        }
         for it in flow.iter().flat_map(|it| state::timetables(it)) {
             let before = match planned.get(&it.prefix) {
                 Some(None) => continue,
                 Some(Some(before)) => Some(*before),
                 None => None,
             };
+            let was_there = || old.and_then(|old| state::timetable_of(old, &it.prefix));
+            let before = before.or_else(|| was_there().map(|_| self.over()));
             let after = before.map_or(self.now, |it| self.now.max(it.seen));
-            let old = old.and_then(|old| state::timetable_of(old, &it.prefix));
-            if let Some(slot) = next(&it, after, before, old.as_ref()) {
+            if let Some(slot) = self.next_slot(name, &it, after, before) {
                 let row = self.occurrence_row(name, &it, slot);
                 // A deadline that was met is met, whenever it is now.
                 let run = before.and_then(|it| it.run);
-                self.put_occurrence(OccurrenceRow { run, ..row });
+                let since = before.map_or(Timestamp::default(), |it| it.floor);
+                self.put_occurrence(OccurrenceRow { run, since, ..row });
             }
         }
+        for row in left {
+            let key = (row.flow.clone(), row.key.clone());
+            if row.due_at > self.now && !self.s.occurrences.contains_key(&key) {
+                self.drop_expected(&row, false);
+            }
+            self.s.forget_left(&row);
+        }
+    }
+
+    /// The next slot that is due after an instant, within start and end, and that was not decided before.
+    fn next_slot(
+        &self,
+        flow: &FlowName,
+        it: &Timetable<'_>,
+        after: Timestamp,
+        before: Option<Before>,
+    ) -> Option<Slot> {
+        let due_after = it.start.map_or(after, |start| after.max(start - TICK));
+        let first = it.schedule.first_due_after(due_after);
+        let is_open = |slot: &Slot| {
+            let was_before = before.is_some_and(|before| slot.at < before.floor);
+            !self.s.is_ahead(flow, it, slot.at) && (slot.at > after || !was_before)
+        };
+        std::iter::successors(first, |slot| it.schedule.slot_after(slot.at))
+            .find(is_open)
+            .filter(|slot| it.end.is_none_or(|end| slot.due_at < end))
+    }
+
+    /// The slot after another, without those that an earlier timetable was ahead with.
+    fn slot_after(&self, flow: &FlowName, it: &Timetable<'_>, at: Timestamp) -> Option<Slot> {
+        std::iter::successors(it.schedule.slot_after(at), |slot| {
+            it.schedule.slot_after(slot.at)
+        })
+        .find(|slot| !self.s.is_ahead(flow, it, slot.at))
     }
 
     fn before(&self, row: &OccurrenceRow, timetable: Option<&Timetable<'_>>) -> Before {
         let slot = row.interval.end;
+        let seen = match row.updated_at {
+            seen if seen - self.now > SET_BACK_MAX => self.now,
+            seen => seen,
+        };
         let floor = match timetable {
             // It was the only one of its day.
-            Some(it) if row.due_at != slot => it.schedule.day_begins(slot).unwrap_or(slot),
+            Some(it) if row.due_at != slot => {
+                let day = it.schedule.day_begins(slot).unwrap_or(slot);
+                day.max(row.since).min(slot)
+            }
             _ => slot,
         };
-        let seen = row.updated_at;
         Before {
-            seen: if seen - self.now > SET_BACK_MAX {
-                self.now
-            } else {
-                seen
-            },
+            seen,
             floor,
             run: row.run,
+        }
+    }
+
+    /// Of a timetable that was there and has no row: nothing that is past is planned any more.
+    fn over(&self) -> Before {
+        Before {
+            seen: self.now,
+            floor: self.now + TICK,
+            run: None,
         }
     }
 
@@ -179,19 +238,21 @@ impl Draft {
             reason: None,
             run: None,
             updated_at: self.now,
+            since: slot.at,
         }
     }
 
     /// Plans what comes after a slot. Slots that the calendar moved to the same moment end with it.
     pub(super) fn expect_after(&mut self, flow: &FlowName, it: &Timetable<'_>, slot: Slot) {
         let mut at = slot.at;
-        while let Some(next) = it.schedule.slot_after(at) {
+        while let Some(next) = self.slot_after(flow, it, at) {
             let row = self.occurrence_row(flow, it, next);
             if it.end.is_some_and(|end| next.due_at >= end) {
                 return;
             }
             if next.due_at > slot.due_at {
-                return self.put_occurrence(row);
+                let since = at + TICK;
+                return self.put_occurrence(OccurrenceRow { since, ..row });
             }
             let into = it.key(slot.at);
             self.end_occurrence(
@@ -282,12 +343,12 @@ impl Draft {
         let state = self.s.flows.get(flow).cloned();
         let state = state.expect("an occurrence has a flow");
         let Some(graph) = state.flow.clone().filter(|_| !state.row.removed) else {
-            return self.plan_flow(flow, None);
+            return self.plan_flow(flow);
         };
         match state::timetable_of(&graph, key) {
             Some(it) if it.deadline_of.is_some() => self.deadline_due(&graph, &it, row),
             Some(it) => self.schedule_due(&graph, &it, row),
-            None => self.plan_flow(flow, None),
+            None => self.plan_flow(flow),
         }
     }
 
@@ -395,7 +456,7 @@ impl Draft {
         let mut newest: VecDeque<(Slot, Option<String>)> = VecDeque::new();
         let mut dropped = 0u64;
         let mut into = rows[planned].key.clone();
-        while let Some(slot) = it.schedule.slot_after(last.at) {
+        while let Some(slot) = self.slot_after(name, it, last.at) {
             let over = it.end.is_some_and(|end| slot.due_at >= end);
             if over || slot.due_at > self.now || self.is_jittered_away(name, it, slot) {
                 break;
@@ -592,29 +653,6 @@ pub(super) fn slot_of(row: &OccurrenceRow) -> Slot {
         at: row.interval.end,
         due_at: row.due_at,
     }
-}
-
-/// The next slot that is due after an instant, within start and end, and that was not decided before. `old`: the
-/// timetable that planned until now.
-fn next(
-    it: &Timetable<'_>,
-    after: Timestamp,
-    before: Option<Before>,
-    old: Option<&Timetable<'_>>,
-) -> Option<Slot> {
-    let due_after = it.start.map_or(after, |start| after.max(start - TICK));
-    let first = it.schedule.first_due_after(due_after);
-    // A slot that a calendar moved to an earlier day is decided before its own time.
-    let was_ahead = |slot: &Slot| {
-        let is_before = before.is_some_and(|before| slot.at < before.floor);
-        is_before && old.is_some_and(|it| it.schedule.next_after(slot.at - TICK) == Some(slot.at))
-    };
-    let undecided = |slot: &Slot| {
-        (slot.at > after && !was_ahead(slot)) || before.is_none_or(|before| slot.at >= before.floor)
-    };
-    std::iter::successors(first, |slot| it.schedule.slot_after(slot.at))
-        .find(undecided)
-        .filter(|slot| it.end.is_none_or(|end| slot.due_at < end))
 }
 
 #[cfg(test)]

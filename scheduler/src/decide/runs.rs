@@ -122,6 +122,7 @@ impl Draft {
             reason,
             run,
             updated_at: self.now,
+            since: arrival.interval.end,
         });
         result
     }
@@ -597,7 +598,7 @@ fn occurrence_of(run: &RunRow) -> OccurrenceRow {
         key: run.occurrence.clone(),
         trigger: run.trigger.clone(),
         due_at: if scheduled {
-            run.interval.end
+            run.interval.end.min(run.created_at)
         } else {
             run.created_at
         },
@@ -606,5 +607,6 @@ fn occurrence_of(run: &RunRow) -> OccurrenceRow {
         reason: None,
         run: Some(run.id),
         updated_at: run.created_at,
+        since: run.interval.end,
     }
 }

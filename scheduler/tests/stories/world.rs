@@ -446,6 +446,18 @@ impl World {
                 .filter(|it| it.state == OccurrenceState::Expected)
                 .cloned()
                 .collect(),
+            ahead: rows
+                .occurrences
+                .values()
+                .filter(|it| it.is_ahead() && it.state != OccurrenceState::Expected)
+                .cloned()
+                .collect(),
+            left: rows
+                .occurrences
+                .values()
+                .filter(|it| it.is_left())
+                .cloned()
+                .collect(),
             backfills: rows
                 .backfills
                 .values()

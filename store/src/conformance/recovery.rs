@@ -1,11 +1,11 @@
 //! What a new term starts from.
 
 use super::sample::{
-    after, event, flow, half_match, lead, occurrence, run, runs, scope, task, version,
+    after, event, flow, half_match, journal, lead, occurrence, run, runs, scope, task, version,
 };
 use crate::store::Store;
 use dalsegno_scheduler::row::{Changes, OccurrenceState, Recovered, RunState, TaskState};
-use dalsegno_scheduler::{Path, RunId};
+use dalsegno_scheduler::{Path, Reason, RunId, Span};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,45 @@ pub async fn recovery_sees_what_is_unfinished_and_nothing_else(store: &dyn Store
     (old.origin, old.origin_created_at) = (Some(RunId(1)), Some(after(3)));
     let mut decided = occurrence("report", after(1));
     decided.state = OccurrenceState::Skipped;
+    // A calendar moved the second one to an earlier day; the first one's own time is long past.
+    let ahead = [-3, 3].map(|days| {
+        let mut row = occurrence("report", after(1));
+        row.interval.end = after(1) + Span::from_mins(24 * 60 * days);
+        row.due_at = row.interval.end - Span::from_mins(60);
+        row.key = format!("cron:s:{}", row.interval.end);
+        row.state = OccurrenceState::Ran;
+        row
+    });
+    // What the removal of a flow ended before its time, which is past for the first one.
+    let left = [-3, 3].map(|days| {
+        let mut row = occurrence("gone", after(1) + Span::from_mins(24 * 60 * days));
+        row.state = OccurrenceState::Skipped;
+        row.reason = Some(Reason::FlowRemoved);
+        row.updated_at = row.due_at - Span::from_mins(60);
+        row
+    });
+    let mut gone = flow("gone");
+    gone.removed = true;
+    let mut changed = left[1].clone();
+    changed.flow = "report".into();
     let waiting = Arc::new(event(1));
     let mut never_valid = flow("broken");
     never_valid.active_version = None;
     let changes = Changes {
-        flows: vec![flow("report"), never_valid.clone()],
+        flows: vec![flow("report"), never_valid.clone(), gone.clone()],
         versions: ["v0", "v1", "v9"].map(|it| version("report", it)).to_vec(),
         events: vec![Arc::clone(&waiting), Arc::new(event(2))],
-        occurrences: vec![occurrence("report", after(2)), decided],
+        occurrences: vec![
+            occurrence("report", after(2)),
+            decided,
+            ahead[0].clone(),
+            ahead[1].clone(),
+            left[0].clone(),
+            left[1].clone(),
+            changed,
+        ],
         half_matches: vec![half_match(&waiting, "report", 0)],
+        journal: vec![journal(1, "report", None)],
         tasks: vec![
             Arc::new(task(1, "done", TaskState::Succeeded)),
             Arc::new(task(3, "b[10]", TaskState::Running)),
@@ -50,12 +80,14 @@ pub async fn recovery_sees_what_is_unfinished_and_nothing_else(store: &dyn Store
     store.commit(&lease, &changes).await.expect("commits");
 
     let recovered = store.load().await.expect("loads");
-    assert_eq!(recovered.flows, [never_valid, flow("report")]);
+    assert_eq!(recovered.flows, [never_valid, gone, flow("report")]);
     assert_eq!(
         recovered.versions,
         [version("report", "v0"), version("report", "v1")]
     );
     assert_eq!(recovered.occurrences, [occurrence("report", after(2))]);
+    assert_eq!(recovered.ahead, [ahead[1].clone()]);
+    assert_eq!(recovered.left, [left[1].clone()]);
     assert_eq!(recovered.half_matches, changes.half_matches);
     let ids: Vec<u64> = recovered.runs.iter().map(|it| it.id.0).collect();
     assert_eq!(ids, [2, 3, 4]);
@@ -72,7 +104,7 @@ pub async fn recovery_sees_what_is_unfinished_and_nothing_else(store: &dyn Store
             recovered.last_event,
             recovered.last_journal
         ),
-        (5, 2, 0)
+        (5, 2, 1)
     );
 
     store

@@ -115,6 +115,7 @@ pub(super) fn occurrence(flow: &str, due_at: Timestamp) -> OccurrenceRow {
         reason: None,
         run: None,
         updated_at: NOW,
+        since: due_at - Span::from_secs(59),
     }
 }
 

@@ -272,6 +272,25 @@ impl State {
             .filter(|it| !over(&it.state))
             .cloned()
             .collect();
+        let newest = self.journal.last_key_value();
+        let lately = newest.map_or(Timestamp(0), |(_, it)| it.at) - Span::from_mins(24 * 60);
+        let is_ahead = |it: &&OccurrenceRow| {
+            it.state != OccurrenceState::Expected && it.is_ahead() && it.interval.end > lately
+        };
+        let ahead = self.occurrences.values().filter(is_ahead).cloned();
+        let mut ahead: Vec<OccurrenceRow> = ahead.collect();
+        ahead.sort_by(|a, b| {
+            let order = |it: &OccurrenceRow| it.interval.end;
+            (order(a), &a.flow, &a.key).cmp(&(order(b), &b.flow, &b.key))
+        });
+        let is_left = |it: &&OccurrenceRow| {
+            let flow = self.flows.get(&it.flow);
+            let dropped = it.state == OccurrenceState::Skipped && it.due_at > it.updated_at;
+            dropped && it.due_at > lately && flow.is_some_and(|it| it.removed)
+        };
+        let left = self.occurrences.values().filter(is_left).cloned();
+        let mut left: Vec<OccurrenceRow> = left.collect();
+        left.sort_by(|a, b| (a.due_at, &a.flow, &a.key).cmp(&(b.due_at, &b.flow, &b.key)));
         Recovered {
             flows: self.flows.values().cloned().collect(),
             versions: versions
@@ -285,6 +304,8 @@ impl State {
                 .filter(|it| it.state == OccurrenceState::Expected)
                 .cloned()
                 .collect(),
+            ahead,
+            left,
             half_matches: self.half_matches.values().cloned().collect(),
             runs,
             tasks: live().flat_map(|id| self.tasks_of(*id)).cloned().collect(),

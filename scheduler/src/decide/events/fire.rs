@@ -491,6 +491,7 @@ impl Draft {
                     reason: Some(reason.clone()),
                     run: None,
                     updated_at: self.now,
+                    since: interval.end,
                 });
                 Err(reason)
             }
