@@ -995,6 +995,90 @@ fn an_item_that_was_stopped_before_its_array_was_submitted_does_not_run_on() {
     }
 }
 
+/// The daemon died while it ended an item that was stopped before its array was submitted.
+#[test]
+fn an_item_that_nobody_wants_is_ended_by_the_next_daemon() {
+    let house = House::new();
+    let mut items = house.array(1, 3, "sleep 60");
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(items.clone());
+    for item in &mut items {
+        let attempt = item.attempt.to_string();
+        remote(item).external_id = Some(daemon.news(&attempt, |it| it.external_id.clone()));
+    }
+    let job = remote(&mut items[1]).external_id.clone().expect("a job");
+    let (parent, _) = job.split_once(':').expect("a child");
+    daemon.die();
+    // Its end is durable: nobody asks for it any more.
+    items.remove(1);
+    let live = items.iter().map(|it| LiveAttempt {
+        external_id: it.remote.as_ref().and_then(|it| it.external_id.clone()),
+        ..house.submitting(it)
+    });
+    let daemon = house.daemon(live.collect());
+    daemon.submit(items);
+    let state = |index: u32| {
+        let jobs = daemon.aws.batch.describe_jobs();
+        let jobs = daemon.block_on(jobs.jobs(format!("{parent}:{index}")).send());
+        let state = jobs.expect("jobs").jobs()[0].status().cloned();
+        state.expect("a state").as_str().to_owned()
+    };
+    eventually("the end of the item", || {
+        (state(1) == "FAILED").then_some(())
+    });
+    for index in [0, 2] {
+        assert_ne!(state(index), "FAILED");
+    }
+}
+
+/// What is refused to one task for want of a right says nothing of the others.
+#[test]
+fn a_task_that_is_denied_waits_alone() {
+    let mut house = House::new();
+    house.config.timings.retry_first = Duration::from_secs(60);
+    house.config.timings.retry_max = Duration::from_secs(60);
+    let daemon = house.daemon(Vec::new());
+    let denied = house.task("1/a/1", "true");
+    let name = names::job(&house.installation, &denied.attempt, CREATED);
+    let rule =
+        json!({"service": "batch", "op": "SubmitJob", "with": name, "kind": "denied", "times": 1});
+    house.aws.fault(&rule);
+    daemon.submit(vec![denied]);
+    assert_eq!(daemon.waits_for("1/a/1"), SubmissionWait::Denied);
+    daemon.submit(vec![house.task("2/a/1", "true")]);
+    daemon.succeeds("2/a/1");
+    // It waits for its time, and can be stopped before.
+    daemon.stop(&id("1/a/1"));
+    assert_eq!(daemon.ends("1/a/1"), Outcome::Stopped);
+    house.only_job();
+}
+
+/// It was in charge, and looked once; what it sees in the next term is another look.
+#[test]
+fn what_was_looked_for_in_an_earlier_term_is_not_submitted_for_that() {
+    let mut house = House::new();
+    house.config.timings.look_again = Duration::from_secs(8);
+    let task = house.task("1/a/1", "true");
+    let name = names::job(&house.installation, &task.attempt, CREATED);
+    let daemon = house.daemon(vec![house.submitting(&task)]);
+    daemon.submit(vec![task.clone(), house.task("2/a/1", "sleep 2")]);
+    eventually("the first look", || {
+        (house.aws.seen("ListJobs", &name) > 0).then_some(())
+    });
+    daemon.succeeds("2/a/1");
+    let again = daemon.aws.now();
+    {
+        let _inside = daemon.runtime.as_ref().expect("it lives").enter();
+        daemon.batch().take_over(vec![house.submitting(&task)]);
+    }
+    daemon.submit(vec![task]);
+    daemon.succeeds("1/a/1");
+    let jobs = house.jobs();
+    let job = jobs.iter().find(|it| it["name"] == name.as_str());
+    let created = job.and_then(|it| it["createdAt"].as_i64()).expect("a job");
+    assert!(created * 1_000 - again.0 >= 8_000_000, "{jobs:#?}");
+}
+
 #[test]
 fn a_job_that_was_given_up_is_so_for_the_next_daemon_too() {
     let mut house = House::new();

@@ -2,7 +2,7 @@
 
 use super::fair::{Fair, Unit};
 use crate::job::JobState;
-use dalsegno_scheduler::{ArrayPlace, AttemptId, LiveAttempt, Reason, Report, Submission};
+use dalsegno_scheduler::{ArrayPlace, AttemptId, LiveAttempt, Reason, Report, RunId, Submission};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +104,8 @@ pub(crate) struct Book {
     pub(crate) gathering: BTreeMap<AttemptId, Gathering>,
     /// All queues of the account, if they were asked for since this daemon took over.
     pub(crate) queues: Option<BTreeSet<String>>,
+    /// Arrays of before of which it was seen to that no item runs that nobody wants.
+    pub(crate) looked_over: BTreeSet<Arc<str>>,
     /// How often this daemon took over: what was begun before is not submitted any more.
     pub(crate) term: u64,
 }
@@ -116,6 +118,7 @@ impl Book {
             .collect();
         self.term += 1;
         self.queues = None;
+        self.looked_over.clear();
         // Somebody else may have been in charge, and have submitted what waits here: only what both know stays. The
         // others are looked for when they are asked for.
         let before = &self.before;
@@ -149,11 +152,20 @@ impl Book {
         self.jobs.insert(job, attempt.clone());
     }
 
+    /// Whether something of a run was alive when this daemon took over, and has not been asked for yet.
+    pub(crate) fn is_to_be_asked_for(&self, run: RunId) -> bool {
+        self.before.keys().any(|it| it.run == run)
+    }
+
     pub(crate) fn forget(&mut self, attempts: &[AttemptId]) {
         for attempt in attempts {
             self.before.remove(attempt);
-            self.fair.remove(attempt);
-            if let Some(job) = self.entries.remove(attempt).and_then(|it| it.job) {
+            let entry = self.entries.remove(attempt);
+            // Only such a one waits there, and looking for it among thousands is dear.
+            if entry.as_ref().is_none_or(|it| it.phase == Phase::Queued) {
+                self.fair.remove(attempt);
+            }
+            if let Some(job) = entry.and_then(|it| it.job) {
                 self.jobs.remove(&job);
             }
         }

@@ -6,6 +6,8 @@ use crate::names;
 use dalsegno_scheduler::spec::Remote;
 use dalsegno_scheduler::{Reason, Submission};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// What a definition has to say although every job says it anew: another size is no other definition.
 const NOMINAL_MEMORY_MIB: &str = "2048";
@@ -86,9 +88,14 @@ impl Inner {
     ) -> Result<(String, String), (Api, CallError)> {
         let canonical = content.to_string();
         let name = names::definition(&self.aws.config.installation, &canonical);
-        // Held over the calls, so that many that begin together register it once.
-        let mut known = self.definitions.lock().await;
-        if let Some(arn) = known.get(&name) {
+        // Held over the calls, so that many that begin together register it once; others do not wait for it.
+        let own = self
+            .known_definitions()
+            .entry(name.clone())
+            .or_default()
+            .clone();
+        let mut known = own.lock().await;
+        if let Some(arn) = known.as_ref() {
             return Ok((name, arn.clone()));
         }
         let api = Api::DescribeJobDefinitions;
@@ -108,13 +115,21 @@ impl Inner {
             Some(arn) => arn.to_owned(),
             None => self.register(&name, content).await?,
         };
-        known.insert(name.clone(), arn.clone());
+        *known = Some(arn.clone());
         Ok((name, arn))
     }
 
     /// It turned out to be there no more.
-    pub(crate) async fn forget_definition(&self, name: &str) {
-        self.definitions.lock().await.remove(name);
+    pub(crate) fn forget_definition(&self, name: &str) {
+        self.known_definitions().remove(name);
+    }
+
+    fn known_definitions(
+        &self,
+    ) -> MutexGuard<'_, BTreeMap<String, Arc<tokio::sync::Mutex<Option<String>>>>> {
+        self.definitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn register(&self, name: &str, content: &Value) -> Result<String, (Api, CallError)> {

@@ -118,9 +118,11 @@ impl Fair {
         let Some(waiting) = self.runs.get_mut(&attempt.run) else {
             return false;
         };
-        let before = waiting.len();
-        waiting.retain(|it| it.array.is_some() || it.members.first() != Some(attempt));
-        waiting.len() < before
+        // Who stops a run stops its attempts in the order in which they came: the first is near the front.
+        let place = waiting
+            .iter()
+            .position(|it| it.array.is_none() && it.members.first() == Some(attempt));
+        place.is_some_and(|it| waiting.remove(it).is_some())
     }
 
     pub(crate) fn clear(&mut self) {

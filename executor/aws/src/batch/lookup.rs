@@ -3,6 +3,7 @@
 use super::Inner;
 use super::book::{Entry, Phase};
 use super::fair::Unit;
+use super::stop::AGAIN_MAX;
 use super::submit::Going;
 use super::waits;
 use crate::container;
@@ -30,8 +31,9 @@ pub(crate) struct Described {
 }
 
 impl Inner {
-    /// Finds out whether a unit was submitted. Then it is watched, or it is submitted.
-    pub(crate) async fn look_for(self: Arc<Self>, unit: Unit) {
+    /// Finds out whether a unit was submitted. Then it is watched, or it is submitted. What was seen in an earlier term
+    /// says nothing: somebody else may have submitted it since.
+    pub(crate) async fn look_for(self: Arc<Self>, unit: Unit, term: u64) {
         let Some(going) = self.going(&unit) else {
             return;
         };
@@ -39,7 +41,11 @@ impl Inner {
         let mut retry = self.retry();
         let mut looks = 0;
         let found = loop {
-            match Box::pin(self.find_unit(&unit, &going)).await {
+            let found = Box::pin(self.find_unit(&unit, &going)).await;
+            if self.book().term != term {
+                return;
+            }
+            match found {
                 Ok(found) if !found.is_empty() => break found,
                 Ok(_) => {
                     looks += 1;
@@ -64,10 +70,10 @@ impl Inner {
         };
         match found.first() {
             Some(job) => {
-                self.end_doubles(&found).await;
+                self.end_doubles(&found);
                 self.adopt(&unit, job).await;
             }
-            None => self.not_found(unit).await,
+            None => self.not_found(unit, term).await,
         }
     }
 
@@ -106,11 +112,14 @@ impl Inner {
         Ok(queues)
     }
 
-    async fn not_found(self: &Arc<Self>, mut unit: Unit) {
+    async fn not_found(self: &Arc<Self>, mut unit: Unit, term: u64) {
         let mut lost = Vec::new();
         let mut stopped = Vec::new();
         {
             let mut book = self.book();
+            if book.term != term {
+                return;
+            }
             unit.members.retain(|attempt| {
                 let Some(entry) = book.entries.get_mut(attempt) else {
                     return false;
@@ -280,7 +289,7 @@ impl Inner {
     }
 
     /// There should never be two. The oldest stands; the others are ended.
-    async fn end_doubles(&self, found: &[Job]) {
+    fn end_doubles(self: &Arc<Self>, found: &[Job]) {
         let Some((first, others)) = found.split_first() else {
             return;
         };
@@ -291,12 +300,36 @@ impl Inner {
                 first.tag(tags::ATTEMPT),
                 first.id
             );
-            if let Err(error) = self
-                .terminate(&job.id, "a second job of the same attempt")
-                .await
-            {
-                warn!("job {} could not be ended yet: {error}", job.id);
+            self.spawn(self.clone().end_double(job.id.clone()));
+        }
+    }
+
+    /// Until it is dead. If we die before, it is an orphan.
+    async fn end_double(self: Arc<Self>, job: String) {
+        let mut wait = self.aws.config.timings.retry_first;
+        loop {
+            if self.leads().await {
+                let ended = self
+                    .terminate(&job, "a second job of the same attempt")
+                    .await;
+                if let Err(error) = ended {
+                    warn!("job {job} could not be ended yet: {error}");
+                }
             }
+            match self.describe(std::slice::from_ref(&job)).await {
+                Ok(known)
+                    if known.unclear.is_empty()
+                        && known.jobs.iter().all(|it| it.state.is_end()) =>
+                {
+                    return;
+                }
+                Ok(_) => {}
+                Err((api, error)) => {
+                    warn!("job {job} is to be ended, and {api} does not work: {error}");
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(AGAIN_MAX);
         }
     }
 
@@ -324,7 +357,7 @@ impl Inner {
     }
 
     /// For an attempt of which nothing is known but that it is to be stopped: whether there is a job.
-    pub(crate) async fn look_to_stop(self: Arc<Self>, attempt: AttemptId) {
+    pub(crate) async fn look_to_stop(self: Arc<Self>, attempt: AttemptId, term: u64) {
         let installation = &self.aws.config.installation;
         let name = format!("{}{}-*", names::prefix(installation), attempt.run);
         let place = self
@@ -335,7 +368,7 @@ impl Inner {
         let mut retry = self.retry();
         let mut looks = 0;
         loop {
-            let found = match self.every_queue().await {
+            let found = match self.queues_then().await {
                 Ok(queues) => {
                     let own = self.find(&name, &tags::attempt(&attempt), &queues).await;
                     match (own, &place) {
@@ -354,6 +387,9 @@ impl Inner {
                 }
                 Err(error) => Err(error),
             };
+            if self.book().term != term {
+                return;
+            }
             match found {
                 // Of an old database there may be others, which ended long ago.
                 Ok(found) if !found.is_empty() => {

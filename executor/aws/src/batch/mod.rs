@@ -55,7 +55,8 @@ pub(crate) struct Inner {
     /// Something in the book changed that somebody waits for.
     changed: Notify,
     stop: CancellationToken,
-    definitions: tokio::sync::Mutex<BTreeMap<String, String>>,
+    /// ARNs by name; each is held while it is being found out.
+    definitions: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<String>>>>>,
     /// Packages of code that are in S3.
     brought: Mutex<BTreeSet<String>>,
     leads: tokio::sync::Mutex<Option<(Instant, bool)>>,
@@ -84,7 +85,7 @@ impl Batch {
             book: Mutex::new(book),
             changed: Notify::new(),
             stop: stop.child_token(),
-            definitions: Default::default(),
+            definitions: Mutex::default(),
             brought: Mutex::default(),
             leads: Default::default(),
             heard: Mutex::default(),
@@ -194,6 +195,7 @@ impl Inner {
         entry.is_doubtful = before.is_some() || has_run;
         entry.is_from_before = entry.is_doubtful;
         if let Some(job) = named {
+            self.look_over_array(&mut book, entry.place.as_ref(), &job);
             book.entries.insert(attempt.clone(), entry);
             book.know(&attempt, job);
             return;
@@ -273,7 +275,7 @@ impl Inner {
             }
         }
         if is_doubtful {
-            self.spawn(self.clone().look_for(unit));
+            self.spawn(self.clone().look_for(unit, book.term));
         } else {
             book.fair.push(unit);
         }

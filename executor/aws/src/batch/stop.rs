@@ -1,9 +1,10 @@
 //! Ending jobs: asked for again until they are dead, and only then told of.
 
 use super::Inner;
-use super::book::{Book, Entry, Phase};
+use super::book::{Book, Entry, Phase, parent};
 use crate::guard::{Api, CallError};
 use dalsegno_scheduler::{ArrayPlace, AttemptId, Outcome, Reason};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ const NO_CAPACITY: &str = "there is no capacity: ";
 const SAID_MAX: usize = 1_000;
 
 /// Between two requests to end the same job at most.
-const AGAIN_MAX: Duration = Duration::from_secs(30);
+pub(crate) const AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// How long nothing may change before it is looked whether something did.
 const LOOK: Duration = Duration::from_secs(1);
@@ -68,9 +69,16 @@ impl Inner {
                 entry.is_doubtful = true;
                 entry.place = before.as_ref().and_then(|it| it.array.clone());
                 book.entries.insert(attempt.clone(), entry);
+                let place = before.as_ref().and_then(|it| it.array.clone());
                 match before.and_then(|it| it.external_id) {
-                    Some(job) => book.know(&attempt, job),
-                    None => self.spawn(self.clone().look_to_stop(attempt.clone())),
+                    Some(job) => {
+                        self.look_over_array(book, place.as_ref(), &job);
+                        book.know(&attempt, job);
+                    }
+                    None => {
+                        let look = self.clone().look_to_stop(attempt.clone(), book.term);
+                        self.spawn(look);
+                    }
                 }
             }
             let Some(entry) = book.entries.get_mut(&attempt) else {
@@ -153,6 +161,31 @@ impl Inner {
         call.await.map(|_| ())
     }
 
+    /// A daemon before this one may have died while it ended the items of this array that nobody wants.
+    pub(crate) fn look_over_array(
+        self: &Arc<Self>,
+        book: &mut Book,
+        place: Option<&ArrayPlace>,
+        child: &str,
+    ) {
+        let array = parent(child);
+        let Some(place) = place.filter(|_| array.len() < child.len()) else {
+            return;
+        };
+        if !book.looked_over.insert(array.into()) {
+            return;
+        }
+        let (inner, job) = (self.clone(), array.to_owned());
+        let (first, items) = (place.first.clone(), (0..place.size).collect());
+        self.spawn(async move {
+            // Until all of the run were asked for, it is not known which items are wanted.
+            while inner.book().is_to_be_asked_for(first.run) {
+                tokio::time::sleep(inner.aws.config.timings.gather).await;
+            }
+            Box::pin(inner.end_unwanted(first, job, items)).await;
+        });
+    }
+
     /// Ends those items of an array that no attempt wants: it was stopped before the array was submitted, which runs
     /// all that was written down for it.
     pub(crate) async fn end_unwanted(
@@ -163,10 +196,8 @@ impl Inner {
     ) {
         let mut wait = self.aws.config.timings.retry_first;
         loop {
-            {
-                let book = self.book();
-                items.retain(|index| !is_item_wanted(&book, &first, *index));
-            }
+            let wanted = wanted_items(&self.book(), &first);
+            items.retain(|index| !wanted.contains(index));
             if items.is_empty() {
                 return;
             }
@@ -240,12 +271,12 @@ impl Inner {
     }
 }
 
-/// Whether an attempt that has not ended is that item of the array, or may be.
-fn is_item_wanted(book: &Book, first: &AttemptId, index: u32) -> bool {
-    let is_it = |place: Option<&ArrayPlace>| {
-        place.is_some_and(|it| it.first == *first && it.index == index)
-    };
-    let mut entries = book.entries.values();
-    entries.any(|it| it.phase != Phase::Ended && is_it(it.place.as_ref()))
-        || book.before.values().any(|it| is_it(it.array.as_ref()))
+/// The items of an array that are attempts which have not ended, or may be.
+fn wanted_items(book: &Book, first: &AttemptId) -> BTreeSet<u32> {
+    let entries = book.entries.values();
+    let entries = entries.filter(|it| it.phase != Phase::Ended);
+    let places = entries.filter_map(|it| it.place.as_ref());
+    let before = book.before.values().filter_map(|it| it.array.as_ref());
+    let own = places.chain(before).filter(|it| it.first == *first);
+    own.map(|it| it.index).collect()
 }

@@ -141,6 +141,11 @@ impl Inner {
                 let mut pause = pause.lock().await;
                 match ended {
                     None => pause.0.reset(),
+                    // That says nothing of the others.
+                    Some((api, error @ CallError::Denied { .. })) => {
+                        drop(pause);
+                        inner.again_alone(unit, api, &error);
+                    }
                     Some((api, error)) => {
                         let wait = pause.0.wait(&error);
                         pause.1 = pause.1.max(Instant::now() + wait);
@@ -205,6 +210,52 @@ impl Inner {
         self.changed.notify_waiters();
     }
 
+    /// It is tried again later, and nobody else waits for that.
+    fn again_alone(self: &Arc<Self>, mut unit: Unit, api: Api, error: &CallError) {
+        let wait = self.aws.config.timings.retry_max;
+        let until = Instant::now() + wait;
+        let term = {
+            let mut book = self.book();
+            unit.members.retain(|attempt| {
+                let Some(entry) = book.entries.get_mut(attempt) else {
+                    return false;
+                };
+                if entry.phase == Phase::Submitting {
+                    entry.phase = Phase::Queued;
+                }
+                entry.phase == Phase::Queued
+            });
+            book.term
+        };
+        let reason = waits(api, error, after(self.aws.now(), wait));
+        self.tell_waiting(&unit.members, &reason);
+        let inner = self.clone();
+        self.spawn(async move {
+            loop {
+                let changed = inner.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                {
+                    let mut book = inner.book();
+                    if book.term != term {
+                        return;
+                    }
+                    let is_to_stop = |it| book.entries.get(it).is_some_and(|it| it.is_to_stop);
+                    // Whoever is to stop is told that at its turn.
+                    if Instant::now() >= until || unit.members.iter().any(is_to_stop) {
+                        book.fair.push_front(unit);
+                        break;
+                    }
+                }
+                tokio::select! {
+                    () = tokio::time::sleep_until(until) => {}
+                    () = changed => {}
+                }
+            }
+            inner.changed.notify_waiters();
+        });
+    }
+
     /// `Some`: nothing was done, and it is to be tried again.
     async fn submit_unit(self: &Arc<Self>, unit: &Unit) -> Option<(Api, CallError)> {
         let (members, term) = self.begin(unit);
@@ -219,6 +270,8 @@ impl Inner {
         match Box::pin(self.try_submit(&unit, &going, term)).await {
             Ok(()) => None,
             Err(Stuck::Later(api, error)) => Some((api, error)),
+            // It is asked for again, and looked for, in the term of now.
+            Err(_) if self.book().term != term => None,
             Err(Stuck::Unusable(reason)) => {
                 for attempt in &unit.members {
                     self.tell_end(attempt, Outcome::Failed(reason.clone()), None, None);
@@ -334,7 +387,7 @@ impl Inner {
                     if is_definition(&message) && !registered =>
                 {
                     warn!("job definition {arn} is no more; it is registered again: {message}");
-                    self.forget_definition(&name).await;
+                    self.forget_definition(&name);
                     registered = true;
                 }
                 // The right to hand over that role is missing, not the daemon's own.

@@ -22,6 +22,9 @@ use tracing::{debug, info, warn};
 /// So long after the last event about a job of ours they are taken to flow.
 const EVENTS_FLOW: Duration = Duration::from_secs(300);
 
+/// So long what has changed is left alone, before all that is known is looked over: that is dear when it is much.
+const TOGETHER: Duration = Duration::from_millis(50);
+
 /// Of how many children of an array their parent is asked first.
 const FAMILY: usize = 4;
 
@@ -49,7 +52,8 @@ impl Inner {
                 let until = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
                 tokio::select! {
                     () = tokio::time::sleep_until(until) => {}
-                    () = changed => {}
+                    // Much changes at the same time: it is looked over once.
+                    () = changed => tokio::time::sleep(TOGETHER).await,
                 }
                 continue;
             }
@@ -83,12 +87,13 @@ impl Inner {
             .filter(|it| it.phase == Phase::Known && !it.is_concluding)
             .filter_map(|it| it.job.clone().map(|job| (it.look_at, job, it.look_wait)))
             .collect();
+        let mut round = Round::default();
+        let next = known.iter().map(|(at, _, _)| *at).min();
+        if next.is_none_or(|it| it > now) {
+            return (round, next);
+        }
         known.sort();
         let due = known.partition_point(|(at, _, _)| *at <= now);
-        let mut round = Round::default();
-        if due == 0 {
-            return (round, known.first().map(|(at, _, _)| *at));
-        }
         let full = due.div_ceil(DESCRIBED_MAX) * DESCRIBED_MAX;
         for (place, (at, job, wait)) in known.into_iter().enumerate().take(full) {
             // Not long before its turn, else nothing would be gained.
