@@ -224,7 +224,8 @@ pub enum ResumeWith {
 /// What an executor says of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
-    /// It runs, under this name.
+    /// It runs, under this name. Said again with a later time when its host went away and whoever runs it began anew: its
+    /// timeout counts from there.
     Started {
         external_id: Arc<str>,
         at: Timestamp,
@@ -247,8 +248,10 @@ pub struct News {
     pub external_id: Option<Arc<str>>,
     /// Where its log is found, also when the job itself is gone: a log stream.
     pub log: Option<Arc<str>>,
-    /// Why it does not run yet.
+    /// Why it does not run yet; of one that runs ([`Reason::SubmissionWaits`]), why it is not known how it stands.
     pub waiting: Option<Reason>,
+    /// What was said to be waited for is over.
+    pub is_wait_over: bool,
 }
 
 /// How an attempt ended.
@@ -259,6 +262,11 @@ pub enum Outcome {
     Failed(Reason),
     /// Nobody knows how: its host or keeper went away. Never charged to the user's retries.
     Lost(String),
+    /// The same, of one that was repeated by whoever ran it: its hosts went away so many times.
+    HostsLost {
+        message: String,
+        times: u32,
+    },
     /// It was stopped at our request, and is dead.
     Stopped,
 }

@@ -150,6 +150,7 @@ impl Executor {
                 external_id: Some(format!("pid-{attempt}").into()),
                 log: Some(format!("log-{attempt}").into()),
                 waiting: Some(waiting),
+                is_wait_over: false,
             })
         };
         let state = |state: &str| Reason::JobWaits {

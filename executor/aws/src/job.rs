@@ -66,6 +66,10 @@ pub struct Job {
     pub created_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
     pub stopped_at: Option<Timestamp>,
+    /// How often it ran before and ended: Batch repeats it when its host goes away.
+    pub tries: u32,
+    /// When it last did.
+    pub tried_until: Option<Timestamp>,
     pub log: Option<String>,
     pub tags: BTreeMap<String, String>,
     /// Somebody asked for its end.
@@ -86,6 +90,8 @@ impl Job {
         let state = JobState::of(word).ok_or_else(|| format!("job {id} is `{word}`"))?;
         let container = detail.container();
         let array = detail.array_properties();
+        let tries = detail.attempts().iter();
+        let tried: Vec<_> = tries.filter_map(|it| time(it.stopped_at())).collect();
         Ok(Self {
             state,
             name: detail.job_name().unwrap_or_default().to_owned(),
@@ -99,6 +105,8 @@ impl Job {
             created_at: time(detail.created_at()),
             started_at: time(detail.started_at()),
             stopped_at: time(detail.stopped_at()),
+            tries: tried.len().try_into().unwrap_or(u32::MAX),
+            tried_until: tried.into_iter().max(),
             log: container
                 .and_then(|it| it.log_stream_name())
                 .map(str::to_owned),
@@ -138,6 +146,10 @@ impl Job {
         let tags = detail["tags"].as_object().into_iter().flatten();
         let yes = |name: &str| detail[name].as_bool().unwrap_or(false);
         let array = &detail["arrayProperties"];
+        let tries = detail["attempts"].as_array().into_iter().flatten();
+        let tried: Vec<_> = tries
+            .filter_map(|it| time(it["stoppedAt"].as_i64()))
+            .collect();
         let environment = container["environment"].as_array().into_iter().flatten();
         Ok(Self {
             id: id.to_owned(),
@@ -152,6 +164,8 @@ impl Job {
             created_at: time(detail["createdAt"].as_i64()),
             started_at: time(detail["startedAt"].as_i64()),
             stopped_at: time(detail["stoppedAt"].as_i64()),
+            tries: tried.len().try_into().unwrap_or(u32::MAX),
+            tried_until: tried.into_iter().max(),
             log: container["logStreamName"].as_str().map(str::to_owned),
             tags: tags
                 .map(|(key, value)| (key.clone(), text(value)))
@@ -171,6 +185,11 @@ impl Job {
                 })
                 .collect(),
         })
+    }
+
+    /// Since when it runs on the machine that it is on now, as far as that is known.
+    pub fn runs_since(&self) -> Option<Timestamp> {
+        self.started_at.max(self.tried_until)
     }
 
     pub fn tag(&self, name: &str) -> &str {

@@ -461,6 +461,61 @@ fn a_host_that_goes_away_is_not_the_users_retry() {
         house.only_job()["attempts"].as_array().map(Vec::len),
         Some(2)
     );
+    // Its time begins anew with its second host.
+    let begins = daemon.reports(&id("1/a/1")).into_iter();
+    let begins = begins.filter_map(|it| match it {
+        Report::Started { at, .. } => Some(at),
+        _ => None,
+    });
+    let begins: Vec<_> = begins.collect();
+    assert!(begins.len() == 2 && begins[0] < begins[1], "{begins:?}");
+}
+
+#[test]
+fn hosts_that_go_away_are_counted_for_the_budget_that_is_ours() {
+    let house = House::new();
+    let daemon = house.daemon(Vec::new());
+    let mut task = house.task("1/a/1", "while :; do sleep 0.1; done");
+    remote(&mut task).lost_retries = 1;
+    daemon.submit(vec![task]);
+    for tries in 0..2 {
+        let job = eventually("a job that runs", || {
+            let job = house.jobs().pop()?;
+            let tried = job["attempts"].as_array().map(Vec::len);
+            (job["status"] == "RUNNING" && tried == Some(tries)).then_some(job)
+        });
+        house.aws.reclaim(job["id"].as_str().expect("an id"));
+    }
+    let end = daemon.ends("1/a/1");
+    assert!(
+        matches!(end, Outcome::HostsLost { times: 2, .. }),
+        "{end:?}"
+    );
+}
+
+#[test]
+fn a_job_that_runs_while_nobody_can_be_asked_says_so_until_it_is_over() {
+    let house = House::new();
+    let daemon = house.daemon(Vec::new());
+    daemon.submit(vec![house.task("1/a/1", "sleep 60")]);
+    let job = house
+        .aws
+        .job_is(&names::prefix(&house.installation), "RUNNING");
+    let attempt = id("1/a/1");
+    let is_started = |it: &Report| matches!(it, Report::Started { .. });
+    eventually("its start", || {
+        daemon
+            .reports(&attempt)
+            .iter()
+            .any(is_started)
+            .then_some(())
+    });
+    let id = job["id"].as_str().expect("an id");
+    let rule =
+        json!({"service": "batch", "op": "DescribeJobs", "with": id, "kind": "500", "times": 2});
+    house.aws.fault(&rule);
+    assert_eq!(daemon.waits_for("1/a/1"), SubmissionWait::Unreachable);
+    daemon.news("1/a/1", |it| it.is_wait_over.then_some(()));
 }
 
 #[test]

@@ -121,7 +121,9 @@ impl World {
                         serde_json::Value::from(success.outputs).to_string()
                     }
                     Outcome::Failed(reason) => format!("{}: {reason}", reason.code()),
-                    Outcome::Lost(message) => format!("lost: {message}"),
+                    Outcome::Lost(message) | Outcome::HostsLost { message, .. } => {
+                        format!("lost: {message}")
+                    }
                     Outcome::Stopped => "stopped".into(),
                 };
                 return format!("{attempt}: {how}");

@@ -164,7 +164,9 @@ impl World {
                         )
                     }
                     Outcome::Failed(reason) => format!("{}: {reason}", reason.code()),
-                    Outcome::Lost(message) => format!("lost: {message}"),
+                    Outcome::Lost(message) | Outcome::HostsLost { message, .. } => {
+                        format!("lost: {message}")
+                    }
                     Outcome::Stopped => "stopped".into(),
                 };
                 return format!("{attempt}: {how}");

@@ -49,6 +49,19 @@ impl Draft {
                     };
                     self.put_task(key, row);
                 }
+                TaskState::Running => {
+                    let timeout = core_timeout(self.flow_of(key.run).step_of(key.node));
+                    let is_later = task.started_at.is_none_or(|it| at > it);
+                    let deadline = timeout.filter(|_| is_later).map(|it| at + it);
+                    if deadline <= task.deadline {
+                        return Err(stale());
+                    }
+                    let row = TaskRow {
+                        deadline,
+                        ..TaskRow::clone(&task)
+                    };
+                    self.put_task(key, row);
+                }
                 _ => return Err(stale()),
             },
             Report::Unknown => self.commands.push(match task.state {
@@ -74,10 +87,17 @@ impl Draft {
         let mut row = TaskRow::clone(task);
         row.external_id = news.external_id.or(row.external_id);
         row.log = news.log.or(row.log);
-        if let Some(reason) = news.waiting
-            && task.state == TaskState::Submitting
-        {
-            row.reason = Some(since_then(row.reason, reason));
+        let is_unknown = matches!(news.waiting, Some(Reason::SubmissionWaits { .. }));
+        let tells = match task.state {
+            TaskState::Submitting => true,
+            TaskState::Running => news.is_wait_over || is_unknown,
+            _ => false,
+        };
+        match news.waiting {
+            _ if !tells => {}
+            Some(reason) => row.reason = Some(since_then(row.reason, reason)),
+            None if news.is_wait_over => row.reason = None,
+            None => {}
         }
         if row != **task {
             self.put_task(key, row);
@@ -96,6 +116,10 @@ impl Draft {
             Some(reason @ Reason::AttemptTimeout { .. }) if task.state == TaskState::Stopping => {
                 Some(reason.clone())
             }
+            _ => None,
+        };
+        let repeated = match outcome {
+            Outcome::HostsLost { times, .. } => times.checked_sub(1).filter(|it| *it > 0),
             _ => None,
         };
         let (outcome, state, reason) = match outcome {
@@ -123,7 +147,7 @@ impl Draft {
                 Some(timeout) => (Ended::Failure, AttemptState::TimedOut, Some(timeout)),
                 None => (Ended::Failure, AttemptState::Failed, Some(reason.clone())),
             },
-            Outcome::Lost(message) => {
+            Outcome::Lost(message) | Outcome::HostsLost { message, .. } => {
                 let message = message.clone();
                 (
                     Ended::Failure,
@@ -132,6 +156,13 @@ impl Draft {
                 )
             }
         };
+        if let Some(earlier) = repeated {
+            // Each of them was one of ours.
+            let mut row = TaskRow::clone(&self.s.tasks[&key]);
+            let used = &mut row.retries.infrastructure;
+            *used = used.saturating_add(earlier);
+            self.put_task(key, row);
+        }
         let flow = self.flow_of(key.run);
         let step = flow.step_of(key.node);
         let failure = match (&outcome, &reason) {

@@ -13,6 +13,7 @@ use crate::row::{OccurrenceRow, OccurrenceState, RunRow, RunState, TaskRow, Task
 use crate::spec::{EventSource, Strategy, TriggerSpec};
 use crate::state::Scheduler;
 use crate::time::Timestamp;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Codes of explanations that are no reasons.
@@ -319,7 +320,10 @@ impl Scheduler {
                 }
                 (TaskState::Running, _) => {
                     let since = task.started_at.unwrap_or(now);
-                    let text = format!("attempt {} runs for {}", task.attempt, now - since);
+                    let mut text = format!("attempt {} runs for {}", task.attempt, now - since);
+                    if let Some(reason @ Reason::SubmissionWaits { .. }) = &task.reason {
+                        let _ = write!(text, ", and how it stands is not known: {reason}");
+                    }
                     all.push(Explanation::new("running", about, text).until(task.deadline));
                 }
                 (TaskState::Submitting, Some(reason)) => {

@@ -124,6 +124,88 @@ fn why_tells_what_a_submission_and_a_job_wait_for() {
 }
 
 #[test]
+fn what_was_waited_for_is_not_told_when_it_is_over_and_what_runs_unseen_is_told() {
+    let mut w = World::new().flow(&one(batch()));
+    w.start("one");
+    let unreachable = || News {
+        waiting: Some(Reason::SubmissionWaits {
+            api: "batch:DescribeJobs".into(),
+            cause: SubmissionWait::Unreachable,
+            until: None,
+            message: "connection refused".into(),
+        }),
+        ..News::default()
+    };
+    let over = || News {
+        external_id: Some("job-1".into()),
+        is_wait_over: true,
+        ..News::default()
+    };
+    w.report("1/a", Report::News(unreachable()));
+    w.report("1/a", Report::News(over()));
+    assert_eq!(task(&w, "a").reason, None);
+    w.began("1/a");
+    w.advance(Span::from_secs(10));
+    w.report("1/a", Report::News(unreachable()));
+    assert_snapshot!(w.why_run(RunId(1)), @"run 1, task a: attempt 1 runs for 10s, and how it stands is not known: batch:DescribeJobs waits for the service, which does not answer: connection refused until 2026-11-22T06:01:00Z");
+    w.restart();
+    w.report("1/a", Report::News(over()));
+    assert_eq!(task(&w, "a").reason, None);
+    w.report("1/a", Report::News(over()));
+    assert!(w.changes.is_empty(), "what is known is not written again");
+}
+
+#[test]
+fn a_host_that_goes_away_takes_none_of_the_time_of_the_attempt() {
+    let mut w = World::new().flow(&one(batch()));
+    w.start("one");
+    w.began("1/a");
+    w.advance(Span::from_secs(50));
+    w.began("1/a");
+    assert_eq!(task(&w, "a").deadline, Some(w.now + Span::from_secs(60)));
+    assert_eq!(task(&w, "a").started_at, Some(w.now - Span::from_secs(50)));
+    let attempt = w.attempt("1/a");
+    let late = w.decide(Input::Report {
+        attempt: attempt.clone(),
+        report: Report::Started {
+            external_id: "pid".into(),
+            at: w.now - Span::from_secs(50),
+        },
+    });
+    assert_eq!(late, Err(Rejected::Stale(attempt)));
+    w.until_due();
+    assert!(matches!(
+        task(&w, "a").reason,
+        Some(Reason::AttemptTimeout { .. })
+    ));
+}
+
+#[test]
+fn hosts_that_went_away_while_batch_repeated_a_job_are_of_the_same_budget() {
+    for (times, is_repeated) in [(2, true), (3, false)] {
+        let mut w = World::with(Config {
+            lost_retries: 2,
+            ..Config::default()
+        })
+        .flow(&one(batch()));
+        w.start("one");
+        let message = "Host EC2 (instance i-1) terminated.".to_owned();
+        w.ended("1/a", Outcome::HostsLost { message, times });
+        let expected = if is_repeated {
+            "a backing_off"
+        } else {
+            "a failed"
+        };
+        assert_eq!(w.tasks(RunId(1)), expected);
+        if is_repeated {
+            w.until_due();
+            let remote = w.submission("1/a").remote.expect("it runs elsewhere");
+            assert_eq!(remote.lost_retries, 0);
+        }
+    }
+}
+
+#[test]
 fn news_of_an_old_attempt_is_stale() {
     let mut w = World::new().flow(&one(batch()));
     w.start("one");

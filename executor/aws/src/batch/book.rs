@@ -45,6 +45,8 @@ pub(crate) struct Entry {
     pub(crate) said: Option<Reason>,
     pub(crate) log: Option<Arc<str>>,
     pub(crate) is_started: bool,
+    /// How often it ran before, when it was last heard of.
+    pub(crate) tries: u32,
     /// Looks at which AWS did not know its job.
     pub(crate) missing: u32,
     /// It was missing, and is looked for by its name.
@@ -75,6 +77,7 @@ impl Entry {
             said: None,
             log: None,
             is_started: false,
+            tries: 0,
             missing: 0,
             is_sought: false,
             summary: None,
@@ -136,8 +139,18 @@ impl Book {
             entry.log = None;
             entry.summary = None;
             entry.is_started = false;
+            entry.tries = 0;
             entry.look_at = Instant::now();
         }
+    }
+
+    /// AWS was asked and answered: whether something else was said of it before.
+    pub(crate) fn is_wait_over(entry: &mut Entry) -> bool {
+        let is_over = matches!(entry.said, Some(Reason::SubmissionWaits { .. }));
+        if is_over {
+            entry.said = None;
+        }
+        is_over
     }
 
     /// The attempt's job is this one.

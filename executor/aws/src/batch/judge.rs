@@ -106,6 +106,10 @@ pub(crate) fn judge(job: &Job, asked: Asked) -> End {
     let message = || said.clone();
     if let Some((_, kind)) = line {
         return End::Other(match kind {
+            Kind::Lost if job.tries > 1 => Outcome::HostsLost {
+                message: said,
+                times: job.tries,
+            },
             Kind::Lost => Outcome::Lost(said),
             Kind::Timeout => Outcome::Failed(match asked.timeout {
                 Some(timeout) => Reason::AttemptTimeout { timeout },
@@ -182,12 +186,26 @@ mod tests {
             created_at: None,
             started_at: None,
             stopped_at: None,
+            tries: 1,
+            tried_until: None,
             log: None,
             tags: Default::default(),
             is_terminated: false,
             is_of_execution: false,
             size: None,
             summary: Default::default(),
+        }
+    }
+
+    #[test]
+    fn each_host_that_went_away_counts() {
+        let mut job = failed("Host EC2 (instance i-0a1b2c) terminated.", "", None);
+        job.tries = 3;
+        match judge(&job, Asked::default()) {
+            End::Other(Outcome::HostsLost { times: 3, message }) => {
+                assert!(message.contains("i-0a1b2c"), "{message}");
+            }
+            other => panic!("{other:?}"),
         }
     }
 

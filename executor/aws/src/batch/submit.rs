@@ -1,6 +1,6 @@
 //! One request after the other: whose turn it is, what is asked for, and what the answer means.
 
-use super::book::Phase;
+use super::book::{Book, Phase};
 use super::container::Unready;
 use super::definition;
 use super::fair::{Next, Unit};
@@ -504,20 +504,23 @@ impl Inner {
                 };
                 book.know(attempt, job.clone());
                 // A new job is not looked at right away.
+                let mut is_wait_over = false;
                 if let Some(entry) = book.entries.get_mut(attempt) {
                     entry.look_at = Instant::now() + self.aws.config.timings.poll_first;
+                    is_wait_over = Book::is_wait_over(entry);
                 }
-                told.push((attempt.clone(), job));
+                let news = News {
+                    external_id: Some(job),
+                    is_wait_over,
+                    ..News::default()
+                };
+                told.push((attempt.clone(), news));
             }
         }
         let inner = self.clone();
         // One after another: many at once would only wait for each other.
         self.spawn(async move {
-            for (attempt, job) in told {
-                let news = News {
-                    external_id: Some(job),
-                    ..News::default()
-                };
+            for (attempt, news) in told {
                 inner.reporter.report(attempt, Report::News(news)).await;
             }
         });

@@ -14,7 +14,7 @@ impl Inner {
         let book = self.book();
         if job.size.is_some() {
             // An array is wanted as long as one of its children is.
-            let children = book.jobs.range::<str, _>(job.id.as_str()..);
+            let children = book.jobs.range(Arc::<str>::from(job.id.as_str())..);
             let mut children = children.take_while(|(it, _)| it.starts_with(&job.id));
             if children.any(|(it, _)| parent(it) == job.id) {
                 return true;

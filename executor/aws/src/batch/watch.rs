@@ -1,6 +1,6 @@
 //! How jobs stand: what events say, and what is asked for where none come.
 
-use super::book::{Phase, parent};
+use super::book::{Book, Phase, parent};
 use super::fair::Unit;
 use super::judge::{self, Asked, End};
 use super::lookup::DESCRIBED_MAX;
@@ -43,6 +43,7 @@ impl Inner {
     /// Asks for the state of jobs that have not been heard of for a while.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut retry = self.retry();
+        let mut failing: Option<Instant> = None;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -58,16 +59,23 @@ impl Inner {
                 continue;
             }
             match Box::pin(self.look_at(round)).await {
-                Ok(()) => retry.reset(),
+                Ok(()) => {
+                    retry.reset();
+                    failing = None;
+                }
                 Err((api, error)) => {
                     let wait = retry.wait(&error);
                     let until = super::after(self.aws.now(), wait);
                     warn!("how jobs stand is not known: {api}: {error}");
+                    // Of what runs it is told when it is no matter of moments.
+                    let since = *failing.get_or_insert_with(Instant::now);
+                    let is_long = since.elapsed() >= self.aws.config.timings.waiting_after;
                     let waiting: Vec<_> = {
                         let book = self.book();
                         let known = book.entries.iter();
                         known
-                            .filter(|(_, it)| it.phase == Phase::Known && !it.is_started)
+                            .filter(|(_, it)| it.phase == Phase::Known)
+                            .filter(|(_, it)| is_long || !it.is_started)
                             .map(|(attempt, _)| attempt.clone())
                             .collect()
                     };
@@ -212,8 +220,18 @@ impl Inner {
         let mut book = self.book();
         for job in jobs {
             let attempt = book.jobs.get(job.as_str()).cloned();
-            if let Some(entry) = attempt.and_then(|it| book.entries.get_mut(&it)) {
-                (entry.look_at, entry.look_wait) = self.next_look(entry.look_wait);
+            let Some((attempt, entry)) =
+                attempt.and_then(|it| book.entries.get_mut(&it).map(|entry| (it, entry)))
+            else {
+                continue;
+            };
+            (entry.look_at, entry.look_wait) = self.next_look(entry.look_wait);
+            if Book::is_wait_over(entry) {
+                let news = News {
+                    is_wait_over: true,
+                    ..News::default()
+                };
+                self.tell(attempt, Report::News(news));
             }
         }
     }
@@ -224,6 +242,7 @@ impl Inner {
         {
             let mut guard = self.book();
             let book = &mut *guard;
+            let term = book.term;
             for job in jobs {
                 let Some(attempt) = book.jobs.get(job.as_str()).cloned() else {
                     continue;
@@ -254,7 +273,7 @@ impl Inner {
                     array: entry.place.clone().filter(|_| job.contains(':')),
                 };
                 let inner = self.clone();
-                self.spawn(async move { Box::pin(inner.look_for(unit)).await });
+                self.spawn(async move { Box::pin(inner.look_for(unit, term)).await });
             }
         }
         for (attempt, is_to_stop) in gone {
@@ -325,18 +344,21 @@ impl Inner {
             if !is_late {
                 entry.state = Some(job.state);
             }
+            news.is_wait_over = Book::is_wait_over(entry);
             if job.state.is_end() {
                 entry.is_concluding = true;
                 self.spawn(self.clone().conclude(attempt.clone(), job.clone()));
-            } else if job.state == JobState::Running {
+            } else if entry.is_started && job.tries > entry.tries {
+                // Its host went away, and it begins anew: so does its time.
+                started = job.runs_since();
+            } else if job.state == JobState::Running && !entry.is_started {
                 entry.giving_up = None;
-                if !entry.is_started {
-                    entry.is_started = true;
-                    started = Some(Report::Started {
-                        external_id: job.id.as_str().into(),
-                        at: job.started_at.unwrap_or_else(|| self.aws.now()),
-                    });
-                }
+                entry.is_started = true;
+                // What was said of it before this daemon is over, too.
+                news.is_wait_over |= entry.has_run;
+                // When one began that ran before is known already.
+                let now = (!entry.has_run).then(|| self.aws.now());
+                started = job.runs_since().or(now);
             } else if !entry.is_started && !is_late {
                 let since = job.created_at.unwrap_or_else(|| self.aws.now());
                 let reason = Reason::JobWaits {
@@ -365,8 +387,13 @@ impl Inner {
                     }
                 }
             }
+            entry.tries = entry.tries.max(job.tries);
             attempt
         };
+        let started = started.map(|at| Report::Started {
+            external_id: job.id.as_str().into(),
+            at,
+        });
         let reporter = self.reporter.clone();
         let has_news = news != News::default();
         if has_news || started.is_some() {
