@@ -3,11 +3,12 @@
 use crate::config::Settings;
 use anyhow::Context;
 use dalsegno_engine::{Code, Executor, Problem, Reporter};
-use dalsegno_executor::metaflow::MetaflowJobs;
+use dalsegno_executor::metaflow::{Machines, MetaflowJobs};
 use dalsegno_executor::{Layout, MetaflowConfig};
 use dalsegno_executor_aws::guard::Guard;
 use dalsegno_executor_aws::sfn::StepFunctions;
 use dalsegno_executor_aws::{Aws, AwsConfig, Batch, Logs, Orphan, OrphanError, Orphans, status};
+use dalsegno_executor_aws::{names, tags};
 use dalsegno_scheduler::{AttemptId, Execution, ExecutorKind, RunId, Timestamp};
 use dalsegno_store::Store;
 use dalsegno_web::{Following, Later, OrphanJob, Remote, ResumedExecution};
@@ -28,6 +29,8 @@ const CHANGES_MAX: usize = 256;
 pub(crate) struct Elsewhere {
     pub(crate) executors: BTreeMap<ExecutorKind, Arc<dyn Executor>>,
     step_functions: Arc<StepFunctions>,
+    /// What all names of executions begin with.
+    pub(crate) executions: String,
     orphans: Arc<Orphans>,
     logs: Arc<Logs>,
     pub(crate) guard: Arc<Guard>,
@@ -72,8 +75,13 @@ pub(crate) async fn start(needs: Needs<'_>) -> anyhow::Result<Option<Elsewhere>>
     let jobs = MetaflowJobs::new(metaflow, &layout, config.api_url.as_deref())
         .context("cannot prepare Metaflow's tasks for other machines")?;
     let aws = Aws::connect(config, store.clone()).await;
-    let batch = Batch::start(aws.clone(), reporter.clone(), Some(Arc::new(jobs)), stop);
-    let executions = StepFunctions::start(aws.clone(), reporter.clone(), stop);
+    let jobs = Arc::new(jobs);
+    let batch = Batch::start(aws.clone(), reporter.clone(), Some(jobs.clone()), stop);
+    let installation = aws.config.installation.clone();
+    let tags = BTreeMap::from([(tags::INSTALLATION.to_owned(), installation)]);
+    let machines = Machines::new(jobs, &layout, of_metaflow(&aws.config, settings), tags);
+    let machines = Some(Arc::new(machines));
+    let executions = StepFunctions::with(aws.clone(), reporter.clone(), machines, stop);
     let (changes, told) = mpsc::channel(CHANGES_MAX);
     executions.listen(told);
     status::start(
@@ -90,10 +98,38 @@ pub(crate) async fn start(needs: Needs<'_>) -> anyhow::Result<Option<Elsewhere>>
     Ok(Some(Elsewhere {
         executors,
         step_functions: executions,
+        executions: names::prefix(&aws.config.installation),
         orphans: Orphans::start(batch, stop.clone()),
         guard: aws.guard.clone(),
         logs: Logs::new(aws),
     }))
+}
+
+/// What Metaflow's compiler reads of this configuration.
+fn of_metaflow(aws: &AwsConfig, settings: &Settings) -> BTreeMap<String, String> {
+    let yes = "1".to_owned();
+    let all = [
+        ("METAFLOW_BATCH_JOB_QUEUE", aws.queues.first()),
+        ("METAFLOW_BATCH_CONTAINER_IMAGE", aws.image.as_ref()),
+        ("METAFLOW_ECS_S3_ACCESS_IAM_ROLE", aws.job_role.as_ref()),
+        (
+            "METAFLOW_ECS_FARGATE_EXECUTION_ROLE",
+            aws.execution_role.as_ref(),
+        ),
+        ("METAFLOW_SFN_IAM_ROLE", aws.state_machine_role.as_ref()),
+        (
+            "METAFLOW_SFN_DYNAMO_DB_TABLE",
+            settings.metaflow.dynamo_table.as_ref(),
+        ),
+        ("AWS_DEFAULT_REGION", aws.region.as_ref()),
+        ("AWS_ENDPOINT_URL", aws.endpoint.as_ref()),
+        // Without this its jobs have no tags at all.
+        ("METAFLOW_BATCH_EMIT_TAGS", Some(&yes)),
+    ];
+    let set = all
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
+    set.collect()
 }
 
 impl Remote for Elsewhere {

@@ -174,6 +174,17 @@ impl Settings {
                  what they leave"
             );
         }
+        let has_roles = aws
+            .as_ref()
+            .is_some_and(|it| it.state_machine_role.is_some() && it.job_role.is_some());
+        if metaflow.executor == Some(ExecutorKind::StepFunctions)
+            && !(has_roles && has_queues(aws.as_ref()))
+        {
+            bail!(
+                "`metaflow.executor = \"step_functions\"` in {DEFAULT_FILE} needs `queues`, `s3`, `state_machine_role` \
+                 and `job_role` under [aws], from which Metaflow makes state machines and jobs"
+            );
+        }
         let port = args.port.or(file.port).unwrap_or(DEFAULT_PORT);
         let defaults = Core::default();
         let cores = std::thread::available_parallelism().map_or(2, |it| it.get() as u32);

@@ -131,6 +131,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         settings.metaflow.clone(),
         metaflow,
         settings.aws.clone(),
+        elsewhere.as_ref().map(|it| it.executions.clone()),
     );
     let (stopping_in, stopping) = watch::channel(false);
     let sources = Sources::default();

@@ -10,7 +10,7 @@ mod task;
 
 pub use ids::{
     AttemptName, PARAMETERS, PARAMETERS_TASK, attempt_name, earlier_task_id, max_user_code_retries,
-    origin_run_id, run_id, task_id,
+    origin_run_id, run_id, run_id_in, task_id, task_id_in,
 };
 
 use crate::id::StepName;
@@ -68,6 +68,10 @@ pub struct MetaflowFlow {
     /// Metaflow's version, when a probe told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metaflow_version: Option<String>,
+    /// Metaflow's own compiler makes its runs executions of Step Functions; their names begin so. Metaflow names runs
+    /// and tasks after executions and jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executions: Option<String>,
 }
 
 impl MetaflowFlow {

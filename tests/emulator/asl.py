@@ -45,8 +45,8 @@ def path(text, data, context):
 # Several names in one pair of brackets give an object of them, as Metaflow's state machines rely on.
 NAMES = re.compile(r"\$\.?\['[^']+'(?:\s*,\s*'[^']+')+\]")
 
-# A path to one place; its kin with wildcards and filters need a parser, which is slow.
-STEP = re.compile(r"\.([\w-]+)|\['([^']+)'\]|\[(\d+)\]")
+# A path to one place, with a dot before brackets or none; its kin with wildcards and filters need a parser, which is slow.
+STEP = re.compile(r"\.([\w-]+)|\.?\['([^']+)'\]|\.?\[(\d+)\]")
 SIMPLE = re.compile(rf"\$(?:{STEP.pattern})*")
 
 

@@ -156,6 +156,35 @@ impl Aws {
         topic
     }
 
+    /// A table of DynamoDB whose items are found by `pathspec`, as Metaflow's state machines want it.
+    #[track_caller]
+    pub fn table(&self, what: &str) -> String {
+        let name = self.name(what);
+        self.json(
+            "dynamodb",
+            "DynamoDB_20120810.CreateTable",
+            &json!({
+                "TableName": name, "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": [{ "AttributeName": "pathspec", "AttributeType": "S" }],
+                "KeySchema": [{ "AttributeName": "pathspec", "KeyType": "HASH" }],
+            }),
+        );
+        name
+    }
+
+    /// Names of the rules of EventBridge that begin so.
+    #[track_caller]
+    pub fn rules(&self, prefix: &str) -> Vec<String> {
+        let found = self.json(
+            "events",
+            "AWSEvents.ListRules",
+            &json!({ "NamePrefix": prefix }),
+        );
+        let rules = found["Rules"].as_array().cloned().unwrap_or_default();
+        let name = |it: &Value| it["Name"].as_str().unwrap_or_default().to_owned();
+        rules.iter().map(name).collect()
+    }
+
     /// A rule of EventBridge that sends what matches to the queue.
     pub fn rule_to(&self, queue: &Queue, pattern: &Value) {
         let name = self.name("rule");

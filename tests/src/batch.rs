@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub struct JobQueue {
     pub name: String,
     pub arn: String,
-    /// Its compute environment, of type `UNMANAGED`.
+    /// Its compute environment, of type `MANAGED`, of EC2.
     pub environment: String,
 }
 
@@ -56,7 +56,7 @@ impl Aws {
         self.batch(
             "CreateComputeEnvironment",
             &json!({
-                "computeEnvironmentName": environment, "type": "UNMANAGED",
+                "computeEnvironmentName": environment, "type": "MANAGED", "computeResources": { "type": "EC2" },
                 "serviceRole": self.role(&format!("{name}-service")),
             }),
         );

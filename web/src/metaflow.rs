@@ -2,7 +2,7 @@
 
 use crate::state::App;
 use dalsegno_engine::Problem;
-use dalsegno_scheduler::metaflow::{MetaflowFlow, Storage, run_id};
+use dalsegno_scheduler::metaflow::{MetaflowFlow, Storage, run_id_in};
 use dalsegno_scheduler::row::{FlowRow, RunRow};
 use dalsegno_scheduler::{Flow, FlowName, Scheduler, Version};
 use serde::Deserialize;
@@ -172,19 +172,16 @@ pub struct About {
 
 /// `metaflow` of a run as the API shows it; `None` when its flow is none of Metaflow's.
 pub(crate) fn of_run(view: &Scheduler, run: &RunRow) -> Option<Value> {
-    let class = class_of(view, &run.flow)?;
-    let id = run_id(run);
+    // A run's own version counts while it lives.
+    let live = view.flow_of(run.id).cloned();
+    let flow = live.or_else(|| view.flow(run.flow.as_str())?.flow.clone())?;
+    let metaflow = flow.spec().metaflow.as_ref()?;
+    let (class, id) = (&metaflow.class, run_id_in(metaflow, run));
     let mut value = json!({ "pathspec": format!("{class}/{id}"), "run_id": id });
     if let Some(origin) = run.origin {
         value["origin"] = origin.to_string().into();
     }
     Some(value)
-}
-
-/// The class behind a flow's name.
-pub(crate) fn class_of(view: &Scheduler, flow: &FlowName) -> Option<String> {
-    let flow = view.flow(flow.as_str())?.flow.as_ref()?;
-    Some(flow.spec().metaflow.as_ref()?.class.clone())
 }
 
 /// `metaflow` of a flow as the API shows it.

@@ -132,7 +132,7 @@ fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
     }
     // A run as Metaflow names it, with its class or without; a task's pathspec leads to its run.
     let mut parts = name.split('/');
-    let of_metaflow = parts.find(|it| it.starts_with("dalsegno-"));
+    let of_metaflow = parts.find(|it| is_of_metaflow(it));
     if let Some(id) = of_metaflow {
         return client.get(&path(&["runs", "by-metaflow", id]), &[]);
     }
@@ -171,10 +171,15 @@ fn find_run(client: &Client, name: &str) -> Result<serde_json::Value> {
 /// As [`find_run`], and where a flow was named it is said which run that is.
 fn name_run(client: &Client, name: &str) -> Result<Run> {
     let run: Run = typed(find_run(client, name)?)?;
-    if !is_number(name) && !name.contains("dalsegno-") {
+    if !is_number(name) && !name.split('/').any(is_of_metaflow) {
         say(&format!("the newest run of {} is run {}", run.flow, run.id));
     }
     Ok(run)
+}
+
+/// Of a run that Dalsegno started, here or at Step Functions.
+fn is_of_metaflow(run_id: &str) -> bool {
+    run_id.starts_with("dalsegno-") || run_id.starts_with("sfn-ds-")
 }
 
 fn is_number(name: &str) -> bool {

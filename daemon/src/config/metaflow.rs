@@ -29,8 +29,10 @@ pub(super) struct Section {
     datastore_root: Option<String>,
     /// `local` or `service`.
     metadata: Option<String>,
-    /// Where steps with `@batch` run: `local` or `batch`.
+    /// Where steps with `@batch` run: `local` or `batch`; or `step_functions`, where all of them do.
     executor: Option<String>,
+    /// The DynamoDB table in which Metaflow's state machines keep how many items a foreach has.
+    dynamo_table: Option<String>,
     /// `--branch` of flows with `@project`.
     branch: Option<String>,
     /// `--production` of flows with `@project`.
@@ -95,6 +97,7 @@ pub(crate) struct Metaflow {
     pub(crate) environments: Vec<(PathBuf, PathBuf)>,
     /// `None`: what Metaflow's own variables in the daemon's environment say.
     pub(crate) storage: Option<Storage>,
+    pub(crate) dynamo_table: Option<String>,
     /// Where steps with `@batch` run. `None`: as jobs, if there are queues and the data is in S3.
     pub(crate) executor: Option<ExecutorKind>,
     /// `[aws]` has what jobs need.
@@ -127,10 +130,18 @@ pub(super) fn checked(section: Section, beside: &Path) -> anyhow::Result<Metaflo
         None => None,
         Some("local") => Some(ExecutorKind::Local),
         Some("batch") => Some(ExecutorKind::Batch),
+        Some("step_functions") => Some(ExecutorKind::StepFunctions),
         Some(other) => bail!(
-            "`metaflow.executor = \"{other}\"` in {DEFAULT_FILE} must be \"local\" or \"batch\""
+            "`metaflow.executor = \"{other}\"` in {DEFAULT_FILE} must be \"local\", \"batch\" or \"step_functions\""
         ),
     };
+    let is_local = storage.as_ref().is_some_and(|it| it.datastore != "s3");
+    if executor == Some(ExecutorKind::StepFunctions) && is_local {
+        bail!(
+            "`metaflow.executor = \"step_functions\"` in {DEFAULT_FILE} needs `datastore = \"s3\"` and \
+             `datastore_root = \"s3://bucket/prefix\"` beside it: jobs do not reach this machine's files"
+        );
+    }
     let full = |path: PathBuf| beside.join(path);
     for (name, what) in [
         (&section.branch, "metaflow.branch"),
@@ -175,6 +186,7 @@ pub(super) fn checked(section: Section, beside: &Path) -> anyhow::Result<Metaflo
             .collect(),
         storage,
         executor,
+        dynamo_table: section.dynamo_table,
         has_queues: false,
         branch: section.branch,
         production: section.production,

@@ -74,7 +74,7 @@ pub(super) async fn deploy(
         let detail = format!("a flow `{name}` lies in the flows folder, in {}", row.file);
         return Err(Problem::new(Code::NameTaken, detail).with("file", row.file.as_str()));
     }
-    let versioned = versioned(&file, code, None).map_err(bad)?;
+    let versioned = versioned(&file, code, None, registry.0.executions.as_deref()).map_err(bad)?;
     let host = deployment.host.as_deref().unwrap_or("http");
     let from = format!("{host}:{}", deployment.file);
     let created = inner.ask_deploy(&versioned, from.clone()).await?;

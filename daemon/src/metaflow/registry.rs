@@ -31,6 +31,8 @@ pub(super) struct Inner {
     pub(super) config: MetaflowConfig,
     /// Where steps run elsewhere.
     aws: Option<AwsConfig>,
+    /// What names of executions begin with.
+    pub(super) executions: Option<String>,
     pub(super) snapshots: Snapshots,
     pub(super) notes: Notes,
     /// Files that are being probed or were probed in vain, and as which version: they are not probed again.
@@ -55,6 +57,7 @@ impl Registry {
         settings: Settings,
         config: MetaflowConfig,
         aws: Option<AwsConfig>,
+        executions: Option<String>,
     ) -> Self {
         let snapshots = Snapshots::new(executor.layout().code_dir());
         Self(Arc::new(Inner {
@@ -63,6 +66,7 @@ impl Registry {
             settings,
             config,
             aws,
+            executions,
             snapshots,
             notes: Notes::default(),
             probed: Mutex::default(),
@@ -268,7 +272,7 @@ impl Inner {
         let code = code.await.map_err(|error| error.to_string())?;
         let code =
             code.map_err(|error| format!("{}: its code cannot be kept: {error}", path.display()))?;
-        versioned(file, code, failed)
+        versioned(file, code, failed, self.executions.as_deref())
     }
 
     /// Gives a flow to the engine.

@@ -2,7 +2,7 @@
 
 use dalsegno_flowfile::FlowFile;
 use dalsegno_scheduler::metaflow::Code;
-use dalsegno_scheduler::{Flow, Version};
+use dalsegno_scheduler::{ExecutorKind, Flow, Version};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(super) struct Versioned {
     pub(super) source: Arc<str>,
 }
 
-/// Pins the flow of a file to its code. `failed`: why Metaflow could not be asked what reading does not tell.
+/// Pins the flow of a file to its code. `executions`: what names of executions begin with. `failed`: why Metaflow could not be asked what reading does not tell.
 ///
 /// # Errors
 /// When the flow with this code is none any more, which is a fault of ours.
@@ -23,10 +23,15 @@ pub(super) fn versioned(
     file: &FlowFile,
     code: Code,
     failed: Option<&str>,
+    executions: Option<&str>,
 ) -> Result<Versioned, String> {
     let mut spec = file.flow.spec().clone();
     if let Some(metaflow) = &mut spec.metaflow {
         metaflow.code = Some(code);
+        let mut remotes = spec.steps.iter().filter_map(|it| it.remote.as_ref());
+        if remotes.any(|it| it.executor == ExecutorKind::StepFunctions) {
+            metaflow.executions = executions.map(str::to_owned);
+        }
         if let (Some(failed), Some(first)) = (failed, metaflow.dynamic.first_mut()) {
             first.reason = format!("{}; asking Metaflow failed: {failed}", first.reason);
         }

@@ -145,8 +145,11 @@ fn take(
                 job.state,
                 JobState::Running | JobState::Succeeded | JobState::Failed
             );
+            // Metaflow's own jobs are not named after their execution, but have it among their parameters.
+            let execution = event["detail"]["parameters"]["metaflow.run_id"].as_str();
             if let (Some(executions), true) = (executions, is_worth) {
-                let _ = executions.try_send(json!({ "name": job.name }));
+                let name = execution.unwrap_or(&job.name);
+                let _ = executions.try_send(json!({ "name": name }));
             }
         }
         "Step Functions Execution Status Change" => {
@@ -181,5 +184,27 @@ async fn delete(aws: &Aws, queue: &str, messages: &[Message]) -> bool {
             warn!("state changes could not be taken off their queue: {error}");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_metaflow_named_is_told_under_the_name_of_its_execution() {
+        let detail = |parameters: Value| json!({ "jobId": "1", "jobName": "SFN-Mill--grind--", "status": "SUCCEEDED", "parameters": parameters });
+        let heard = |detail: Value| {
+            let (executions, mut told) = mpsc::channel(1);
+            let body = json!({ "detail-type": "Batch Job State Change", "detail": detail });
+            let message = Message::builder().body(body.to_string()).build();
+            take(&message, None, Some(&executions)).expect("it is understood");
+            told.try_recv().expect("something is told")["name"].clone()
+        };
+        assert_eq!(
+            heard(detail(json!({ "metaflow.run_id": "ds-a-1-b-g1" }))),
+            "ds-a-1-b-g1"
+        );
+        assert_eq!(heard(detail(json!({}))), "SFN-Mill--grind--");
     }
 }

@@ -37,8 +37,8 @@ const PACKAGES_MAX: usize = 64;
 /// Turns submissions of Metaflow tasks into jobs for other machines.
 #[derive(Debug)]
 pub struct MetaflowJobs {
-    prepared: Prepared,
-    layout: Layout,
+    pub(super) prepared: Prepared,
+    pub(super) layout: Layout,
     packages: Mutex<BTreeMap<PathBuf, Arc<Package>>>,
     /// Held while metadata are written.
     keeping: Mutex<()>,
@@ -236,17 +236,29 @@ impl MetaflowJobs {
         ) else {
             return Ok(());
         };
-        if answer.metadata.is_empty() {
+        let (flow, run) = (&task.flow, task.run_id.as_str());
+        self.keep(flow, &submission.file, run, &answer.metadata)
+    }
+
+    /// The same for descriptions by their path below `.metaflow`. Whatever describes no part of this run is left out.
+    pub(super) fn keep(
+        &self,
+        flow: &MetaflowFlow,
+        file: &str,
+        run: &str,
+        metadata: &BTreeMap<String, String>,
+    ) -> io::Result<()> {
+        if metadata.is_empty() {
             return Ok(());
         }
-        let (_, folder) = order::places(&task.flow, &submission.file, &self.layout)?;
+        let (_, folder) = order::places(flow, file, &self.layout)?;
         let root = variables::local_metadata(&folder);
         // Tasks of one step describe their step, too: two that end together would take each other's file away.
         let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
-        for (path, content) in &answer.metadata {
+        for (path, content) in metadata {
             // Nothing but a description of this flow's run.
             let Some(path) = below(Path::new(path)).filter(|it| {
-                it.starts_with(Path::new(&task.flow.class).join(&task.run_id))
+                it.starts_with(Path::new(&flow.class).join(run))
                     && it.components().any(|it| it.as_os_str() == "_meta")
             }) else {
                 continue;

@@ -8,6 +8,7 @@ mod elsewhere;
 mod files;
 mod judge;
 mod logs;
+mod machine;
 mod order;
 mod packed;
 mod request;
@@ -18,6 +19,7 @@ pub use config::MetaflowConfig;
 pub use elsewhere::{MetaflowJob, MetaflowJobs, Package, outcome};
 pub(crate) use files::{Files, hex};
 pub(crate) use judge::judge;
+pub use machine::{Machine, Machines};
 pub(crate) use order::{IGNORED_DECORATORS, Prepared, Python, prepare, remove};
 pub use spool::{
     Answer, Asked, Drain, MetadataService, MetadataSpool, Method, NotNow, SpoolLimits, Waiting,

@@ -93,6 +93,14 @@ impl Prepared {
         }
     }
 
+    /// The same for flows whose jobs Metaflow submits.
+    pub(super) fn ignored_elsewhere(&self) -> &'static str {
+        match self.config.ignore_environments {
+            true => "kubernetes,conda,pypi",
+            false => "kubernetes",
+        }
+    }
+
     fn environment<'a>(&self, flow: &'a MetaflowFlow) -> &'a str {
         match &flow.environment {
             Some(environment) if !self.config.ignore_environments => environment,
@@ -268,12 +276,18 @@ fn remove_earlier(task: &MetaflowTask, layout: &Layout, attempt: &AttemptId) {
 }
 
 pub(super) fn of_task(task: &MetaflowTask, flow_name: &str) -> BTreeMap<String, String> {
-    let flow = &*task.flow;
     let mut env = BTreeMap::from([
         ("METAFLOW_RUN_ID".into(), task.run_id.clone()),
         // `ArgoEvent(…).safe_publish()` does nothing without it.
         ("ARGO_WORKFLOW_TEMPLATE".into(), flow_name.to_owned()),
     ]);
+    env.extend(of_flow(&task.flow));
+    env
+}
+
+/// Owner and configs as they were when the flow was registered.
+pub(super) fn of_flow(flow: &MetaflowFlow) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
     if let Some(project) = &flow.project {
         // Metaflow's branch of a user is that of the owner, whoever runs the task.
         if let Some(owner) = project.branch.strip_prefix("user.") {
@@ -292,7 +306,7 @@ fn is_read_at_start(name: &str) -> bool {
 }
 
 /// In front of what the variable is, for the task or for the daemon.
-fn put_first(env: &mut BTreeMap<String, String>, name: &str, folder: &str) {
+pub(super) fn put_first(env: &mut BTreeMap<String, String>, name: &str, folder: &str) {
     let rest = env.get(name).cloned().or_else(|| std::env::var(name).ok());
     let value = match rest.filter(|it| !it.is_empty()) {
         Some(rest) => format!("{folder}:{rest}"),

@@ -178,7 +178,7 @@ pub(crate) fn input_paths(task: &MetaflowTask) -> String {
     paths.collect::<Vec<_>>().join(",")
 }
 
-fn top(flow: &MetaflowFlow, place: &Place<'_>) -> Vec<String> {
+pub(super) fn top(flow: &MetaflowFlow, place: &Place<'_>) -> Vec<String> {
     let storage = place.storage;
     let mut top = vec![
         "--quiet".into(),

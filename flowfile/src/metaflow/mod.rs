@@ -16,6 +16,7 @@ mod found;
 mod graph;
 mod hooks;
 mod known;
+mod machine;
 mod module;
 mod options;
 mod packages;

@@ -13,7 +13,7 @@ const TIMES_MAX: i64 = 4;
 /// Attempts that `@catch` gets when the process itself died.
 const CATCH_RETRIES: u32 = 3;
 /// Metaflow's own alarm strikes first; what does not hear it is killed so much later.
-const TIMEOUT_GRACE_SECS: i64 = 60;
+pub(super) const TIMEOUT_GRACE_SECS: i64 = 60;
 /// A hundred years.
 const SECONDS_MAX: i64 = 100 * 366 * 86_400;
 const MINUTES_MAX: i64 = SECONDS_MAX / 60;

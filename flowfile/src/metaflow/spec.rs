@@ -4,7 +4,7 @@ use super::declared::{Declared, Kind, Param, ParamType, Step};
 use super::found::{Found, Place};
 use super::graph::Shape;
 use super::options::Options;
-use super::{batch, events, hooks, policy, project, schedule};
+use super::{batch, events, hooks, machine, policy, project, schedule};
 use dalsegno_scheduler::expr::Template;
 use dalsegno_scheduler::metaflow::{MetaflowFlow, MetaflowStep, Project};
 use dalsegno_scheduler::spec::{
@@ -36,6 +36,7 @@ pub(super) fn build(
     params(declared, schedule.is_some(), found);
     needs_environment(declared, options, found);
     runs_here(declared, options, found);
+    machine::check(declared, options, found);
     let name = name(declared, project.as_ref(), found);
 
     let (mut scopes, mut steps) = (Vec::new(), Vec::new());
@@ -43,7 +44,9 @@ pub(super) fn build(
         Some(shape) => graph(declared, shape, options, &mut scopes, &mut steps, found),
         None => steps.push(placeholder(declared)),
     }
-    for hook in hooks::read(declared, found) {
+    let hooks = hooks::read(declared, found);
+    let has_hooks = options.executor != ExecutorKind::StepFunctions;
+    for hook in hooks.into_iter().filter(|_| has_hooks) {
         steps.push(StepSpec {
             on_failure: OnFailure::Continue,
             hook: Some(hook.on),
@@ -104,6 +107,7 @@ pub(super) fn build(
             takes_trigger: has("trigger_on_finish"),
             dynamic: found.dynamic.clone(),
             metaflow_version: declared.metaflow_version.clone(),
+            executions: None,
         }),
     }
 }
@@ -195,7 +199,7 @@ fn graph(
             }
             None => (None, None),
         };
-        steps.push(StepSpec {
+        let mut spec = StepSpec {
             scope,
             after,
             join,
@@ -218,7 +222,11 @@ fn graph(
                     decorators: step.decorators.iter().map(|it| it.text.clone()).collect(),
                 },
             )
-        });
+        };
+        if options.executor == ExecutorKind::StepFunctions {
+            machine::of_step(&mut spec, step, policy::TIMEOUT_GRACE_SECS, found);
+        }
+        steps.push(spec);
         if matches!(step.kind, Kind::Foreach | Kind::Parallel) {
             scopes.push(ScopeSpec {
                 name: StepName::new(scope_name(step)),

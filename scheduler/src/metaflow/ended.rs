@@ -27,7 +27,7 @@ pub(crate) fn about(
     match success(name, flow, run, end, now).pop() {
         Some(ended) => ended.data,
         None => {
-            let run_id = ids::run_id(run);
+            let run_id = ids::run_id_in(flow, run);
             let mut data = Map::new();
             data.insert("pathspec".into(), format!("{}/{run_id}", flow.class).into());
             data.insert("flow_name".into(), json!(flow.class));
@@ -49,7 +49,8 @@ pub(crate) fn success(
     let Some(task) = end.filter(|it| it.state == TaskState::Succeeded) else {
         return Vec::new();
     };
-    let (run_id, task_id) = (ids::run_id(run), ids::task_id(task));
+    let run_id = ids::run_id_in(flow, run);
+    let task_id = ids::task_id_in(flow, task).unwrap_or_else(|| ids::task_id(task));
     let step = task.task.step.as_str();
     let pathspec = format!("{}/{run_id}/{step}/{task_id}", flow.class);
     let mut names = vec![step, "end"];

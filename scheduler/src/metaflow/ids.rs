@@ -1,5 +1,6 @@
 //! Metaflow's names of runs and tasks, worked out from rows: nobody stores them.
 
+use super::MetaflowFlow;
 use crate::id::TaskId;
 use crate::row::{RunRow, TaskRow};
 use crate::time::Timestamp;
@@ -21,6 +22,29 @@ pub const PARAMETERS: &str = "_parameters/params";
 /// microseconds, base 36. A database that begins anew never meets the data of another.
 pub fn run_id(run: &RunRow) -> String {
     run_id_of(run.id.0, run.created_at)
+}
+
+/// The same of a run of this flow, wherever it runs: `sfn-ds-9f3k2m1x-42-fxu6xa2rkw-g1` at Step Functions, after the
+/// execution's name. A resumed run goes on with the execution that it began with.
+pub fn run_id_in(flow: &MetaflowFlow, run: &RunRow) -> String {
+    match &flow.executions {
+        Some(prefix) => {
+            let created = base36(run.created_at.0.unsigned_abs());
+            format!("sfn-{prefix}{}-{created}-g1", run.id)
+        }
+        None => run_id(run),
+    }
+}
+
+/// What a task of this flow is called, wherever it runs: at Step Functions it has its job's id, once there is a job.
+pub fn task_id_in(flow: &MetaflowFlow, task: &TaskRow) -> Option<String> {
+    match flow.executions {
+        Some(_) => {
+            let id = task.external_id.as_deref()?;
+            id.split_once('#').map(|it| it.1.to_owned())
+        }
+        None => Some(task_id(task)),
+    }
 }
 
 /// The same of the run that this one was made from.

@@ -35,12 +35,12 @@ impl Scheduler {
             Some(_) => row.origin.is_some() && !self.run_tasks(key.run).any(|(_, it)| is_own(it)),
         };
         Some(MetaflowTask {
+            run_id: ids::run_id_in(flow.metaflow()?, row),
             flow: flow.metaflow()?.clone(),
             name: match &step.hook {
                 Some(function) => StepName::new(function),
                 None => spec.name.clone(),
             },
-            run_id: ids::run_id(row),
             task_id: name.task_id,
             earlier_task_id: ids::earlier_task_id(task),
             retry_count: name.retry_count,

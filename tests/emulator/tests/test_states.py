@@ -83,6 +83,11 @@ class States(Machines):
         self.assertEqual(sorted(output), ["JobId", "Status"], "what is not there is left out")
         self.assertEqual(output["Status"], "SUCCEEDED")
 
+    def test_a_path_may_have_a_dot_before_its_brackets(self):
+        one = {"Type": "Pass", "Parameters": {"first.$": "$.[0].Job", "more.$": "$.[1].['a.b']"}, "End": True}
+        ended = self.execution_ends(self.start(self.machine({"One": one}), [{"Job": "x"}, {"a.b": 2}]))
+        self.assertEqual(json.loads(ended["output"]), {"first": "x", "more": 2})
+
     def test_a_failed_job_is_retried_and_caught(self):
         with tempfile.TemporaryDirectory() as folder:
             once = f"test -e {folder}/x || {{ touch {folder}/x; exit 9; }}"

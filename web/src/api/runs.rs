@@ -131,7 +131,13 @@ async fn by_metaflow(
         );
         Failure::new(Code::UnknownRun, detail)
     };
-    let mut parts = name.split('-');
+    // At Step Functions: `sfn-ds-INSTALLATION-RUN-…-g1`.
+    let execution = name
+        .strip_prefix("sfn-ds-")
+        .and_then(|it| it.strip_suffix("-g1"));
+    let plain = execution.and_then(|it| Some(format!("dalsegno-{}", it.split_once('-')?.1)));
+    let plain = plain.as_deref().unwrap_or(&name);
+    let mut parts = plain.split('-');
     let parts = (parts.next(), parts.next(), parts.next(), parts.next());
     let (Some("dalsegno"), Some(number), Some(_), None) = parts else {
         return Err(unknown());

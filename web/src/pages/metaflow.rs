@@ -2,11 +2,11 @@
 
 use super::tasks::is_taken_over;
 use crate::html::{DynamicLine, Fact, Html, MetaflowPanel, StepLine, chip, copy, fact, run_link};
-use crate::metaflow::{KeptTask, class_of};
+use crate::metaflow::{KeptTask, of_run};
 use crate::state::App;
 use crate::text::escape;
 use dalsegno_scheduler::metaflow::{
-    MetaflowFlow, MetaflowStep, attempt_name, output, run_id, task_id,
+    MetaflowFlow, MetaflowStep, attempt_name, output, run_id_in, task_id_in,
 };
 use dalsegno_scheduler::row::{FlowRow, RunRow, TaskRow};
 use dalsegno_scheduler::spec::{Command, HookOn, Items, Route, StepSpec};
@@ -175,14 +175,13 @@ pub(super) fn is_gang(flow: &Flow, scope: &str) -> bool {
 
 /// What the run is called in Metaflow, to be copied.
 pub(super) fn run_facts(view: &Scheduler, flow: Option<&Flow>, run: &RunRow) -> Vec<Fact> {
-    let class = match flow.and_then(|it| it.spec().metaflow.as_ref()) {
-        Some(metaflow) => metaflow.class.clone(),
-        None => match class_of(view, &run.flow) {
-            Some(class) => class,
+    let pathspec = match flow.and_then(|it| it.spec().metaflow.as_ref()) {
+        Some(metaflow) => format!("{}/{}", metaflow.class, run_id_in(metaflow, run)),
+        None => match of_run(view, run) {
+            Some(told) => told["pathspec"].as_str().unwrap_or_default().to_owned(),
             None => return Vec::new(),
         },
     };
-    let pathspec = format!("{class}/{}", run_id(run));
     let call = format!("Run(\"{pathspec}\")");
     // Whoever looks is not always the user in whose namespace the run is.
     let python = format!("from metaflow import Run, namespace; namespace(None); run = {call}");
@@ -208,8 +207,13 @@ pub(super) fn task_facts(
     let Some((metaflow, step)) = flow.and_then(of).filter(|(_, step)| step.hook.is_none()) else {
         return Vec::new();
     };
-    let (class, step, run_id) = (&metaflow.class, &step.name, run_id(run));
-    let pathspec = format!("{class}/{run_id}/{step}/{}", task_id(task));
+    let (class, step) = (&metaflow.class, &step.name);
+    let run_id = run_id_in(&metaflow, run);
+    let Some(task_id) = task_id_in(&metaflow, task) else {
+        // Its job, which it will be named after, is not there yet.
+        return Vec::new();
+    };
+    let pathspec = format!("{class}/{run_id}/{step}/{task_id}");
     let mut facts = vec![fact("Pathspec", copy(&pathspec, &pathspec))];
     let known = app
         .engine()
@@ -273,9 +277,12 @@ pub(super) fn kept_task(
     Some(KeptTask {
         storage: storage.filter(|it| !it.root.is_empty())?,
         class: metaflow.class.clone(),
-        run_id: run_id(run),
+        run_id: run_id_in(metaflow, run),
         step: step.name.to_string(),
-        task_id: name.task_id,
+        task_id: match metaflow.executions {
+            Some(_) => task_id_in(metaflow, task)?,
+            None => name.task_id,
+        },
         // What was taken over is stored under the first one, whatever it had in its own run.
         retry_count: match is_taken_over(task) {
             true => 0,
@@ -286,8 +293,12 @@ pub(super) fn kept_task(
 
 /// What an attempt is called in Metaflow: `task t-3, retry 1`.
 pub(super) fn attempt_told(flow: Option<&Flow>, task: &TaskRow, attempt: u32) -> Option<String> {
-    let step = flow?.step(task.task.step.as_str())?;
+    let flow = flow?;
+    let step = flow.step(task.task.step.as_str())?;
+    let executions = flow.spec().metaflow.as_ref()?.executions.as_ref();
     match &step.run {
+        // Named after their jobs, which the attempt's row shows.
+        Command::Metaflow(_) if executions.is_some() => None,
         Command::Metaflow(own) if own.hook.is_none() => {
             let name = attempt_name(task, attempt)?;
             Some(match name.retry_count {

@@ -20,6 +20,8 @@ pub trait States {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     pub state: String,
+    /// The step, where the job's parameters name it, as those of Metaflow's jobs do.
+    pub step: String,
     /// Indexes in the maps around it, outermost first.
     pub items: Vec<u32>,
     pub name: String,
@@ -42,6 +44,8 @@ pub struct History {
     /// The number of the newest event.
     pub last: i64,
     pub redrives: u32,
+    /// How many items each Map has, by its state and the items that is in.
+    pub maps: BTreeMap<(String, Vec<u32>), u32>,
     /// Per event: the state and the items it is in, and the place in `asked`.
     chain: BTreeMap<i64, Link>,
 }
@@ -51,6 +55,8 @@ struct Link {
     state: String,
     items: Vec<u32>,
     is_iteration: bool,
+    /// An item of a Map begins.
+    is_new_item: bool,
     asked: Option<usize>,
 }
 
@@ -80,12 +86,26 @@ impl History {
         let before = self.chain.get(&event.previous_event_id()).cloned();
         let mut link = before.unwrap_or_default();
         let was_iteration = std::mem::take(&mut link.is_iteration);
+        let was_new_item = std::mem::take(&mut link.is_new_item);
         if let Some(entered) = event.state_entered_event_details() {
             entered.name().clone_into(&mut link.state);
+            // Metaflow's items are numbers from a set: which one it is tells the item, not its place in the Map.
+            let index = was_new_item.then(|| index_in(entered.input())).flatten();
+            if let (Some(index), Some(last)) = (index, link.items.last_mut()) {
+                *last = index;
+            }
             self.is_over(&mut link);
         }
         match event.r#type() {
+            Kind::MapStateStarted => {
+                if let Some(it) = event.map_state_started_event_details() {
+                    let length = u32::try_from(it.length()).unwrap_or_default();
+                    let map = (link.state.clone(), link.items.clone());
+                    self.maps.insert(map, length);
+                }
+            }
             Kind::MapIterationStarted => {
+                link.is_new_item = true;
                 if let Some(it) = event.map_iteration_started_event_details() {
                     link.items
                         .push(u32::try_from(it.index()).unwrap_or_default());
@@ -110,6 +130,10 @@ impl History {
                     link.asked = Some(self.asked.len());
                     self.asked.push(Asked {
                         state: link.state.clone(),
+                        step: parameters["Parameters"]["step_name"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
                         items: link.items.clone(),
                         name: parameters["JobName"]
                             .as_str()
@@ -158,6 +182,15 @@ impl History {
         if let Some(asked) = link.asked.take().and_then(|it| self.asked.get_mut(it)) {
             asked.is_last = true;
         }
+    }
+}
+
+/// What Metaflow's machines call the item.
+fn index_in(input: Option<&str>) -> Option<u32> {
+    let input: Value = serde_json::from_str(input?).ok()?;
+    match &input["Index"] {
+        Value::String(text) => text.parse().ok(),
+        other => u32::try_from(other.as_u64()?).ok(),
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod begin;
 mod look;
+mod metadata;
 mod tell;
 
+use super::compiled::Compiled;
 use super::machine::{NotYet, later};
 use super::resume::ResumePlan;
 use super::start::{Prepared, prepare};
@@ -14,11 +16,13 @@ use crate::guard::{Api, CallError, Place};
 use crate::storage::Storage;
 use begin::known_arn;
 use dalsegno_engine::{Executor, Reporter};
+use dalsegno_executor::metaflow::Machines;
 use dalsegno_scheduler::{
     AttemptId, Execution, LiveAttempt, News, Outcome, Reason, Report, RunId, Span, Submission,
     SubmissionWait, Timestamp,
 };
 use look::View;
+pub(super) use look::{read_history, time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,8 +38,10 @@ pub struct StepFunctions {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    aws: Aws,
+pub(super) struct Inner {
+    pub(super) aws: Aws,
+    /// Who has Metaflow flows deployed.
+    pub(super) machines: Option<Arc<Machines>>,
     storage: Option<Storage>,
     reporter: Reporter,
     book: Mutex<Book>,
@@ -71,7 +77,18 @@ struct Wanted {
 impl StepFunctions {
     /// Must be called within a runtime. Works until it is dropped or `stop` is cancelled.
     pub fn start(aws: Aws, reporter: Reporter, stop: &CancellationToken) -> Arc<Self> {
+        Self::with(aws, reporter, None, stop)
+    }
+
+    /// The same, also for Metaflow flows.
+    pub fn with(
+        aws: Aws,
+        reporter: Reporter,
+        machines: Option<Arc<Machines>>,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
         let inner = Inner {
+            machines,
             storage: Storage::new(&aws.config),
             aws,
             reporter,
@@ -113,8 +130,16 @@ impl StepFunctions {
         let aws = &self.inner.aws;
         let name =
             crate::names::execution(&aws.config.installation, run, created, execution.generation);
-        match look::plan(aws, run, created, execution, &name).await {
-            Ok((plan, _, _)) => Ok(plan),
+        let plan = match execution.flow.spec().metaflow {
+            Some(_) => Compiled::plan(&self.inner, execution, run, created)
+                .await
+                .map(|it| it.0),
+            None => look::plan(aws, run, created, execution, &name)
+                .await
+                .map(|it| it.0),
+        };
+        match plan {
+            Ok(plan) => Ok(plan),
             Err(NotYet::Never(message)) => Err(message),
             Err(NotYet::Later(api, error)) => Err(format!("{api}: {error}")),
         }
@@ -145,6 +170,7 @@ impl StepFunctions {
             return;
         };
         let created = remote.run_created_at;
+        let compiled = Compiled::of(&submission);
         let key = (submission.attempt.run, execution.generation);
         let mut book = self.inner.book();
         book.of.insert(submission.attempt.clone(), key);
@@ -174,6 +200,7 @@ impl StepFunctions {
                 inner: self.inner.clone(),
                 key,
                 execution,
+                compiled,
                 created,
                 wake,
                 arn: None,
@@ -182,6 +209,7 @@ impl StepFunctions {
                 since: 0,
                 view: View::default(),
                 told: BTreeMap::new(),
+                kept: metadata::Kept::default(),
                 has_stopped: false,
                 place: Some(place),
                 doubt: is_doubtful.then(Instant::now),
@@ -303,6 +331,8 @@ struct Mirror {
     inner: Arc<Inner>,
     key: Key,
     execution: Arc<Execution>,
+    /// It is a Metaflow flow, and Metaflow compiles it.
+    compiled: Option<Compiled>,
     created: Timestamp,
     wake: Arc<Notify>,
     /// Once it is known to exist.
@@ -314,6 +344,7 @@ struct Mirror {
     since: u32,
     view: View,
     told: BTreeMap<AttemptId, Told>,
+    kept: metadata::Kept,
     /// It was us who stopped it.
     has_stopped: bool,
     /// In the line of those who want to start one, until it is started.
@@ -405,7 +436,12 @@ impl Mirror {
     async fn turn(&mut self, wanted: &BTreeMap<AttemptId, Wanted>) -> Result<bool, NotYet> {
         if self.prepared.is_none() {
             let config = self.inner.aws.config.clone();
-            match prepare(&config, &self.execution, self.key.0, self.created) {
+            let (execution, run, created) = (&self.execution, self.key.0, self.created);
+            let prepared = match self.compiled {
+                Some(_) => Compiled::prepare(&config.installation, execution, run, created),
+                None => prepare(&config, execution, run, created),
+            };
+            match prepared {
                 Ok(prepared) => self.prepared = Some(prepared),
                 Err(reason) => {
                     self.refuse(wanted, &reason).await;
@@ -442,6 +478,9 @@ impl Mirror {
         if wanted.values().any(|it| it.is_stopping) {
             self.stop(&arn).await?;
         }
+        if let Some(compiled) = self.compiled.clone() {
+            self.keep_metadata(&compiled, wanted).await?;
+        }
         has_changed |= self.tell(&arn, wanted).await?;
         Ok(has_changed)
     }
@@ -475,7 +514,13 @@ impl Mirror {
             .as_ref()
             .expect("it was prepared before it was looked at");
         let queues = self.queues();
-        let left = look::list(&self.inner.aws, &queues, &look::prefix_of(arn, prepared)).await?;
+        let mut left =
+            look::list(&self.inner.aws, &queues, &look::prefix_of(arn, prepared)).await?;
+        if self.compiled.is_some() {
+            // Metaflow gives jobs names of its own.
+            let living = self.view.jobs.values().filter(|it| !it.state.is_end());
+            left.extend(living.map(|it| (it.id.clone(), String::new())));
+        }
         for (id, status) in left {
             if matches!(status.as_str(), "SUCCEEDED" | "FAILED") {
                 continue;
@@ -565,7 +610,10 @@ async fn stop_unknown(inner: Arc<Inner>, attempt: AttemptId, live: Option<LiveAt
     loop {
         let done = match &arn {
             Some(arn) => look::end(&inner.aws, arn).await,
-            None => look::end_of_run(&inner.aws, attempt.run).await,
+            None => {
+                let has_others = inner.machines.is_some();
+                look::end_of_run(&inner.aws, attempt.run, has_others).await
+            }
         };
         match done {
             Ok(true) => return inner.ended(attempt, Outcome::Stopped, None, None).await,

@@ -1,6 +1,7 @@
 //! AWS Step Functions: a run is one execution.
 
 pub mod asl;
+mod compiled;
 pub mod history;
 pub mod input;
 pub mod jobs;

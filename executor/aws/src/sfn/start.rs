@@ -1,8 +1,8 @@
 //! All that an execution needs, worked out before anything is asked of AWS.
 
 use super::asl::{
-    Finding, INLINE_ITEMS_MAX, NAME_MAX, PAYLOAD_MAX, Problem, Settings, Severity, StateMachine,
-    compile, findings,
+    Estimate, Finding, INLINE_ITEMS_MAX, NAME_MAX, PAYLOAD_MAX, Problem, Settings, Severity,
+    StateMachine, compile, findings,
 };
 use super::input::{Known, Places};
 use super::jobs::shape;
@@ -34,6 +34,26 @@ pub struct Prepared {
     /// What must be in S3 before it starts.
     pub objects: Vec<Object>,
     pub findings: Vec<Finding>,
+}
+
+impl Prepared {
+    /// An execution of a machine that somebody else compiled.
+    pub(super) fn named(name: String, input: String) -> Self {
+        Self {
+            machine: StateMachine {
+                definition: Value::Null,
+                hash: String::new(),
+                estimate: Estimate::default(),
+                slots: BTreeMap::new(),
+                distributed: BTreeSet::new(),
+            },
+            definitions: BTreeMap::new(),
+            name,
+            input,
+            objects: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
 }
 
 /// Works out an execution. The same run and generation always give the same.

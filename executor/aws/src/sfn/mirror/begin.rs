@@ -1,5 +1,6 @@
 //! How an execution comes to be: found, redriven or started, each in its turn.
 
+use super::super::compiled::Compiled;
 use super::super::jobs::ensure_definition;
 use super::super::machine::{self, NotYet, later};
 use super::super::resume::ResumePlan;
@@ -16,7 +17,11 @@ impl Mirror {
     /// Whether the execution exists already, without starting it.
     pub(super) async fn find(&mut self) -> Result<bool, NotYet> {
         let aws = &self.inner.aws;
-        let Some(machine) = machine::find(aws, self.execution.flow.name()).await? else {
+        let machine = match self.compiled {
+            Some(_) => Compiled::machine(&self.inner, &self.execution).await?,
+            None => machine::find(aws, self.execution.flow.name()).await?,
+        };
+        let Some(machine) = machine else {
             return Ok(false);
         };
         let Some(prepared) = &self.prepared else {
@@ -42,8 +47,16 @@ impl Mirror {
         if self.execution.generation == 1 {
             return Ok(None);
         }
-        let (ResumePlan::Redrive { .. }, Some(arn), redrives) = self.plan().await? else {
-            return Ok(None);
+        let (arn, redrives) = match self.compiled {
+            // What Metaflow compiled is gone on with in no other way.
+            Some(_) => {
+                let (run, created) = (self.key.0, self.created);
+                Compiled::redriven(&self.inner, &self.execution, run, created).await?
+            }
+            None => match self.plan().await? {
+                (ResumePlan::Redrive { .. }, Some(arn), redrives) => (arn, redrives),
+                _ => return Ok(None),
+            },
         };
         let found = machine::describe(&self.inner.aws, &arn).await?;
         let count = found.and_then(|it| it.redrive_count()).unwrap_or(0);
@@ -73,6 +86,9 @@ impl Mirror {
             self.arn = Some(arn);
             return Ok(());
         }
+        if let Some(compiled) = self.compiled.clone() {
+            return self.begin_compiled(&compiled).await;
+        }
         let Some(prepared) = &self.prepared else {
             return Ok(());
         };
@@ -91,6 +107,25 @@ impl Mirror {
             self.ensured = Some(machine::ensure(aws, self.execution.flow.name(), prepared).await?);
         }
         self.start().await
+    }
+
+    /// The same for a machine that Metaflow compiles.
+    async fn begin_compiled(&mut self, compiled: &Compiled) -> Result<(), NotYet> {
+        let deployed = compiled.deployed(&self.inner, &self.execution).await?;
+        self.ensured = Some((deployed.machine.clone(), deployed.version.clone()));
+        let started = self.start().await;
+        if let Err(NotYet::Never(message)) = &started
+            && message.contains("StateMachineDoesNotExist")
+        {
+            // Somebody deleted it: it is deployed anew.
+            Compiled::forget(&self.inner, &self.execution).await?;
+            let message = message.clone();
+            return Err(NotYet::Later(
+                Api::StartExecution,
+                CallError::Unreachable { message },
+            ));
+        }
+        started
     }
 
     /// Its name makes it one, however often it is asked for.

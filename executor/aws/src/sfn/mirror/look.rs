@@ -124,6 +124,21 @@ impl Mirror {
         let execution = prefix_of(arn, prepared);
         let execution = execution.strip_suffix('-').unwrap_or(&execution);
         let flow = &self.execution.flow;
+        if self.compiled.is_some() {
+            let asked = self.view.history.asked.iter();
+            let is_of = |it: &&Asked| {
+                it.redrives >= self.since
+                    && it.step == task.step.as_str()
+                    && it.items == task.path.as_slice()
+            };
+            return asked
+                .filter(is_of)
+                .map(|it| Try {
+                    job: it.job.clone(),
+                    asked: Some(it.clone()),
+                })
+                .collect();
+        }
         let is_of = |name: &str| task_of(flow, execution, name).filter(|it| it.0 == *task);
         let mut tries: Vec<Try> = Vec::new();
         for asked in &self.view.history.asked {
@@ -294,7 +309,7 @@ pub(super) fn prefix_of(arn: &str, prepared: &Prepared) -> String {
 }
 
 /// Reads what is new.
-pub(super) async fn read_history(
+pub(in super::super) async fn read_history(
     aws: &Aws,
     arn: &str,
     history: &mut History,
@@ -439,7 +454,8 @@ pub(super) async fn end(aws: &Aws, arn: &str) -> Result<bool, NotYet> {
 }
 
 /// Stops whatever executions a run has: of its attempt not even a name is known. Reads the names of all that run.
-pub(super) async fn end_of_run(aws: &Aws, run: RunId) -> Result<bool, NotYet> {
+/// `has_others`: also of machines that Metaflow compiled and named.
+pub(super) async fn end_of_run(aws: &Aws, run: RunId, has_others: bool) -> Result<bool, NotYet> {
     let prefix = format!("{}{run}-", names::prefix(&aws.config.installation));
     let ours = names::prefix(&aws.config.installation);
     let api = Api::DescribeStateMachine;
@@ -450,7 +466,7 @@ pub(super) async fn end_of_run(aws: &Aws, run: RunId) -> Result<bool, NotYet> {
         let all = page
             .state_machines()
             .iter()
-            .filter(|it| it.name().starts_with(&ours));
+            .filter(|it| has_others || it.name().starts_with(&ours));
         machines.extend(all.map(|it| it.state_machine_arn().to_owned()));
         token = page.next_token().map(str::to_owned);
         if token.is_none() {
@@ -484,7 +500,7 @@ pub(super) async fn end_of_run(aws: &Aws, run: RunId) -> Result<bool, NotYet> {
     Ok(is_dead)
 }
 
-fn time(at: Option<&aws_sdk_sfn::primitives::DateTime>) -> Option<Timestamp> {
+pub(in super::super) fn time(at: Option<&aws_sdk_sfn::primitives::DateTime>) -> Option<Timestamp> {
     let micros = at?.as_nanos() / 1_000;
     i64::try_from(micros).ok().map(Timestamp)
 }

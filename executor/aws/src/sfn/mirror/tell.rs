@@ -1,5 +1,6 @@
 //! Telling what is known of the attempts that are asked for.
 
+use super::super::compiled::items_step;
 use super::super::jobs;
 use super::super::machine::{NotYet, later};
 use super::look::Try;
@@ -169,6 +170,13 @@ impl Mirror {
         if job.state.is_end() {
             self.name(attempt, &external_id, job).await;
             let outcome = match job.state {
+                JobState::Succeeded if self.compiled.is_some() => {
+                    match self.success_compiled(attempt, step) {
+                        Some(outcome) => outcome,
+                        // How many items follow is told a moment later.
+                        None => return Ok(false),
+                    }
+                }
                 JobState::Succeeded => self.success(attempt, step).await?,
                 _ if wanted.is_stopping && (job.is_terminated || self.has_stopped) => {
                     Outcome::Stopped
@@ -348,6 +356,22 @@ impl Mirror {
             ) => Outcome::Failed(reason),
             Outcome::Failed(other) => as_own(other.to_string()),
             outcome => outcome,
+        }
+    }
+
+    /// Of a step that Metaflow itself wraps: its outputs are in Metaflow's datastore. `None`: not known yet.
+    fn success_compiled(&self, attempt: &AttemptId, step: &StepSpec) -> Option<Outcome> {
+        let Some(next) = items_step(&self.execution, step) else {
+            return Some(Outcome::Succeeded(Success::default()));
+        };
+        let map = (format!("*{next}"), attempt.task.path.as_slice().to_vec());
+        match self.view.history.maps.get(&map) {
+            Some(splits) => Some(Outcome::Succeeded(Success {
+                splits: Some(*splits),
+                ..Success::default()
+            })),
+            None if self.view.is_over() => Some(Outcome::Failed(self.end_of_execution(step))),
+            None => None,
         }
     }
 
