@@ -219,7 +219,7 @@ async fn all_wait(stage: &Stage, runs: &[RunId]) {
             );
             (api == "states:StartExecution" && is_known).then_some(())
         };
-        stage.until(|it| waits(it)).await;
+        stage.until(waits).await;
     }
 }
 
