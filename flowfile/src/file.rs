@@ -247,6 +247,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
     let alerts = fields.section("alerts").map_or_else(Vec::new, |it| {
         alerts::read(it, fields.entry("owner").is_some())
     });
+    later::alerts(&fields);
     let spec = FlowSpec {
         alerts,
         blackouts,

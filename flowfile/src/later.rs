@@ -37,3 +37,13 @@ pub(crate) fn sla(fields: &Fields<'_>) {
         "remove it; `timeout` bounds how long runs and attempts take",
     );
 }
+
+/// They are read and written down with what causes them, but nobody is told yet.
+pub(crate) fn alerts(fields: &Fields<'_>) {
+    refuse(
+        fields,
+        "alerts",
+        "messages to people",
+        "remove it; another flow can wait for failures: `triggers: [{ flow: …, on: failed }]`",
+    );
+}
