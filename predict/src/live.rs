@@ -592,7 +592,7 @@ fn state_of(
         return StepState::Done { began_at, at };
     }
     let has_begun = |it: &&Arc<TaskRow>| it.state.is_live() || is_over(it);
-    if let Some(since) = begun.filter(|_| tasks.iter().any(|it| has_begun(it))) {
+    if let Some(since) = begun.filter(|_| tasks.iter().any(has_begun)) {
         return StepState::Running { since };
     }
     let again = tasks.iter().filter(|it| it.state == TaskState::BackingOff);

@@ -104,7 +104,7 @@ impl Draft {
                 let row = self.occurrence_row(name, &it, slot);
                 // A deadline that was met is met, whenever it is now.
                 let run = before.and_then(|it| it.run);
-                let since = before.map_or(Timestamp::default(), |it| it.floor);
+                let since = before.map_or(Timestamp(0), |it| it.floor);
                 self.put_occurrence(OccurrenceRow { run, since, ..row });
             }
         }
