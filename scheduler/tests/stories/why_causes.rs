@@ -1387,12 +1387,13 @@ samples! {
 }
 
 /// What the daemon says of itself.
-const OF_THE_DAEMON: [&str; 5] = [
+const OF_THE_DAEMON: [&str; 6] = [
     "starting",
     "lease_elsewhere",
     "storage",
     "stopped",
     "not_ready",
+    "metadata_waits",
 ];
 
 #[test]
