@@ -320,7 +320,13 @@ fn values(service: &MetadataService, run: &Value) -> Vec<String> {
                     None => format!("{path} {} {} {}", it["field_name"], it["value"], it["tags"])
                         .replace(id, "RUN"),
                 };
-                all.extend(items.iter().map(of));
+                // By its key an artifact is there once, however often it is told.
+                let is_keyed = path.ends_with("/artifact");
+                for it in items.iter().map(of) {
+                    if !(is_keyed && all.contains(&it)) {
+                        all.push(it);
+                    }
+                }
             }
             body => all.push(format!("{path} {}", body["task_id"])),
         }
