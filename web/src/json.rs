@@ -158,6 +158,10 @@ pub(crate) fn event(event: &EventRow) -> Value {
 /// An occurrence, and whether a calendar moved it to another day than the schedule's.
 pub(crate) fn occurrence(occurrence: &OccurrenceRow) -> Value {
     let mut value = row(occurrence);
+    if let Some(map) = value.as_object_mut() {
+        // What the scheduler plans by.
+        map.remove("since");
+    }
     value["moved"] = is_moved(occurrence).into();
     value
 }
