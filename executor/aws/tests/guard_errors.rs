@@ -5,8 +5,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_batch::config::Credentials;
+use dalsegno_executor_aws::AwsConfig;
 use dalsegno_executor_aws::guard::{Api, CallError, Guard};
-use dalsegno_executor_aws::{AwsConfig, OrphanPolicy, Timings};
 use dalsegno_store::MemoryStore;
 use std::sync::Arc;
 use std::time::Duration;
@@ -257,24 +257,7 @@ fn guard(endpoint: &str) -> Guard {
         instance: "one".to_owned(),
         region: Some("eu-west-1".to_owned()),
         endpoint: Some(endpoint.to_owned()),
-        s3: None,
-        queues: Vec::new(),
-        gpu_queues: Vec::new(),
-        image: None,
-        job_role: None,
-        execution_role: None,
-        state_machine_role: None,
-        status_queue: None,
-        submissions_per_minute: 1_000,
-        metadata_calls: 50,
-        artifact_calls: 100,
-        queue_wait: None,
-        orphans: OrphanPolicy::Report,
-        log_group: "/aws/batch/job".to_owned(),
-        lost_retries: 5,
-        data_dir: "nowhere".into(),
-        api_url: None,
-        timings: Timings::default(),
+        ..AwsConfig::default()
     };
     Guard::new(&config, Arc::new(MemoryStore::new()))
 }

@@ -1,6 +1,6 @@
 //! A clock that jumps to what is next whenever nothing else can go on.
 
-use crate::config::{AwsConfig, OrphanPolicy, Timings};
+use crate::config::AwsConfig;
 use crate::guard::clock::{Clock, Micros};
 use crate::guard::{CallError, Guard};
 use dalsegno_scheduler::Timestamp;
@@ -110,25 +110,8 @@ pub(super) fn config() -> AwsConfig {
         installation: "abcd1234".to_owned(),
         instance: "one".to_owned(),
         region: Some("eu-west-1".to_owned()),
-        endpoint: None,
-        s3: None,
         queues: vec!["main".to_owned()],
-        gpu_queues: Vec::new(),
-        image: None,
-        job_role: None,
-        execution_role: None,
-        state_machine_role: None,
-        status_queue: None,
-        submissions_per_minute: 1_000,
-        metadata_calls: 50,
-        artifact_calls: 100,
-        queue_wait: None,
-        orphans: OrphanPolicy::Report,
-        log_group: "/aws/batch/job".to_owned(),
-        lost_retries: 5,
-        data_dir: "nowhere".into(),
-        api_url: None,
-        timings: Timings::default(),
+        ..AwsConfig::default()
     }
 }
 
