@@ -102,7 +102,7 @@ impl Emulator {
         let path = url.splitn(4, '/').nth(3).context("with a path")?;
         let pattern = json!({
             "source": ["aws.batch"], "detail-type": ["Batch Job State Change"],
-            "detail": { "jobName": [{ "prefix": prefix }] },
+            "detail": { "jobName": [{ "prefix": prefix }], "status": ["RUNNING", "SUCCEEDED", "FAILED"] },
         });
         let rule = json!({ "Name": name, "EventPattern": pattern.to_string() });
         client.json("events", "AWSEvents.PutRule", &rule)?;

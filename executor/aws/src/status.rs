@@ -20,8 +20,11 @@ const WAIT_S: i32 = 20;
 /// SQS hands out so many at a time.
 const MESSAGES_MAX: u8 = 10;
 
-/// So many requests are on their way at a time while there are more messages than one request brings.
+/// So many requests are on their way at a time at most, while there are more messages than they bring: one more each time.
 const REQUESTS: usize = 16;
+
+/// After a request that brought some messages but not all that it could, more are let come: each request costs.
+const GATHER: Duration = Duration::from_millis(200);
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -39,7 +42,7 @@ pub fn start(
     };
     tokio::spawn(async move {
         let mut wait = RETRY_FIRST;
-        let mut is_behind = false;
+        let mut requests = 1;
         loop {
             // What is for the daemon in charge is left to it.
             if !aws.leads().await {
@@ -48,11 +51,7 @@ pub fn start(
                     () = tokio::time::sleep(RETRY_FIRST) => continue,
                 }
             }
-            let (requests, patience) = if is_behind {
-                (REQUESTS, 0)
-            } else {
-                (1, WAIT_S)
-            };
+            let patience = if requests > 1 { 0 } else { WAIT_S };
             let turns = (0..requests).map(|_| {
                 receive(
                     &aws,
@@ -66,17 +65,27 @@ pub fn start(
                 () = stop.cancelled() => return,
                 got = future::join_all(turns) => got,
             };
-            // As long as one of them is full, there is more.
-            is_behind = got.iter().any(|it| *it == Ok(usize::from(MESSAGES_MAX)));
-            if got.iter().all(Result::is_ok) {
+            let is_full = |it: &Result<usize, NotRead>| *it == Ok(usize::from(MESSAGES_MAX));
+            let (full, is_none) = (got.iter().all(is_full), got.iter().all(|it| *it == Ok(0)));
+            requests = match full {
+                true => (requests + 1).min(REQUESTS),
+                false => 1,
+            };
+            let pause = if got.iter().any(Result::is_err) {
+                let pause = wait;
+                wait = (wait * 2).min(RETRY_MAX);
+                pause
+            } else {
                 wait = RETRY_FIRST;
-                continue;
-            }
+                if full || is_none {
+                    continue;
+                }
+                GATHER
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(pause) => {}
             }
-            wait = (wait * 2).min(RETRY_MAX);
         }
     });
 }

@@ -19,6 +19,7 @@ use dalsegno_scheduler::{
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -503,10 +504,10 @@ impl Inner {
                     }
                 };
                 book.know(attempt, job.clone());
-                // A new job is not looked at right away.
+                // A new job is not looked at right away, and later still while events tell of jobs.
                 let mut is_wait_over = false;
                 if let Some(entry) = book.entries.get_mut(attempt) {
-                    entry.look_at = Instant::now() + self.aws.config.timings.poll_first;
+                    (entry.look_at, entry.look_wait) = self.next_look(Duration::ZERO);
                     is_wait_over = Book::is_wait_over(entry);
                 }
                 let news = News {

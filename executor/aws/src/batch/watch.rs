@@ -286,7 +286,7 @@ impl Inner {
     }
 
     /// Longer each time, up to a limit; when events tell of jobs, at the limit at once.
-    fn next_look(&self, wait: Duration) -> (Instant, Duration) {
+    pub(super) fn next_look(&self, wait: Duration) -> (Instant, Duration) {
         let timings = &self.aws.config.timings;
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let is_flowing = heard.is_some_and(|it| it.elapsed() < EVENTS_FLOW);
