@@ -78,6 +78,7 @@ pub(crate) fn deploy(spec: FlowSpec) -> Input {
 fn flow(name: &str, steps: Vec<StepSpec>) -> FlowSpec {
     FlowSpec {
         alerts: Vec::new(),
+        slas: Vec::new(),
         blackouts: Vec::new(),
         metaflow: None,
         name: name.into(),
@@ -99,6 +100,7 @@ fn flow(name: &str, steps: Vec<StepSpec>) -> FlowSpec {
 
 fn step(name: &str, after: Option<String>, scope: ScopeIndex) -> StepSpec {
     StepSpec {
+        slas: Vec::new(),
         hook: None,
         name: name.into(),
         scope,

@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Flows(FlowsArgs),
     /// Show what runs next
     Next(NextArgs),
+    /// Play the coming days: waits, ends, broken promises, full pools; needs no daemon and starts nothing
+    Simulate(SimulateArgs),
     /// Explain why a flow does not run, or why a run stands as it does
     Why(WhyArgs),
     /// List when a flow ought to have run, and what came of it
@@ -104,6 +106,8 @@ pub(crate) enum Command {
     Backfill(BackfillCommand),
     /// Show where events come from: queues, watched folders, webhooks, and how they are
     Sources(SourcesArgs),
+    /// List alerts, or look at where they go and what became of them
+    Alerts(AlertsArgs),
     /// Show the circuit breakers of the services that are asked, or set one by hand
     Breakers(BreakersArgs),
     /// Jobs on AWS that carry this installation's name and that no task wants
@@ -312,6 +316,46 @@ pub(crate) struct NextArgs {
     pub(crate) json: Json,
 }
 
+/// `dalsegno simulate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The real scheduler in virtual time; tasks take as long as they took before. The database is only read.
+Exit code 1 with --fail-on new-breach when there is one. See docs/simulate.md.")]
+pub(crate) struct SimulateArgs {
+    /// How long: 90m, 12h, 7d
+    #[arg(long = "for", value_name = "SPAN", default_value = "7d")]
+    pub(crate) days: String,
+    /// Where it begins: 2026-11-23T00:00:00Z or 2026-11-23 [default: now, with the runs that are under way]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Which luck: the same seed gives the same days
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// A folder of flow files to play [default: the flows as they are active; without a database flows]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) flows: Option<PathBuf>,
+    /// Another folder: what gets worse or better compared with it
+    #[arg(long, value_name = "OTHER_DIR")]
+    pub(crate) diff: Option<PathBuf>,
+    /// Exit code 1 when a promise is broken that was kept in the other folder
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true)]
+    pub(crate) fail_on: Option<FailOn>,
+    /// How long a task takes of which nothing is known
+    #[arg(long, value_name = "SPAN", default_value = "1m")]
+    pub(crate) assume: String,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Print it as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What fails a simulation: `new-breach`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    NewBreach,
+}
+
 /// `dalsegno why`
 #[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
@@ -441,6 +485,69 @@ impl CatchUp {
 pub(crate) struct SourcesArgs {
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+/// `dalsegno alerts`
+#[derive(Debug, Args)]
+pub(crate) struct AlertsArgs {
+    /// Without it alerts are listed, newest first
+    #[command(subcommand)]
+    pub(crate) command: Option<AlertsCommand>,
+    /// Only alerts of this flow
+    #[arg(long, value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertsCommand {
+    /// List the channels that alerts go to, and how they are
+    Channels(ChannelsArgs),
+    /// Send a test message to a channel now, and say what came of it
+    Test(ChannelArgs),
+    /// List deliveries of alerts to channels, and why they stand as they do
+    Deliveries(DeliveriesArgs),
+    /// Send a delivery again that has ended, under the same id
+    Replay(DeliveryArgs),
+    /// Let a channel go on that was stopped
+    Enable(ChannelArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChannelsArgs {
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChannelArgs {
+    /// The channel's name
+    #[arg(value_name = "CHANNEL")]
+    pub(crate) channel: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeliveriesArgs {
+    /// Only those that were given up
+    #[arg(long)]
+    pub(crate) dead: bool,
+    /// Only those to this channel
+    #[arg(long, value_name = "CHANNEL")]
+    pub(crate) channel: Option<String>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeliveryArgs {
+    /// As the list shows it: msg_12_ops
+    #[arg(value_name = "ID")]
+    pub(crate) delivery: String,
 }
 
 #[derive(Debug, Args)]

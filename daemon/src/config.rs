@@ -1,5 +1,6 @@
 //! Configuration: `dalsegno.toml`, then the environment, then the command line; the last word counts.
 
+mod alerts;
 mod aws;
 mod metaflow;
 mod outside;
@@ -12,6 +13,7 @@ pub(crate) use sources::SourcesConfig;
 
 use crate::cli::UpArgs;
 use anyhow::{Context, bail};
+use dalsegno_alerts::AlertsConfig;
 use dalsegno_executor_aws::AwsConfig;
 use dalsegno_scheduler::failure::Rule;
 use dalsegno_scheduler::{Config as Core, ExecutorKind, PoolName, Span};
@@ -79,6 +81,15 @@ pub(crate) struct File {
     openlineage: Option<EmissionSpec>,
     /// Where steps run elsewhere.
     aws: Option<aws::Section>,
+    /// Where alerts go.
+    #[serde(default)]
+    channels: BTreeMap<String, dalsegno_alerts::ChannelSpec>,
+    /// Which ones.
+    #[serde(default)]
+    alert_rules: Vec<dalsegno_alerts::RuleSpec>,
+    /// Who belongs where.
+    #[serde(default)]
+    owners: BTreeMap<String, dalsegno_alerts::OneOrMore>,
     /// The folder of the file itself.
     #[serde(skip)]
     beside: PathBuf,
@@ -100,6 +111,7 @@ pub(crate) struct Settings {
     pub(crate) webhooks: Webhooks,
     pub(crate) emission: Option<Emission>,
     pub(crate) aws: Option<AwsConfig>,
+    pub(crate) alerts: AlertsConfig,
 }
 
 /// Reads the named file; without a name the default file, if there is one.
@@ -140,6 +152,9 @@ impl Settings {
         let file = File {
             webhooks: Vec::new(),
             openlineage: None,
+            channels: BTreeMap::new(),
+            alert_rules: Vec::new(),
+            owners: BTreeMap::new(),
             ..read(args.config.as_deref())?
         };
         Self::of_file(args, file)
@@ -168,6 +183,7 @@ impl Settings {
         let webhooks = outside::webhooks(file.webhooks, &beside)?;
         let emission = outside::emission(file.openlineage, &beside)?;
         let aws = aws::checked(file.aws)?;
+        let alerts = alerts::checked(file.channels, file.alert_rules, file.owners, &beside)?;
         if metaflow.executor == Some(ExecutorKind::Batch) && !has_queues(aws.as_ref()) {
             bail!(
                 "`metaflow.executor = \"batch\"` in {DEFAULT_FILE} needs `queues` and `s3` under [aws], where jobs go and \
@@ -257,6 +273,7 @@ impl Settings {
             emission,
             aws,
             core: Core {
+                alert_kinds: alerts::wanted(&alerts),
                 max_tasks,
                 pools: file
                     .pools
@@ -269,9 +286,8 @@ impl Settings {
                 budgets,
                 rules: file.rules,
                 backfill_share,
-                // No receiver of alerts can be configured yet.
-                alert_kinds: defaults.alert_kinds,
             },
+            alerts,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The binary `dalsegno`: the daemon, and the command line that talks to it.
 
+mod alerts;
 mod aws;
 mod breakers;
 mod cli;
@@ -8,6 +9,7 @@ mod commands;
 mod config;
 mod elsewhere;
 mod flows;
+mod histories;
 mod lock;
 mod logs;
 mod metadata;

@@ -5,7 +5,7 @@ use crate::cli::UpArgs;
 use crate::config::Settings;
 use crate::metaflow::{LocalData, Registry};
 use crate::sources::{self, Receivers};
-use crate::{aws, flows, lock, logs, metadata};
+use crate::{alerts, aws, flows, lock, logs, metadata};
 use anyhow::Context;
 use dalsegno_engine::{EngineConfig, EngineHandle, Reporter, Role};
 use dalsegno_executor::metaflow::MetadataSpool;
@@ -151,6 +151,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     let emission = emission
         .transpose()
         .context("cannot start telling of runs")?;
+    let (channels, delivering) = alerts::start(settings, &engine, &stop);
     let web = dalsegno_web::router(
         WebState {
             engine: engine.clone(),
@@ -163,6 +164,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
             }),
             remote: elsewhere.map(|it| Arc::new(it) as Arc<dyn Remote>),
             breakers,
+            channels: Some(channels),
             token: settings.token.clone(),
             loopback: address.ip().is_loopback(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -223,6 +225,8 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     {
         warn!("the engine did not end in order: {error}");
     }
+    // What is on its way gets a little time; what is cut off is sent once more, under the same id.
+    let _ = tokio::time::timeout(2 * DRAIN, delivering).await;
     if let Some(emission) = emission {
         // It writes down how far it has come; without that it tells some things twice.
         let _ = tokio::time::timeout(DRAIN, emission).await;

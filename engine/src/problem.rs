@@ -104,12 +104,20 @@ codes! {
         "`GET /api/v1/events` lists events by their number.";
     UnknownBackfill = "unknown_backfill", 404, "There is no such backfill, or it is over",
         "`GET /api/v1/backfills` lists backfills; one that is over cannot be changed any more.";
+    UnknownSla = "unknown_sla", 404, "There is no such open promise or silence",
+        "`dalsegno why FLOW` tells the open promises of a flow; one that is over cannot be changed any more.";
     UnknownStep = "unknown_step", 404, "The flow has no such step",
         "`GET /api/v1/flows/{name}` lists the steps of the active version; a run keeps the steps of its own version.";
     UnknownOrphan = "unknown_orphan", 404, "There is no such orphan",
         "`GET /api/v1/orphans` lists the jobs on AWS that carry this installation's name and that no task wants; it asks AWS each time.";
     UnknownBreaker = "unknown_breaker", 404, "There is no such circuit breaker",
         "`GET /api/v1/breakers` lists them: one for each service, and one for each of its calls.";
+    UnknownChannel = "unknown_channel", 404, "There is no such channel",
+        "Channels are configured in dalsegno.toml, each in a section `[channels.NAME]`; `GET /api/v1/channels` lists them.";
+    UnknownDelivery = "unknown_delivery", 404, "There is no such delivery",
+        "`GET /api/v1/deliveries` lists them: one for each alert and channel, named `msg_ALERT_CHANNEL`.";
+    NotEnded = "not_ended", 409, "The delivery is on its way",
+        "Only what was delivered, dropped or given up is sent again. One that was told with another (`told_with`) is sent again with that one; one that is grouped or waits needs nothing.";
     NoLog = "no_log", 404, "This attempt has no log here",
         "The attempt was never started, or its log files were removed.";
     MethodNotAllowed = "method_not_allowed", 405, "This address does not take that method",
@@ -207,6 +215,10 @@ impl From<Rejected> for Problem {
             }
             Rejected::ReservedEvent(_) => Self::new(Code::BadEvent, detail),
             Rejected::UnknownBackfill(_) => Self::new(Code::UnknownBackfill, detail),
+            Rejected::UnknownSla(_) | Rejected::UnknownSilence(_) => {
+                Self::new(Code::UnknownSla, detail)
+            }
+            Rejected::EmptySilence { .. } => Self::new(Code::BadRequest, detail),
             Rejected::Backfill(_) => Self::new(Code::BadBackfill, detail),
             Rejected::PlanChanged(_) => Self::new(Code::PlanChanged, detail),
             Rejected::FlowCycle(..) => Self::new(Code::FlowCycle, detail),

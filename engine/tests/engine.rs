@@ -178,6 +178,7 @@ impl Stage {
 
 fn chain(name: &str, steps: &[(&str, &[&str])]) -> Flow {
     let step = |(name, after): &(&str, &[&str])| StepSpec {
+        slas: Vec::new(),
         hook: None,
         name: (*name).into(),
         scope: ScopeIndex::ROOT,
@@ -199,6 +200,7 @@ fn chain(name: &str, steps: &[(&str, &[&str])]) -> Flow {
     };
     Flow::new(FlowSpec {
         alerts: Vec::new(),
+        slas: Vec::new(),
         blackouts: Vec::new(),
         metaflow: None,
         name: FlowName::new(name),

@@ -15,7 +15,7 @@ use crate::reader::{Cx, Value};
 use crate::source::Source;
 use crate::steps::{self, Steps};
 use crate::yaml::{self, Data, Node};
-use crate::{later, remote, schedules, triggers};
+use crate::{remote, schedules, sla, triggers};
 use dalsegno_scheduler::spec::{BlackoutWindow, Calendar, FlowSpec, RunPolicy};
 use dalsegno_scheduler::{Flow, FlowName, StepName, Version};
 use sha2::{Digest, Sha256};
@@ -204,7 +204,6 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
     }
     let text = |key| fields.get(key).and_then(|it| it.text()).map(str::to_owned);
     let executor = remote::of_flow(&fields);
-    later::sla(&fields);
 
     let params = fields
         .section("params")
@@ -218,8 +217,14 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
     let defaults = fields
         .section("defaults")
         .map_or_else(Defaults::default, policy::defaults);
+    let zone = schedules.first().map_or("UTC", |(it, _)| &it.timezone);
+    let (slas, sla_places): (Vec<_>, Vec<_>) = fields
+        .section("sla")
+        .map_or_else(Vec::new, |it| sla::read(it, zone))
+        .into_iter()
+        .unzip();
     let steps = match fields.section("steps") {
-        Some(it) => steps::read(it, &defaults, executor, name_text.unwrap_or_default()),
+        Some(it) => steps::read(it, &defaults, executor, name_text.unwrap_or_default(), zone),
         None => {
             let at = fields
                 .entry("steps")
@@ -237,6 +242,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
         steps,
         outline,
         resources,
+        promises,
     } = steps;
     let (schedules, schedule_places): (Vec<_>, Vec<_>) = schedules.into_iter().unzip();
     let (triggers, trigger_places): (Vec<_>, Vec<_>) = triggers.into_iter().unzip();
@@ -247,8 +253,11 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
     let alerts = fields.section("alerts").map_or_else(Vec::new, |it| {
         alerts::read(it, fields.entry("owner").is_some())
     });
-    later::alerts(&fields);
+    let mut promise_places: BTreeMap<String, Range<usize>> = promises.into_iter().collect();
+    let keys = dalsegno_scheduler::sla::keys(None, &slas);
+    promise_places.extend(keys.into_iter().zip(sla_places));
     let spec = FlowSpec {
+        slas,
         alerts,
         blackouts,
         metaflow: None,
@@ -277,6 +286,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
             .map_or_else(|| node.span.clone(), |it| it.key_span.clone()),
         schedules: &schedule_places,
         blackouts: &blackout_places,
+        promises: &promise_places,
         names_of_blackouts: spec.blackouts.iter().map(|it| it.name.clone()).collect(),
     };
     match Flow::new(spec) {

@@ -8,6 +8,7 @@ use dalsegno_scheduler::blackout::BlackoutError;
 use dalsegno_scheduler::calendar::CalendarError;
 use dalsegno_scheduler::schedule::ScheduleError;
 use dalsegno_scheduler::{FlowError, NESTING_MAX, NODES_MAX, StepName};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Places of a file that the core's errors are about.
@@ -16,6 +17,8 @@ pub(crate) struct Places<'a> {
     pub(crate) steps: Range<usize>,
     pub(crate) schedules: &'a [SchedulePlace],
     pub(crate) blackouts: &'a [Range<usize>],
+    /// By their keys.
+    pub(crate) promises: &'a BTreeMap<String, Range<usize>>,
     /// In the same order.
     pub(crate) names_of_blackouts: Vec<String>,
 }
@@ -57,6 +60,10 @@ impl Places<'_> {
             FlowError::Schedule { index, error } => {
                 let place = self.schedules.get(*index)?;
                 schedule(cx, place, error)
+            }
+            FlowError::Sla { error } => {
+                let at = self.promises.get(&error.promise).unwrap_or(&self.steps);
+                cx.at(at, "flow.sla", error.to_string()).help(&error.cure)
             }
             FlowError::Blackout(error) => self.blackout(cx, error),
             // A zone that nobody knows was reported where it stands.

@@ -233,12 +233,6 @@ impl<'a> Value<'a> {
         found.map(|(_, it)| *it)
     }
 
-    pub(crate) fn not_supported(&self, at: &Range<usize>, what: &str, now: &str) {
-        let message = format!("not supported yet: {what}");
-        self.cx
-            .push(self.cx.at(at, "flow.not_supported", message).help(now));
-    }
-
     pub(crate) fn expr(&self, place: Where) -> Option<dalsegno_scheduler::expr::Expr> {
         crate::expression::expr(self, place)
     }

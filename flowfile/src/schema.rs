@@ -54,8 +54,7 @@ struct FlowFile {
     defaults: Option<Defaults>,
     /// The steps by name.
     steps: BTreeMap<String, Step>,
-    /// Not supported yet: promises about time.
-    #[schemars(extend("deprecated" = true))]
+    /// Promises about time.
     sla: Option<Vec<Sla>>,
     /// Which of its alerts go where.
     alerts: Option<Vec<Alert>>,
@@ -501,6 +500,8 @@ struct Step {
     foreach: Option<Foreach>,
     /// Items of the foreach at the same time. Default: no limit.
     max_parallel: Option<Slots>,
+    /// Promises about the step.
+    sla: Option<Vec<Sla>>,
     /// Names that the step must write to the file in $DALSEGNO_OUTPUT.
     outputs: Option<OneOrMany<String>>,
     /// Environment variables; values may be expressions "${{ … }}".
@@ -613,12 +614,21 @@ struct BatchJob {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Sla {
-    finish_by: Option<TimeOfDay>,
-    start_by: Option<Duration>,
+    /// When it must have succeeded.
+    finish_by: Option<SlaTime>,
+    /// When it must have started.
+    start_by: Option<SlaTime>,
+    /// From its start to its end, retries included.
     max_duration: Option<Duration>,
+    /// From when it may run to its start.
     max_queue_wait: Option<Duration>,
+    /// Since the last success.
     fresh_within: Option<Duration>,
+    /// The predicted chance of a breach from which on it is at risk; in an item of its own for all. Default: 0.8.
+    #[schemars(range(min = 0.001, max = 1))]
     at_risk: Option<f64>,
+    /// Of times of day. Default: that of the schedule.
+    timezone: Option<String>,
 }
 
 #[derive(JsonSchema)]
@@ -676,6 +686,11 @@ hand_written! {
         "type": "string",
         "pattern": "^s3://[a-z0-9][a-z0-9.-]+/."
     }
+    SlaTime: {
+        "description": "A time of day (\"08:00\", \"06:00 +1d\" on the next day), or a length of time after the occurrence is due.",
+        "type": "string",
+        "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9]( ?[+] ?[0-9]{1,2}d)?|[0-9.]+ ?[a-zµ]+( ?[0-9.]+ ?[a-zµ]+)*)$"
+    }
     TimeOfDay: {
         "description": "A time of day in whole minutes: \"06:00\".",
         "type": "string",
@@ -697,7 +712,7 @@ hand_written! {
 #[cfg(test)]
 mod tests {
     use crate::{
-        alerts, batch, blackouts, file, later, params, policy, remote, schedules, steps, triggers,
+        alerts, batch, blackouts, file, params, policy, remote, schedules, sla, steps, triggers,
     };
     use std::collections::BTreeSet;
 
@@ -741,7 +756,7 @@ mod tests {
         same("Deadline", &triggers::handling::DEADLINE_KEYS);
         same("OnOom", &remote::OOM_KEYS);
         same("BatchJob", &batch::KEYS);
-        same("Sla", &later::SLA_KEYS);
+        same("Sla", &sla::KEYS);
         same("Alert", &alerts::KEYS);
     }
 }

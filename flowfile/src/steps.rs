@@ -17,7 +17,8 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-pub(crate) const KEYS: [&str; 21] = [
+pub(crate) const KEYS: [&str; 22] = [
+    "sla",
     "run",
     "after",
     "when",
@@ -51,6 +52,8 @@ pub(crate) struct Steps {
     pub(crate) outline: Outline,
     /// Where each step says what it asks for, or its name.
     pub(crate) resources: BTreeMap<StepName, Range<usize>>,
+    /// Promises by their keys.
+    pub(crate) promises: Vec<(String, Range<usize>)>,
 }
 
 /// `own` is the name of the flow, `executor` that of its steps.
@@ -59,12 +62,14 @@ pub(crate) fn read(
     defaults: &Defaults,
     executor: ExecutorKind,
     own: &str,
+    zone: &str,
 ) -> Steps {
     let mut reader = Reader {
         cx: value.cx,
         defaults,
         executor,
         own,
+        zone,
         found: Steps::default(),
     };
     reader.level(value, None, ScopeIndex::ROOT);
@@ -76,6 +81,8 @@ struct Reader<'a, 'd> {
     defaults: &'d Defaults,
     executor: ExecutorKind,
     own: &'d str,
+    /// Of the flow's schedule.
+    zone: &'d str,
     found: Steps,
 }
 
@@ -239,6 +246,13 @@ impl<'a> Reader<'a, '_> {
                 );
             }
         }
+        if let Some(it) = fields.section("sla") {
+            let places;
+            (step.slas, places) = crate::sla::read(it, self.zone).into_iter().unzip();
+            let places: Vec<Range<usize>> = places;
+            let keys = dalsegno_scheduler::sla::keys(Some(&step.name), &step.slas);
+            self.found.promises.extend(keys.into_iter().zip(places));
+        }
         match (fields.get("run"), fields.entry("flow")) {
             (Some(run), Some(_)) => self.cx.push(
                 run.bad("a step has either `run` or `flow`")
@@ -317,6 +331,7 @@ impl<'a> Reader<'a, '_> {
 
 fn bare(name: StepName, scope: ScopeIndex) -> StepSpec {
     StepSpec {
+        slas: Vec::new(),
         hook: None,
         name,
         scope,

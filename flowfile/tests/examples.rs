@@ -1,6 +1,6 @@
 //! Real files: the example flows of the repository, the guide, and one file with every key.
 
-use dalsegno_flowfile::{Diagnostics, FlowFile, Severity, json_schema, parse, parse_in, read_dir};
+use dalsegno_flowfile::{Diagnostics, FlowFile, json_schema, parse, parse_in, read_dir};
 use dalsegno_scheduler::spec::{Command, EventSource, Items, Strategy, TriggerExpr};
 use dalsegno_scheduler::{ExecutorKind, Span};
 use std::path::Path;
@@ -34,61 +34,34 @@ fn the_example_flows_are_accepted_without_a_word() {
 }
 
 #[test]
-fn a_file_with_every_key_is_refused_only_for_what_is_not_supported_yet() {
-    let found = complete(include_str!("complete.yaml")).expect_err("not all is supported");
-    let lines: Vec<String> = found
-        .iter()
+fn a_file_with_every_key_is_a_flow() {
+    let file = complete(include_str!("complete.yaml"));
+    let file = file.unwrap_or_else(|it| panic!("{}", it.render(false)));
+    let warnings = file.warnings.iter();
+    let lines: Vec<String> = warnings
         .map(|it| format!("{}: {}", it.line, it.message))
         .collect();
-    let refused = found.iter().filter(|it| it.severity == Severity::Error);
-    assert!(
-        refused
-            .into_iter()
-            .all(|it| it.code == "flow.not_supported"),
-        "{}",
-        lines.join("\n")
-    );
-    insta::assert_snapshot!("not_supported_yet", lines.join("\n"));
-}
-
-#[test]
-fn without_these_parts_it_becomes_a_flow() {
-    let text = include_str!("complete.yaml");
-    let found = complete(text).expect_err("not all is supported");
-    // Each refused key goes away, with all that is indented below it.
-    let mut lines: Vec<Option<&str>> = text.lines().map(Some).collect();
-    for refused in found.iter().filter(|it| it.severity == Severity::Error) {
-        let at = refused.line - 1;
-        let indent = |line: &str| line.len() - line.trim_start().trim_start_matches("- ").len();
-        let Some(depth) = lines[at].map(indent) else {
-            continue;
-        };
-        let key = lines[at].unwrap_or_default()[depth..]
-            .split(':')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        lines[at] = None;
-        for line in lines.iter_mut().skip(at + 1) {
-            match line {
-                Some(text) if !text.trim().is_empty() && indent(text) > depth => *line = None,
-                Some(text)
-                    if !text.trim().is_empty()
-                        && indent(text) == depth
-                        && text.contains("- ")
-                        && key == "sla" =>
-                {
-                    *line = None
-                }
-                Some(text) if text.trim().is_empty() => {}
-                _ => break,
-            }
-        }
-    }
-    let text: Vec<&str> = lines.into_iter().flatten().collect();
-    let text = text.join("\n");
-    let file = complete(&text).unwrap_or_else(|it| panic!("{text}\n{}", it.render(false)));
+    insta::assert_snapshot!("warnings_of_every_key", lines.join("\n"));
     let spec = file.flow.spec();
+    let promises: Vec<String> = file
+        .flow
+        .promises()
+        .iter()
+        .map(|it| format!("{} {} {}", it.key, it.text(), it.at_risk))
+        .collect();
+    assert_eq!(
+        promises,
+        [
+            "finish_by finish by 08:00 (Europe/Berlin) 800",
+            "start_by start within 10m of when it is due 800",
+            "max_duration take at most 1h 30m 800",
+            "max_queue_wait wait at most 15m for its start 800",
+            "fresh_within succeed at least every 1d 2h 800",
+        ]
+    );
+    assert_eq!(spec.alerts[0].to, ["webhook:growth-oncall"]);
+    assert_eq!(spec.alerts[0].hold, Some(Span::from_mins(2)));
+    assert_eq!(spec.alerts[0].on.len(), 4);
     assert_eq!(spec.run.strategy, Strategy::Sequential);
     assert_eq!(spec.run.timeout, Some(Span::from_mins(240)));
     assert_eq!(

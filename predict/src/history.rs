@@ -282,8 +282,8 @@ impl Durations {
 }
 
 fn of_log(log: f64) -> Span {
-    // A thousand years are enough.
-    Span(log.exp().min(3.2e16) as i64)
+    // A thousand years are enough, and a millisecond is no difference.
+    Span((log.exp().min(3.2e16) / 1e3).round() as i64 * 1_000)
 }
 
 /// The weighted median.

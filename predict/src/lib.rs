@@ -12,6 +12,7 @@ mod forecast;
 mod history;
 mod live;
 mod plan;
+pub mod week;
 
 pub use calibration::{Coverage, Weather, calibrate};
 pub use culprit::{Cause, sentence};

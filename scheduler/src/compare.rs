@@ -117,8 +117,16 @@ impl Scheduler {
             self.backfill_items.iter(),
             other.backfill_items.iter(),
         );
+        differ(&mut found, "promise", self.slas.iter(), other.slas.iter());
+        differ(
+            &mut found,
+            "silence",
+            self.silences.iter(),
+            other.silences.iter(),
+        );
         let last = |it: &Self| {
-            let all = [it.last_run, it.last_event, it.last_backfill, it.last_alert];
+            let events = [it.last_run, it.last_event, it.last_backfill];
+            let all = [&events[..], &[it.last_alert, it.last_silence]].concat();
             all.into_iter().enumerate().collect::<Vec<_>>()
         };
         differ(

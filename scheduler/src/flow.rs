@@ -9,6 +9,7 @@ use crate::blackout::{Blackout, BlackoutError};
 use crate::id::{FlowName, NESTING_MAX, StepName, TriggerName};
 use crate::metaflow::MetaflowFlow;
 use crate::schedule::{Gap, Schedule, ScheduleError, When};
+use crate::sla::{Promise, SlaError};
 use crate::spec::{
     Command, ExecutorKind, FlowSpec, HookOn, Route, ScheduleSpec, ScopeIndex, ScopeSpec, StepSpec,
     TriggerSpec,
@@ -79,6 +80,8 @@ pub struct Flow {
     metaflow: Option<Arc<MetaflowFlow>>,
     /// Of a Metaflow flow, per step: when a walk along `self.next` from the start comes by, first branches first.
     walk: Vec<usize>,
+    promises: Vec<Promise>,
+    has_step_promises: bool,
 }
 
 /// What is wrong with a declared flow.
@@ -135,6 +138,8 @@ pub enum FlowError {
     MixedExecutors(StepName),
     #[error("step `{0}` runs elsewhere, and that elsewhere is this machine")]
     RemoteHere(StepName),
+    #[error("{error}; {}", error.cure)]
+    Sla { error: SlaError },
 }
 
 impl Flow {
@@ -181,6 +186,16 @@ impl Flow {
     /// When no schedule and no trigger starts a run.
     pub fn blackouts(&self) -> &[Blackout] {
         &self.blackouts
+    }
+    /// What it promises about time, its steps' promises last.
+    pub fn promises(&self) -> &[Promise] {
+        &self.promises
+    }
+    pub fn promise(&self, key: &str) -> Option<&Promise> {
+        self.promises.iter().find(|it| *it.key == *key)
+    }
+    pub(crate) const fn has_step_promises(&self) -> bool {
+        self.has_step_promises
     }
     /// The nodes without predecessors in the root scope, hooks left out.
     pub fn roots(&self) -> &[NodeId] {
@@ -335,6 +350,16 @@ impl Builder {
             }
         }
         self.executors(&spec);
+        // A schedule that cannot be read makes promises about it unreadable, too.
+        let promises = match self.errors.is_empty() {
+            true => crate::sla::promises(&spec, &schedules),
+            false => Ok(Vec::new()),
+        };
+        let promises = promises.unwrap_or_else(|errors| {
+            let errors = errors.into_iter().map(|error| FlowError::Sla { error });
+            self.errors.extend(errors);
+            Vec::new()
+        });
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
@@ -383,6 +408,8 @@ impl Builder {
             scopes_by_name,
             roots,
             schedules,
+            has_step_promises: promises.iter().any(|it| it.step.is_some()),
+            promises,
         })
     }
 

@@ -4,7 +4,8 @@ use crate::alert::{AlertId, NewAlert};
 use crate::flow::Flow;
 use crate::id::{AttemptId, FlowName, RunId, StepName, Version};
 use crate::reason::Reason;
-use crate::row::{EventRow, RefusedRow, RunSnapshot};
+use crate::row::{EventRow, RefusedRow, RunSnapshot, SilenceRow};
+use crate::sla::NewPrediction;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -66,6 +67,21 @@ pub enum Input {
     },
     /// Something worth telling that the core does not see by itself. If no rule wants it, nothing happens.
     Alert(Box<NewAlert>),
+    /// The predictor has looked at an open row of a promise.
+    Prediction(Box<NewPrediction>),
+    /// Somebody has seen that a promise is at risk or missed.
+    Acknowledge {
+        flow: FlowName,
+        promise: Arc<str>,
+        period: Arc<str>,
+        by: String,
+        note: Option<String>,
+    },
+    /// Nobody is to be told of promises for a while. Its `id`, `created_at` and `ended_at` are given by the core.
+    Silence(Box<SilenceRow>),
+    EndSilence {
+        silence: u64,
+    },
     /// Time has passed; nothing else happened.
     Tick,
 }
@@ -329,6 +345,9 @@ pub enum Answer {
         alert: Option<AlertId>,
         duplicate: bool,
     },
+    Silence {
+        silence: u64,
+    },
 }
 
 /// Why an input was not accepted. Nothing was changed.
@@ -388,6 +407,12 @@ pub enum Rejected {
     /// The world is not as it was when the plan was made.
     #[error("the plan is out of date: {0}; plan again")]
     PlanChanged(String),
+    #[error("there is no open promise `{0}`: it may be over by now")]
+    UnknownSla(String),
+    #[error("there is no silence {0} that is not over")]
+    UnknownSilence(u64),
+    #[error("a silence from {from} until {until} is none: let it end later")]
+    EmptySilence { from: Timestamp, until: Timestamp },
     /// A backfill that cannot be: what is wrong, and the cure.
     #[error("no backfill: {0}")]
     Backfill(String),

@@ -25,6 +25,7 @@ mod reason;
 mod recover;
 pub mod row;
 pub mod schedule;
+pub mod sla;
 pub mod spec;
 mod state;
 mod submission;

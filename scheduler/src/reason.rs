@@ -292,6 +292,12 @@ pub enum Reason {
     },
     FlowRemoved,
     ScheduleChanged,
+    /// Of a promise: the flow file does not make it any more.
+    PromiseRemoved,
+    /// Of a promise about a start: the run ended without one.
+    NeverStarted {
+        run: RunId,
+    },
     /// A closed day of the schedule's calendar.
     Calendar {
         calendar: String,
@@ -557,6 +563,8 @@ impl fmt::Display for Reason {
             Self::MissedTooOld { window } => write!(f, "older than the misfire window of {window}"),
             Self::FlowInvalid { message } => write!(f, "the flow file is not valid: {message}"),
             Self::FlowRemoved => write!(f, "the flow file is gone"),
+            Self::PromiseRemoved => write!(f, "the flow does not promise it any more"),
+            Self::NeverStarted { run } => write!(f, "run {run} ended before it came to start"),
             Self::ScheduleChanged => write!(f, "the schedule was changed before it was due"),
             Self::Calendar {
                 calendar,

@@ -26,6 +26,7 @@ impl Scheduler {
             last_journal: rows.last_journal,
             last_backfill: rows.last_backfill,
             last_alert: rows.last_alert,
+            last_silence: rows.last_silence,
             ..Self::default()
         };
         let versions: BTreeMap<(FlowName, Version), Arc<Flow>> = rows
@@ -59,6 +60,12 @@ impl Scheduler {
         let rows_apart = rows.ahead.into_iter().chain(rows.left);
         for row in rows_apart.chain(rows.occurrences) {
             s.index_occurrence(&Arc::new(row));
+        }
+        for row in rows.slas {
+            s.index_sla(&Arc::new(row));
+        }
+        for row in rows.silences {
+            s.index_silence(&Arc::new(row));
         }
         s.find_missing_futures();
         for row in rows.half_matches {

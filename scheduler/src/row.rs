@@ -5,6 +5,7 @@ use crate::alert::AlertRow;
 use crate::failure::FailureClass;
 use crate::id::{AttemptId, FlowName, RunId, StepName, TaskId, TriggerName, Version};
 use crate::reason::Reason;
+use crate::sla::{Acknowledged, Prediction};
 use crate::submission::ArrayPlace;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,82 @@ states! {
         /// It would have started a run, but the flow is paused or the strategy refused it.
         Refused = "refused",
     }
+}
+
+states! {
+    /// The state of a promise in one period.
+    SlaState {
+        OnTime = "on_time",
+        /// The chance of a breach has reached the level that the promise declares.
+        AtRisk = "at_risk",
+        /// Its moment has passed, and what was promised has not come.
+        Missed = "missed",
+        Met = "met",
+        MetLate = "met_late",
+    }
+}
+
+/// A promise about time in one period.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlaRow {
+    pub flow: FlowName,
+    /// Its key in the flow, see [`crate::sla::Promise::key`].
+    pub promise: Arc<str>,
+    /// Unique in the promise: `slot:<slot of the schedule>`, `day:<local day>`, `run:<id>` (`run:<id>.<generation>` of
+    /// a resumed one) or `since:<success>`.
+    pub period: Arc<str>,
+    pub due_at: Timestamp,
+    pub state: SlaState,
+    /// It is still looked at: not over, or missed and perhaps met late.
+    pub open: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_risk_since: Option<Timestamp>,
+    /// When it was due, if it was missed, however late that was noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub met_at: Option<Timestamp>,
+    /// The worst state that people were told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<SlaState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Box<Prediction>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
+    /// People are told of its state when this has passed, if it is still so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced_until: Option<Timestamp>,
+    /// Why it counts no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Reason>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// A time in which nobody is told of promises that are at risk or missed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SilenceRow {
+    /// 1, 2, 3 …
+    pub id: u64,
+    /// `None`: all flows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<FlowName>,
+    /// `None`: all promises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<String>,
+    /// `[from, until)`.
+    pub from: Timestamp,
+    pub until: Timestamp,
+    pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A flow and what is remembered of it from version to version.
@@ -650,6 +727,8 @@ pub struct Changes {
     pub refused: Vec<RefusedRow>,
     pub backfills: Vec<BackfillRow>,
     pub backfill_items: Vec<BackfillItemRow>,
+    pub slas: Vec<Arc<SlaRow>>,
+    pub silences: Vec<SilenceRow>,
     /// Oldest first.
     pub alerts: Vec<AlertRow>,
     pub journal: Vec<JournalEntry>,
@@ -695,10 +774,14 @@ pub struct Recovered {
     /// Unfinished backfills with all their items.
     pub backfills: Vec<BackfillRow>,
     pub backfill_items: Vec<BackfillItemRow>,
+    /// Rows of promises that are open, and silences that are not over.
+    pub slas: Vec<SlaRow>,
+    pub silences: Vec<SilenceRow>,
     /// The highest numbers ever used; 0 in an empty database.
     pub last_run: u64,
     pub last_event: u64,
     pub last_journal: u64,
     pub last_backfill: u64,
     pub last_alert: u64,
+    pub last_silence: u64,
 }

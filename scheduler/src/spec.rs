@@ -8,6 +8,7 @@ use crate::expr::{Expr, Template};
 use crate::id::{FlowName, PoolName, StepName, TriggerName};
 use crate::metaflow::{MetaflowFlow, MetaflowStep};
 use crate::schedule::{Gap, Overlap, When};
+use crate::sla::SlaSpec;
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +42,9 @@ pub struct FlowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ScopeSpec>,
     pub steps: Vec<StepSpec>,
+    /// Promises about time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slas: Vec<SlaSpec>,
     /// Whom its alerts are for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<AlertRuleSpec>,
@@ -582,6 +586,9 @@ pub struct StepSpec {
     /// Not a part of the graph: runs once when all else of a run is over, and does not change how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookOn>,
+    /// Promises about time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slas: Vec<SlaSpec>,
 }
 
 impl StepSpec {

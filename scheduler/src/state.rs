@@ -12,9 +12,10 @@ use crate::id::{AttemptId, FlowName, Path, PoolName, RunId, TaskId, TriggerName}
 use crate::reason::{Limit, Reason};
 use crate::row::{
     BackfillItemRow, BackfillItemState, BackfillRow, BackfillState, FlowRow, HalfMatchRow,
-    Interval, OccurrenceRow, RunRow, RunState, ScopeRow, TaskRow, TaskState,
+    Interval, OccurrenceRow, RunRow, RunState, ScopeRow, SilenceRow, SlaRow, TaskRow, TaskState,
 };
 use crate::schedule::Schedule;
+use crate::sla::SlaKey;
 use crate::spec::{ExecutorKind, Retry, ScheduleSpec, ScopeIndex, StepSpec, Strategy};
 use crate::time::{Span, Timestamp};
 use imbl::{OrdMap, OrdSet};
@@ -152,6 +153,10 @@ pub(crate) enum Timer {
     Occurrence(FlowName, String),
     /// Something is due in a set of waiting events: it fires, or some of them expire.
     Set(SetKey),
+    /// The moment of a promise has passed.
+    Sla(SlaKey),
+    /// A silence is over.
+    Silence(u64),
     /// A blackout of this flow ends. Not derived from rows: sets that are due bring it back.
     BlackoutOver(FlowName),
     /// A recovered flow lacks a future; at the beginning of all time.
@@ -264,6 +269,12 @@ pub struct Scheduler {
     pub(crate) last_journal: u64,
     pub(crate) last_backfill: u64,
     pub(crate) last_alert: u64,
+    pub(crate) last_silence: u64,
+
+    /// Open rows of promises.
+    pub(crate) slas: OrdMap<SlaKey, Arc<SlaRow>>,
+    /// Silences that are not over.
+    pub(crate) silences: OrdMap<u64, Arc<SilenceRow>>,
 }
 
 /// An unfinished backfill with what is counted of its items.
@@ -665,6 +676,49 @@ impl Scheduler {
         !self.ahead.is_empty() && it.deadline_of.is_none() && self.ahead.contains(&place())
     }
 
+    /// Stores a promise's row, as long as it is open.
+    pub(crate) fn index_sla(&mut self, row: &Arc<SlaRow>) {
+        let key = crate::sla::key_of(row);
+        if let Some(old) = self.slas.remove(&key)
+            && let Some(at) = sla_timer(&old)
+        {
+            self.timers.remove(&(at, Timer::Sla(key.clone())));
+        }
+        if row.open {
+            if let Some(at) = sla_timer(row) {
+                self.timers.insert((at, Timer::Sla(key.clone())));
+            }
+            self.slas.insert(key, row.clone());
+        }
+    }
+
+    pub(crate) fn index_silence(&mut self, row: &Arc<SilenceRow>) {
+        if let Some(old) = self.silences.remove(&row.id) {
+            self.timers.remove(&(old.until, Timer::Silence(row.id)));
+        }
+        if row.ended_at.is_none() {
+            self.timers.insert((row.until, Timer::Silence(row.id)));
+            self.silences.insert(row.id, row.clone());
+        }
+    }
+
+    /// Open rows of a flow's promises.
+    pub(crate) fn slas_of_flow(&self, flow: &FlowName) -> Vec<Arc<SlaRow>> {
+        let first = (flow.clone(), Arc::from(""), Arc::from(""));
+        let rows = self.slas.range(first..);
+        rows.take_while(|((of, ..), _)| of == flow)
+            .map(|(_, row)| row.clone())
+            .collect()
+    }
+
+    pub(crate) fn slas_of_promise(&self, flow: &FlowName, promise: &Arc<str>) -> Vec<Arc<SlaRow>> {
+        let first = (flow.clone(), promise.clone(), Arc::from(""));
+        let rows = self.slas.range(first..);
+        rows.take_while(|((of, it, _), _)| of == flow && it == promise)
+            .map(|(_, row)| row.clone())
+            .collect()
+    }
+
     /// When an expected occurrence is looked at; `None` while a pause holds it.
     pub(crate) fn occurrence_timer(&self, row: &OccurrenceRow) -> Option<(Timestamp, Timer)> {
         let at = match &row.reason {
@@ -954,6 +1008,11 @@ fn task_timer(row: &TaskRow) -> Option<Timestamp> {
         TaskState::Submitting | TaskState::Running => row.deadline,
         _ => None,
     }
+}
+
+/// What happens at the very moment still is in time.
+fn sla_timer(row: &SlaRow) -> Option<Timestamp> {
+    row.missed_at.is_none().then_some(row.due_at + Span(1))
 }
 
 fn run_timer(row: &RunRow) -> Option<Timestamp> {

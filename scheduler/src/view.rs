@@ -3,7 +3,7 @@
 use crate::flow::Flow;
 use crate::id::{FlowName, RunId, TaskId};
 use crate::reason::Limit;
-use crate::row::{HalfMatchRow, OccurrenceRow, RunRow, ScopeRow, TaskRow};
+use crate::row::{HalfMatchRow, OccurrenceRow, RunRow, ScopeRow, SilenceRow, SlaRow, TaskRow};
 use crate::state::{Candidate, FlowState, Scheduler};
 use std::sync::Arc;
 
@@ -96,6 +96,16 @@ impl Scheduler {
             .map(|(_, row)| &**row)
     }
 
+    /// Open rows of promises, by flow, promise and period.
+    pub fn slas(&self) -> impl Iterator<Item = &Arc<SlaRow>> {
+        self.slas.values()
+    }
+
+    /// Silences that are not over, oldest first.
+    pub fn silences(&self) -> impl Iterator<Item = &Arc<SilenceRow>> {
+        self.silences.values()
+    }
+
     /// Every limit that is in use, waited for or configured.
     pub fn limits(&self) -> Vec<LimitUse> {
         self.all_limits()
@@ -115,6 +125,16 @@ impl Scheduler {
                 limit,
             })
             .collect()
+    }
+
+    /// One limit, without counting who waits: `waiting` is 1 when someone does.
+    pub fn usage(&self, limit: &Limit) -> LimitUse {
+        LimitUse {
+            limit: limit.clone(),
+            capacity: self.capacity(limit),
+            used: self.in_use(limit),
+            waiting: usize::from(self.head(limit).is_some()),
+        }
     }
 
     /// Whether something may start that no decision has looked at yet: after a start with larger limits.

@@ -1,6 +1,7 @@
 //! The behaviours that every store has, one function each, run on all three by `tests/`.
 
 pub mod commits;
+pub mod deliveries;
 pub mod differential;
 pub mod leases;
 pub mod pages;
@@ -66,6 +67,16 @@ macro_rules! behaviours {
             ten_thousand_runs_of_a_span_are_read_quickly
             a_position_is_kept_until_the_next
             a_position_is_swapped_only_by_who_knows_it
+        }
+        $crate::behaviours! { @each $with, deliveries:
+            a_delivery_is_made_once_and_comes_back_as_it_was_written
+            of_one_matter_only_the_first_is_due
+            an_attempt_counts_once
+            what_recovers_while_it_is_held_is_not_told
+            what_waits_together_is_told_together
+            what_was_ended_can_be_sent_again_under_its_name
+            deliveries_are_filtered_counted_and_paged
+            a_channel_is_stopped_for_a_reason_and_goes_on
         }
     };
     (@each $with:path, $module:ident: $($name:ident)*) => {

@@ -1,7 +1,7 @@
 //! Rows from columns, in the order of [`crate::table`].
 
 use crate::error::Error;
-use crate::page::{BackfillCount, OccurrenceCount, Outage, OutageReason, TaskCount};
+use crate::page::{BackfillCount, OccurrenceCount, Outage, OutageReason, StepTime, TaskCount};
 use crate::path;
 use dalsegno_scheduler::alert::{AlertId, AlertKind, AlertRow};
 use dalsegno_scheduler::backfill::History;
@@ -10,7 +10,7 @@ use dalsegno_scheduler::row::{
     AttemptRow, AttemptState, BackfillItemRow, BackfillItemState, BackfillMode, BackfillRow,
     BackfillState, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval, JournalEntry,
     MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Paused, RefusedRow, Retries, RunRow,
-    RunState, ScopeRow, ScopeState, TaskRow, TaskState,
+    RunState, ScopeRow, ScopeState, SilenceRow, SlaRow, SlaState, TaskRow, TaskState,
 };
 use dalsegno_scheduler::{
     AttemptId, FlowName, RunId, Span, StepName, TaskId, Timestamp, TriggerName, Version,
@@ -66,12 +66,12 @@ impl<'a, R: Fields> Columns<'a, R> {
             .ok_or_else(|| self.corrupt("a number", "nothing"))
     }
 
-    fn number<T: TryFrom<i64>>(&mut self) -> Result<T, Error> {
+    pub(crate) fn number<T: TryFrom<i64>>(&mut self) -> Result<T, Error> {
         let int = self.int()?;
         T::try_from(int).map_err(|_| self.corrupt("a number in range", int))
     }
 
-    fn at(&mut self) -> Result<Timestamp, Error> {
+    pub(crate) fn at(&mut self) -> Result<Timestamp, Error> {
         self.int().map(Timestamp)
     }
 
@@ -102,7 +102,7 @@ impl<'a, R: Fields> Columns<'a, R> {
             .ok_or_else(|| self.corrupt("a text", "nothing"))
     }
 
-    fn word<T>(&mut self, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
+    pub(crate) fn word<T>(&mut self, parse: fn(&str) -> Option<T>) -> Result<T, Error> {
         let text = self.text()?;
         parse(&text).ok_or_else(|| self.corrupt("a state", text))
     }
@@ -454,6 +454,48 @@ pub(crate) fn alert<R: Fields>(row: &R) -> Result<AlertRow, Error> {
     })
 }
 
+pub(crate) fn sla<R: Fields>(row: &R) -> Result<SlaRow, Error> {
+    let c = &mut Columns::new(row, "a promise");
+    Ok(SlaRow {
+        flow: FlowName::new(c.text()?),
+        promise: c.text()?.into(),
+        period: c.text()?.into(),
+        due_at: c.at()?,
+        state: c.word(SlaState::parse)?,
+        open: c.flag()?,
+        run: c.maybe_run()?,
+        step: c.maybe_text()?.map(StepName::new),
+        at_risk_since: c.maybe_at()?,
+        missed_at: c.maybe_at()?,
+        met_at: c.maybe_at()?,
+        told: match c.maybe_text()? {
+            None => None,
+            Some(text) => Some(SlaState::parse(&text).ok_or_else(|| c.corrupt("a state", text))?),
+        },
+        prediction: c.maybe_json()?,
+        acknowledged: c.maybe_json()?,
+        silenced_until: c.maybe_at()?,
+        withdrawn: c.maybe_json()?,
+        created_at: c.at()?,
+        updated_at: c.at()?,
+    })
+}
+
+pub(crate) fn silence<R: Fields>(row: &R) -> Result<SilenceRow, Error> {
+    let c = &mut Columns::new(row, "a silence");
+    Ok(SilenceRow {
+        id: c.number()?,
+        flow: c.maybe_text()?.map(FlowName::new),
+        promise: c.maybe_text()?,
+        from: c.at()?,
+        until: c.at()?,
+        by: c.text()?,
+        note: c.maybe_text()?,
+        created_at: c.at()?,
+        ended_at: c.maybe_at()?,
+    })
+}
+
 pub(crate) fn backfill_count<R: Fields>(row: &R) -> Result<BackfillCount, Error> {
     let c = &mut Columns::new(row, "a count of a backfill's items");
     Ok(BackfillCount {
@@ -489,6 +531,21 @@ pub(crate) fn history<R: Fields>(row: &R) -> Result<History, Error> {
 pub(crate) fn duration<R: Fields>(row: &R) -> Result<(FlowName, Span), Error> {
     let c = &mut Columns::new(row, "the time a run took");
     Ok((FlowName::new(c.text()?), Span(c.int()?)))
+}
+
+pub(crate) fn step_time<R: Fields>(row: &R) -> Result<StepTime, Error> {
+    let c = &mut Columns::new(row, "the time a step took");
+    Ok(StepTime {
+        flow: FlowName::new(c.text()?),
+        run: RunId(c.number()?),
+        started_at: c.at()?,
+        finished_at: c.at()?,
+        step: StepName::new(c.text()?),
+        tasks: c.number()?,
+        from: c.at()?,
+        to: c.at()?,
+        sum: Span(c.int()?),
+    })
 }
 
 pub(crate) fn outage<R: Fields>(row: &R) -> Result<Outage, Error> {

@@ -312,6 +312,45 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
             });
         }
     });
+    part(&table::SLA, Write::Upsert, &mut |rows| {
+        for it in newest(&changes.slas, |it| (&it.flow, &it.promise, &it.period)) {
+            rows.row(|row| {
+                row.text(it.flow.as_str())
+                    .text(&it.promise)
+                    .text(&it.period)
+                    .at(it.due_at)
+                    .text(it.state.as_str())
+                    .flag(it.open)
+                    .maybe_int(it.run.map(|it| it.0 as i64))
+                    .maybe_text(it.step.as_ref().map(|it| it.as_str()))
+                    .maybe_at(it.at_risk_since)
+                    .maybe_at(it.missed_at)
+                    .maybe_at(it.met_at)
+                    .maybe_text(it.told.map(|it| it.as_str()))
+                    .maybe_json(it.prediction.as_deref())
+                    .maybe_json(it.acknowledged.as_ref())
+                    .maybe_at(it.silenced_until)
+                    .maybe_json(it.withdrawn.as_ref())
+                    .at(it.created_at)
+                    .at(it.updated_at)
+            });
+        }
+    });
+    part(&table::SILENCE, Write::Upsert, &mut |rows| {
+        for it in newest(&changes.silences, |it| it.id) {
+            rows.row(|row| {
+                row.int(it.id as i64)
+                    .maybe_text(it.flow.as_ref().map(|it| it.as_str()))
+                    .maybe_text(it.promise.as_deref())
+                    .at(it.from)
+                    .at(it.until)
+                    .text(&it.by)
+                    .maybe_text(it.note.as_deref())
+                    .at(it.created_at)
+                    .maybe_at(it.ended_at)
+            });
+        }
+    });
     part(&table::ALERT, Write::Upsert, &mut |rows| {
         for it in &changes.alerts {
             rows.row(|row| {

@@ -10,6 +10,12 @@ pub enum Error {
          it was written by a newer Dalsegno. Start that newer binary, or restore a backup made before the upgrade"
     )]
     DatabaseNewer { database: i64, binary: i64 },
+    /// Of a database that is only read.
+    #[error(
+        "the database has schema version {database} and this binary reads version {binary}: `dalsegno migrate` (or a start \
+         of the daemon) brings it up"
+    )]
+    DatabaseOlder { database: i64, binary: i64 },
     #[error("the database at {at} cannot be opened: {message}")]
     Open { at: String, message: String },
     #[error(transparent)]

@@ -9,6 +9,7 @@ mod children;
 #[doc(hidden)]
 pub mod conformance;
 mod decode;
+mod deliveries;
 mod encode;
 mod error;
 mod lease;
@@ -23,14 +24,18 @@ mod sqlite;
 mod store;
 mod table;
 
+pub use deliveries::{
+    AttemptLog, ChannelStop, Deliveries, DeliveryCount, DeliveryFilter, DeliveryOutcome,
+    DeliveryRow, DeliveryState, Recovered,
+};
 pub use error::{CommitError, Error, Full};
 pub use lease::Lease;
 pub use memory::{Fault, MemoryStore};
 pub use migrations::SCHEMA_VERSION;
 pub use page::{
     AlertFilter, BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
-    OccurrenceCount, OccurrenceFilter, Outage, OutageReason, Page, RunFilter, TaskCount,
-    TaskFilter,
+    OccurrenceCount, OccurrenceFilter, Outage, OutageReason, Page, RunFilter, SlaFilter, StepTime,
+    TaskCount, TaskFilter,
 };
 pub use postgres::PostgresStore;
 pub use sqlite::{Durability, SqliteStore};

@@ -4,6 +4,7 @@
 //! see [`MemoryStore::commit_sync`].
 
 mod answers;
+mod deliveries;
 mod state;
 
 use crate::encode::check_claims;
@@ -24,6 +25,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Inner {
     state: State,
+    sent: deliveries::Sent,
     faults: VecDeque<Fault>,
 }
 

@@ -33,6 +33,8 @@ migrations! {
     8 "0008_remote",
     9 "0009_sla_and_alerts",
     10 "0010_ahead",
+    11 "0011_sla",
+    12 "0012_deliveries",
 }
 
 /// The newest schema version this binary knows.

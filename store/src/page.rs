@@ -4,7 +4,7 @@ use crate::error::Error;
 use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::row::{
     BackfillItemState, BackfillState, EventRow, MatchOutcome, MatchRow, OccurrenceRow,
-    OccurrenceState, RefusedRow, RunState, TaskState,
+    OccurrenceState, RefusedRow, RunState, SlaRow, SlaState, TaskState,
 };
 use dalsegno_scheduler::{FlowName, RunId, Span, StepName, Timestamp, TriggerName};
 use std::collections::BTreeMap;
@@ -151,6 +151,18 @@ pub struct AlertFilter {
     pub key: Option<String>,
 }
 
+/// Which rows of promises: due in `[from, to)`. Everything left out matches all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlaFilter {
+    pub flow: Option<FlowName>,
+    /// Empty: all states.
+    pub states: Vec<SlaState>,
+    /// Those still looked at, or those that are over.
+    pub open: Option<bool>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
 /// How many tasks of one step are in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskCount {
@@ -219,6 +231,23 @@ pub(crate) const OUTAGE_MIN: Span = Span::from_secs(1);
 /// Of how many runs the typical duration is the middle one.
 pub(crate) const DURATIONS: usize = 20;
 
+/// The tasks of one step in one run that succeeded, taken together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepTime {
+    pub flow: FlowName,
+    pub run: RunId,
+    /// Of the run.
+    pub started_at: Timestamp,
+    pub finished_at: Timestamp,
+    pub step: StepName,
+    pub tasks: u32,
+    /// When the first of them was submitted (its last attempt, if there were several), and when the last ended.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// From submission to end, all of them added up.
+    pub sum: Span,
+}
+
 /// The middle duration of each flow.
 pub(crate) fn middle(
     durations: impl IntoIterator<Item = (FlowName, Span)>,
@@ -266,6 +295,11 @@ pub(crate) fn match_cursor(it: &MatchRow) -> String {
     format!("{} {} {}", it.event, it.leaf, it.trigger)
 }
 
+/// Names of flows and promises hold no spaces.
+pub(crate) fn sla_cursor(it: &SlaRow) -> String {
+    format!("{} {} {} {}", it.due_at.0, it.flow, it.promise, it.period)
+}
+
 /// With the length of the source, for it may hold spaces.
 pub(crate) fn refused_cursor(it: &RefusedRow) -> String {
     format!(
@@ -283,6 +317,16 @@ impl Cursor {
         let (event, rest) = self.number_and_text()?;
         let (leaf, trigger) = rest.split_once(' ').ok_or_else(|| self.bad())?;
         Ok((event, leaf.parse().map_err(|_| self.bad())?, trigger))
+    }
+
+    /// Due time, flow, promise and period.
+    pub(crate) fn sla(&self) -> Result<(i64, &str, &str, &str), Error> {
+        let (due_at, rest) = self.number_and_text()?;
+        let mut parts = rest.splitn(3, ' ');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(flow), Some(promise), Some(period)) => Ok((due_at, flow, promise, period)),
+            _ => Err(self.bad()),
+        }
     }
 
     /// When it was received, source and id.

@@ -8,8 +8,8 @@ use crate::lease::Lease;
 use crate::page::{
     AlertFilter, BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter,
     MatchFilter, OUTAGE_MIN, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter,
-    TaskCount, TaskFilter, after_prefix, event_cursor, match_cursor, middle, occurrence_cursor,
-    page_limit, refused_cursor,
+    SlaFilter, StepTime, TaskCount, TaskFilter, after_prefix, event_cursor, match_cursor, middle,
+    occurrence_cursor, page_limit, refused_cursor, sla_cursor,
 };
 use crate::path::sortable;
 use crate::select::{Arg, Select};
@@ -21,7 +21,7 @@ use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
     FlowVersionRow, HalfMatchRow, JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, Recovered,
-    RefusedRow, RunRow, RunSnapshot, RunState, ScopeRow, TaskRow,
+    RefusedRow, RunRow, RunSnapshot, RunState, ScopeRow, SilenceRow, SlaRow, TaskRow,
 };
 use dalsegno_scheduler::{FlowName, RunId, Span, TaskId, Timestamp, Version};
 use std::cmp::Reverse;
@@ -60,6 +60,9 @@ const RUN_UNFINISHED: &str = "run.state IN ('queued', 'running', 'cancelling')";
 const UNSUCCESSFUL: &str = "state IN ('failed', 'cancelled', 'timed_out')";
 const BACKFILL_UNFINISHED: &str = "state IN ('running', 'paused', 'cancelling')";
 
+/// Both databases read it alike, and find the partial index by it.
+const SLA_OPEN: &str = "open";
+
 /// Arguments: name, value, now.
 pub(crate) const PUT_POSITION: &str = "\
     INSERT INTO position (name, value, updated_at) VALUES (?, ?, ?) \
@@ -77,7 +80,7 @@ const SWAP_POSITION: &str = "\
 const LAST_NUMBERS: &str = "\
     SELECT (SELECT COALESCE(MAX(id), 0) FROM run), (SELECT COALESCE(MAX(seq), 0) FROM event), \
     (SELECT COALESCE(MAX(seq), 0) FROM journal), (SELECT COALESCE(MAX(id), 0) FROM backfill), \
-    (SELECT COALESCE(MAX(id), 0) FROM alert)";
+    (SELECT COALESCE(MAX(id), 0) FROM alert), (SELECT COALESCE(MAX(id), 0) FROM silence)";
 
 #[async_trait]
 impl<B: Backend> Store for B {
@@ -188,6 +191,8 @@ impl<B: Backend> Store for B {
             scopes,
             backfills,
             backfill_items,
+            slas,
+            silences,
             last,
         ] = &answers[..]
         else {
@@ -210,6 +215,9 @@ impl<B: Backend> Store for B {
             last_journal: last.int()? as u64,
             last_backfill: last.int()? as u64,
             last_alert: last.int()? as u64,
+            last_silence: last.int()? as u64,
+            slas: all(slas, decode::sla)?,
+            silences: all(silences, decode::silence)?,
             backfills: all(backfills, decode::backfill)?,
             backfill_items: all(backfill_items, decode::backfill_item)?,
         })
@@ -299,6 +307,15 @@ impl<B: Backend> Store for B {
             .map(decode::duration)
             .collect::<Result<_, _>>()?;
         Ok(middle(durations))
+    }
+
+    async fn step_times(&self, flows: &[FlowName], limit: usize) -> Result<Vec<StepTime>, Error> {
+        let flows: BTreeSet<&FlowName> = flows.iter().collect();
+        let limit = page_limit(limit);
+        let selects = flows.into_iter().map(|it| step_times(it, limit));
+        let answers = self.read(selects.collect()).await?;
+        let times = answers.iter().flatten().map(decode::step_time);
+        times.collect()
     }
 
     async fn runs(
@@ -526,6 +543,26 @@ impl<B: Backend> Store for B {
         list(self, backfill_counts(id), decode::backfill_count).await
     }
 
+    async fn slas(
+        &self,
+        filter: &SlaFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<SlaRow>, Error> {
+        let limit = page_limit(limit);
+        let rows = list(self, slas(filter, cursor, limit)?, decode::sla).await?;
+        Ok(Page::cut(rows, limit, sla_cursor))
+    }
+
+    async fn silences(&self, limit: usize) -> Result<Vec<SilenceRow>, Error> {
+        let select = from(
+            &table::SILENCE,
+            "ORDER BY id DESC LIMIT ?",
+            [Arg::Int(page_limit(limit) as i64)],
+        );
+        list(self, select, decode::silence).await
+    }
+
     async fn alerts_after(&self, id: u64, limit: usize) -> Result<Vec<AlertRow>, Error> {
         list(self, alerts_after(id, page_limit(limit)), decode::alert).await
     }
@@ -714,6 +751,12 @@ pub(crate) fn load() -> Vec<Select> {
             ),
             [],
         ),
+        from(
+            &table::SLA,
+            &format!("WHERE {SLA_OPEN} ORDER BY flow, promise, period"),
+            [],
+        ),
+        from(&table::SILENCE, "WHERE ended_at IS NULL ORDER BY id", []),
         Select::new(LAST_NUMBERS, []),
     ]
 }
@@ -762,6 +805,20 @@ pub(crate) fn durations(flow: &FlowName) -> Select {
         "SELECT flow, finished_at - started_at FROM run WHERE flow = ? AND state = 'succeeded' \
          AND started_at IS NOT NULL AND finished_at IS NOT NULL ORDER BY id DESC LIMIT ?",
         [flow.as_str().into(), Arg::Int(DURATIONS as i64)],
+    )
+}
+
+pub(crate) fn step_times(flow: &FlowName, limit: usize) -> Select {
+    Select::new(
+        "SELECT newest.flow, newest.id, newest.started_at, newest.finished_at, task.step, COUNT(*), MIN(task.submitted_at), \
+         MAX(task.finished_at), CAST(SUM(task.finished_at - task.submitted_at) AS BIGINT) \
+         FROM (SELECT flow, id, started_at, finished_at FROM run WHERE flow = ? AND state = 'succeeded' \
+         AND started_at IS NOT NULL AND finished_at IS NOT NULL ORDER BY id DESC LIMIT ?) AS newest \
+         JOIN task ON task.run = newest.id WHERE task.state = 'succeeded' \
+         AND task.submitted_at IS NOT NULL AND task.finished_at IS NOT NULL \
+         GROUP BY newest.flow, newest.id, newest.started_at, newest.finished_at, task.step \
+         ORDER BY newest.id DESC, task.step",
+        [flow.as_str().into(), Arg::Int(limit as i64)],
     )
 }
 
@@ -1066,6 +1123,42 @@ pub(crate) fn backfill_counts(id: u64) -> Select {
         "SELECT flow, state, COUNT(*) FROM backfill_item WHERE backfill = ? GROUP BY flow, state ORDER BY flow, state",
         [(id as i64).into()],
     )
+}
+
+pub(crate) fn slas(
+    filter: &SlaFilter,
+    cursor: Option<&Cursor>,
+    limit: usize,
+) -> Result<Select, Error> {
+    let from_at = filter.from.unwrap_or(Timestamp(i64::MIN));
+    let mut select = from(&table::SLA, "WHERE due_at >= ?", [from_at.0.into()]);
+    if let Some(flow) = &filter.flow {
+        select.push("AND flow = ?", [flow.as_str().into()]);
+    }
+    if let Some(cursor) = cursor {
+        let (due_at, flow, promise, period) = cursor.sla()?;
+        select.push(
+            "AND (due_at, flow, promise, period) < (?, ?, ?, ?)",
+            [due_at.into(), flow.into(), promise.into(), period.into()],
+        );
+    } else if let Some(to) = filter.to {
+        select.push("AND due_at < ?", [to.0.into()]);
+    }
+    match filter.open {
+        Some(true) => select.push("AND open", []),
+        Some(false) => select.push("AND NOT open", []),
+        None => {}
+    }
+    one_of(
+        &mut select,
+        "state",
+        filter.states.iter().map(|it| it.as_str()),
+    );
+    select.push(
+        "ORDER BY due_at DESC, flow DESC, promise DESC, period DESC LIMIT ?",
+        [one_more(limit)],
+    );
+    Ok(select)
 }
 
 pub(crate) fn alerts_after(id: u64, limit: usize) -> Select {

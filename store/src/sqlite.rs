@@ -67,9 +67,27 @@ impl SqliteStore {
     /// When the file cannot be made or is no database.
     pub async fn open(file: &Path, durability: Durability) -> Result<Self, Error> {
         let options = SqliteConnectOptions::new()
-            .filename(file)
             .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
+            .journal_mode(SqliteJournalMode::Wal);
+        Self::connect(file, options, durability).await
+    }
+
+    /// Opens the file to read it, whoever else uses it at the same time. Whatever would write fails.
+    ///
+    /// # Errors
+    /// When there is no such file, or it is no database.
+    pub async fn open_to_read(file: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new().read_only(true);
+        Self::connect(file, options, Durability::Full).await
+    }
+
+    async fn connect(
+        file: &Path,
+        options: SqliteConnectOptions,
+        durability: Durability,
+    ) -> Result<Self, Error> {
+        let options = options
+            .filename(file)
             .synchronous(match durability {
                 Durability::Full => SqliteSynchronous::Full,
                 Durability::ProcessCrash => SqliteSynchronous::Normal,

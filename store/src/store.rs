@@ -4,7 +4,8 @@ use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
     AlertFilter, BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
-    OccurrenceCount, OccurrenceFilter, Outage, Page, RunFilter, TaskCount, TaskFilter,
+    OccurrenceCount, OccurrenceFilter, Outage, Page, RunFilter, SlaFilter, StepTime, TaskCount,
+    TaskFilter,
 };
 use async_trait::async_trait;
 use dalsegno_scheduler::alert::AlertRow;
@@ -12,7 +13,7 @@ use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
     FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, Recovered, RefusedRow,
-    RunRow, RunSnapshot, ScopeRow, TaskRow,
+    RunRow, RunSnapshot, ScopeRow, SilenceRow, SlaRow, TaskRow,
 };
 use dalsegno_scheduler::{FlowName, RunId, Span, TaskId, Timestamp, Version};
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 /// All methods but [`Store::commit`] may be called by every instance at any time. Limits of pages
 /// are at least 1 and at most 10,000, whatever was asked for.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: crate::deliveries::Deliveries + Send + Sync {
     /// The schema version of the database; 0 before the first migration.
     async fn schema_version(&self) -> Result<i64, Error>;
 
@@ -103,6 +104,9 @@ pub trait Store: Send + Sync {
         &self,
         flows: &[FlowName],
     ) -> Result<BTreeMap<FlowName, Span>, Error>;
+    /// How long steps take: of the newest `limit` runs of each flow that succeeded, the tasks of each step that succeeded,
+    /// taken together. By flow, newest run first, by step.
+    async fn step_times(&self, flows: &[FlowName], limit: usize) -> Result<Vec<StepTime>, Error>;
     /// The newest runs of each flow, by flow, newest first.
     async fn recent_runs(&self, limit_per_flow: usize) -> Result<Vec<Arc<RunRow>>, Error>;
     /// By step name, index path and iteration.
@@ -208,6 +212,16 @@ pub trait Store: Send + Sync {
     ) -> Result<Page<BackfillItemRow>, Error>;
     /// How many items a backfill has, by flow and state.
     async fn backfill_counts(&self, id: u64) -> Result<Vec<BackfillCount>, Error>;
+
+    /// Rows of promises, latest due first.
+    async fn slas(
+        &self,
+        filter: &SlaFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<SlaRow>, Error>;
+    /// Newest first, those that are over too.
+    async fn silences(&self, limit: usize) -> Result<Vec<SilenceRow>, Error>;
 
     /// Alerts with a number above `id`, oldest first.
     async fn alerts_after(&self, id: u64, limit: usize) -> Result<Vec<AlertRow>, Error>;

@@ -292,6 +292,49 @@ pub(crate) const BACKFILL_ITEM: Table = Table {
     replaces: true,
 };
 
+pub(crate) const SLA: Table = Table {
+    name: "sla",
+    columns: &[
+        ("flow", Text),
+        ("promise", Text),
+        ("period", Text),
+        ("due_at", Int),
+        ("state", Text),
+        ("open", Flag),
+        ("run", Int),
+        ("step", Text),
+        ("at_risk_since", Int),
+        ("missed_at", Int),
+        ("met_at", Int),
+        ("told", Text),
+        ("prediction", Text),
+        ("acknowledged", Text),
+        ("silenced_until", Int),
+        ("withdrawn", Text),
+        ("created_at", Int),
+        ("updated_at", Int),
+    ],
+    key: 3,
+    replaces: true,
+};
+
+pub(crate) const SILENCE: Table = Table {
+    name: "silence",
+    columns: &[
+        ("id", Int),
+        ("flow", Text),
+        ("promise", Text),
+        ("from_at", Int),
+        ("until_at", Int),
+        ("by", Text),
+        ("note", Text),
+        ("created_at", Int),
+        ("ended_at", Int),
+    ],
+    key: 1,
+    replaces: true,
+};
+
 pub(crate) const ALERT: Table = Table {
     name: "alert",
     columns: &[
@@ -341,6 +384,8 @@ pub(crate) const ALL: &[&Table] = &[
     &REFUSED,
     &BACKFILL,
     &BACKFILL_ITEM,
+    &SLA,
+    &SILENCE,
     &ALERT,
     &JOURNAL,
 ];

@@ -4,6 +4,7 @@
 //! scripts; scripts only keep them fresh.
 
 mod act;
+mod alerts;
 mod api;
 mod assets;
 mod breakers;
@@ -29,6 +30,7 @@ mod state;
 mod text;
 mod words;
 
+pub use alerts::{AlertRuleView, ChannelView, Channels, TestView};
 pub use breakers::{BreakerView, Breakers, ByHand};
 pub use guard::events_token;
 pub use metaflow::{

@@ -1,5 +1,6 @@
 //! What the pages and the API work with.
 
+use crate::alerts::Channels;
 use crate::breakers::Breakers;
 use crate::dag::Layout;
 use crate::metaflow::{MetaflowFlows, TaskData};
@@ -87,6 +88,8 @@ pub struct WebState {
     pub remote: Option<Arc<dyn Remote>>,
     /// Circuit breakers of the services that are asked; `None` without any.
     pub breakers: Option<Arc<dyn Breakers>>,
+    /// Where alerts go; `None`: nobody is told of any.
+    pub channels: Option<Arc<dyn Channels>>,
     /// Whoever calls must know it; `None`: everyone on this machine may call.
     pub token: Option<String>,
     /// The daemon listens on loopback only, so requests for any other host name are refused (a page of

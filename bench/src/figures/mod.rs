@@ -3,6 +3,7 @@
 mod batch;
 mod burst;
 mod chain;
+mod coming;
 mod event;
 mod fan_out;
 mod idle;
@@ -34,7 +35,7 @@ impl Effort {
 
 /// All parts with what they are about, in the order in which they are measured. A part's first letter is its
 /// figure's; parts that need the daemon stand alone, so that one without it loses nothing else.
-pub(crate) const ALL: [(&str, &str); 18] = [
+pub(crate) const ALL: [(&str, &str); 20] = [
     ("a", "a chain of steps"),
     ("b", "a wide fan-out"),
     ("c", "from an event to a process"),
@@ -53,6 +54,8 @@ pub(crate) const ALL: [(&str, &str); 18] = [
     ("o", "events over HTTP, 64 connections"),
     ("p", "10,000 jobs of AWS Batch"),
     ("q", "a foreach of 25,000 jobs beside another flow"),
+    ("r", "a week in virtual time"),
+    ("s", "how often predictions hold"),
 ];
 
 /// Whether a part is meant by what someone asked for: its figure's letter, or its whole name.
@@ -81,6 +84,8 @@ pub(crate) async fn measure(id: &str, effort: Effort) -> Result<Vec<Figure>> {
         "o" => ingest::measure(effort).await,
         "p" => batch::measure(effort).await,
         "q" => burst::measure(effort).await,
-        _ => bail!("there is no figure `{id}`; there are a to q"),
+        "r" => coming::week(effort),
+        "s" => coming::predictions(effort),
+        _ => bail!("there is no figure `{id}`; there are a to s"),
     }
 }

@@ -1,6 +1,7 @@
 //! The commands: each asks, each prints; what it prints is made in [`crate::output`].
 
 mod act;
+mod alerts;
 mod backfill;
 mod breakers;
 mod check;
@@ -19,6 +20,7 @@ mod python;
 mod resume;
 mod run;
 mod show;
+mod simulate;
 mod sources;
 mod starter;
 mod watch;
@@ -56,6 +58,7 @@ pub(crate) fn run(mut cli: Cli) -> ExitCode {
         Command::Migrate(args) => migrate::migrate(&args),
         Command::Python(args) => python::python(&args),
         Command::Doctor(args) => doctor::doctor(&args, &cli.global),
+        Command::Simulate(args) => simulate::simulate(&args),
         command => Client::new(&cli.global).and_then(|client| ask(&client, &command)),
     };
     match done {
@@ -90,6 +93,7 @@ fn ask(client: &Client, command: &Command) -> Result<Exit> {
         Command::Events(EventsCommand::DryRun(args)) => events::dry_run(client, args),
         Command::Events(EventsCommand::Refused(args)) => events::refused(client, args),
         Command::Backfill(command) => backfill::backfill(client, command),
+        Command::Alerts(args) => alerts::alerts(client, args),
         Command::Breakers(args) => breakers::breakers(client, args),
         Command::Orphans(command) => orphans::orphans(client, command),
         Command::Sources(args) => sources::sources(client, args),
@@ -100,6 +104,7 @@ fn ask(client: &Client, command: &Command) -> Result<Exit> {
         | Command::Completions(_)
         | Command::Migrate(_)
         | Command::Python(_)
+        | Command::Simulate(_)
         | Command::Doctor(_) => unreachable!("commands without a daemon are done before"),
     }
 }

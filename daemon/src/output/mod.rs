@@ -1,5 +1,6 @@
 //! What people see: text from the API's answers. All of it is pure but [`screen`].
 
+mod alerts;
 mod backfills;
 mod breakers;
 mod checked;
@@ -20,8 +21,10 @@ mod stories;
 mod table;
 mod time;
 mod tone;
+mod week;
 mod why;
 
+pub(crate) use alerts::{alerts, channels, deliveries};
 pub(crate) use backfills::{backfill, backfill_plan, backfills};
 pub(crate) use breakers::breakers;
 pub(crate) use checked::{checked, dynamic, error, not_asked, refused, warning};
@@ -38,4 +41,5 @@ pub(crate) use show::{show, tasks};
 pub(crate) use sources::sources;
 pub(crate) use time::relative as when;
 pub(crate) use tone::{Tone, state};
+pub(crate) use week::week;
 pub(crate) use why::why;

@@ -48,6 +48,7 @@ pub(super) fn build(
     let has_hooks = options.executor != ExecutorKind::StepFunctions;
     for hook in hooks.into_iter().filter(|_| has_hooks) {
         steps.push(StepSpec {
+            slas: Vec::new(),
             on_failure: OnFailure::Continue,
             hook: Some(hook.on),
             ..step_spec(
@@ -65,6 +66,7 @@ pub(super) fn build(
     let known = found.dynamic.is_empty();
     FlowSpec {
         alerts: Vec::new(),
+        slas: Vec::new(),
         blackouts: Vec::new(),
         name: FlowName::new(name),
         description: description(&declared.doc),
@@ -200,6 +202,7 @@ fn graph(
             None => (None, None),
         };
         let mut spec = StepSpec {
+            slas: Vec::new(),
             scope,
             after,
             join,
@@ -259,6 +262,7 @@ fn successors(step: &Step) -> Vec<StepName> {
 
 fn step_spec(name: &str, metaflow: MetaflowStep) -> StepSpec {
     StepSpec {
+        slas: Vec::new(),
         name: StepName::new(name),
         scope: ScopeIndex::ROOT,
         after: Vec::new(),

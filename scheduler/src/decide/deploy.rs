@@ -80,6 +80,7 @@ impl Draft {
         self.s.subscribe(&flow);
         self.drop_changed_sets(old.as_deref(), &flow);
         self.plan_flow_anew(&name, old.as_deref());
+        self.sla_of_flow(&name);
         if old.is_some_and(|it| !it.blackouts().is_empty()) {
             // Those of now decide what becomes of sets that the old ones held.
             self.blackout_over(&name);
@@ -127,6 +128,7 @@ impl Draft {
             self.s.unsubscribe(name);
             self.drop_sets(name);
             self.plan_flow(name);
+            self.sla_of_flow(name);
         }
         Ok(Answer::Done)
     }
@@ -175,7 +177,7 @@ impl Draft {
         Ok(Answer::Done)
     }
 
-    fn known(&self, name: &FlowName) -> Result<Arc<FlowState>, Rejected> {
+    pub(super) fn known(&self, name: &FlowName) -> Result<Arc<FlowState>, Rejected> {
         self.s.flows.get(name).cloned().ok_or_else(|| {
             let names = self.s.flows.keys().map(FlowName::as_str);
             Rejected::UnknownFlow {

@@ -8,8 +8,9 @@ use crate::input::{Answer, Command, Input, Rejected};
 use crate::reason::{Limit, Reason};
 use crate::row::{
     BackfillItemRow, BackfillRow, Changes, FlowRow, HalfMatchRow, JournalEntry, OccurrenceRow,
-    OccurrenceState, RunRow, ScopeRow, TaskRow, TaskState,
+    OccurrenceState, RunRow, ScopeRow, SilenceRow, SlaRow, TaskRow, TaskState,
 };
+use crate::sla::SlaKey;
 use crate::state::{FlowState, HalfKey, Place, Run, Scheduler, TaskKey, Timer, Token};
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -62,6 +63,8 @@ struct Latest {
     scopes: BTreeMap<Place, Arc<ScopeRow>>,
     backfills: BTreeMap<u64, Arc<BackfillRow>>,
     backfill_items: BTreeMap<(u64, u32), Arc<BackfillItemRow>>,
+    slas: BTreeMap<SlaKey, Arc<SlaRow>>,
+    silences: BTreeMap<u64, Arc<SilenceRow>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +76,8 @@ enum Touched {
     Task(TaskKey),
     Backfill(u64),
     BackfillItem(u64, u32),
+    Sla(SlaKey),
+    Silence(u64),
 }
 
 /// How many timers one draft may fire, so that thousands that are due at once do not keep the first
@@ -146,6 +151,16 @@ impl Draft {
                 by,
             } => self.change_backfill(backfill, change, by)?,
             Input::Alert(alert) => self.accept_alert(*alert)?,
+            Input::Prediction(it) => self.predict(*it),
+            Input::Acknowledge {
+                flow,
+                promise,
+                period,
+                by,
+                note,
+            } => self.acknowledge(&(flow, promise, period), by, note)?,
+            Input::Silence(row) => self.silence(*row)?,
+            Input::EndSilence { silence } => self.end_silence(silence)?,
             Input::Tick => Answer::Done,
         };
         // What the input ended is over before anything that is due finds it still there.
@@ -189,6 +204,9 @@ impl Draft {
         changes
             .backfill_items
             .extend(items.map(Arc::unwrap_or_clone));
+        changes.slas.extend(self.latest.slas.into_values());
+        let silences = self.latest.silences.into_values();
+        changes.silences.extend(silences.map(Arc::unwrap_or_clone));
         Decision {
             changes,
             commands: self.commands,
@@ -235,6 +253,11 @@ impl Draft {
                 Timer::Plan(flow) => self.plan_flow(&flow),
                 Timer::GoneRuns(backfill) => self.end_gone_runs(backfill),
                 Timer::Occurrence(flow, key) => self.occurrence_due(&flow, &key),
+                Timer::Sla(key) => self.sla_due(&key),
+                Timer::Silence(id) => {
+                    // A silence that has a timer is not over.
+                    let _ = self.end_silence(id);
+                }
                 Timer::Set(set) => self.set_due(&set),
                 Timer::BlackoutOver(flow) => self.blackout_over(&flow),
             }
@@ -272,9 +295,11 @@ impl Draft {
 
     pub(super) fn put_task(&mut self, key: TaskKey, row: TaskRow) {
         let row = Arc::new(row);
+        let before = self.s.tasks.get(&key).cloned();
         self.freed.extend(self.s.index_task(key, row.clone()));
-        self.latest.tasks.insert(key, row);
+        self.latest.tasks.insert(key, row.clone());
         self.touch(Touched::Task(key));
+        self.sla_of_task(key, before.as_deref(), &row);
     }
 
     /// Says more in a row that was put in this draft, of which the journal tells already.
@@ -313,9 +338,11 @@ impl Draft {
 
     pub(super) fn put_run(&mut self, run: Run) {
         let row = run.row.clone();
+        let before = self.s.runs.get(&row.id).map(|it| it.row.clone());
         self.freed.extend(self.s.index_run(run));
         self.latest.runs.insert(row.id, row.clone());
         self.touch(Touched::Run(row.id));
+        self.sla_of_run(before.as_deref(), &row);
     }
 
     /// Changes a run through the transition table.
@@ -358,10 +385,30 @@ impl Draft {
             self.note_missed(&row);
         }
         let row = Arc::new(row);
-        self.s.index_occurrence(&row);
         let key = (row.flow.clone(), row.key.clone());
+        let known = self.s.occurrences.contains_key(&key);
+        self.s.index_occurrence(&row);
         self.touch(Touched::Occurrence(key.0.clone(), key.1.clone()));
-        self.latest.occurrences.insert(key, row);
+        self.latest.occurrences.insert(key, row.clone());
+        self.sla_of_occurrence(&row, known);
+    }
+
+    pub(super) fn put_sla(&mut self, row: SlaRow) {
+        let row = Arc::new(SlaRow {
+            updated_at: self.now,
+            ..row
+        });
+        self.s.index_sla(&row);
+        let key = crate::sla::key_of(&row);
+        self.touch(Touched::Sla(key.clone()));
+        self.latest.slas.insert(key, row);
+    }
+
+    pub(super) fn put_silence(&mut self, row: SilenceRow) {
+        let row = Arc::new(row);
+        self.s.index_silence(&row);
+        self.touch(Touched::Silence(row.id));
+        self.latest.silences.insert(row.id, row);
     }
 
     pub(super) fn put_backfill(&mut self, row: BackfillRow) {
@@ -432,6 +479,24 @@ impl Draft {
                     let row = &self.latest.backfill_items[&(*backfill, *number)];
                     let kind = format!("backfill_item.{}", row.state);
                     (row.flow.clone(), row.run, kind, json(&**row))
+                }
+                Touched::Sla(key) => {
+                    let row = &self.latest.slas[key];
+                    let kind = match row.withdrawn {
+                        Some(_) => "sla.withdrawn".to_owned(),
+                        None => format!("sla.{}", row.state),
+                    };
+                    (row.flow.clone(), row.run, kind, json(&**row))
+                }
+                Touched::Silence(id) => {
+                    let row = &self.latest.silences[id];
+                    let kind = match row.ended_at {
+                        Some(_) => "silence.ended",
+                        None => "silence.began",
+                    };
+                    let flow = row.flow.clone();
+                    let flow = flow.unwrap_or_else(|| FlowName::new(""));
+                    (flow, None, kind.to_owned(), json(&**row))
                 }
             };
             self.s.last_journal += 1;

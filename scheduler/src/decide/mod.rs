@@ -19,6 +19,7 @@ mod place;
 mod rerun;
 mod resume;
 mod runs;
+mod sla;
 mod subflow;
 mod subflow_checks;
 mod tokens;

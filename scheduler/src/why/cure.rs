@@ -197,6 +197,8 @@ pub fn cure(reason: &Reason, flow: &str) -> Option<String> {
         | Reason::Coalesced { .. }
         | Reason::CoalescedByRoll { .. }
         | Reason::ScheduleChanged
+        | Reason::PromiseRemoved
+        | Reason::NeverStarted { .. }
         | Reason::Gathering { .. } => return None,
     })
 }

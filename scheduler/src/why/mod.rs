@@ -9,7 +9,9 @@ pub use cure::cure;
 use crate::decide::WaitingSet;
 use crate::id::{AttemptId, FlowName, RunId};
 use crate::reason::{Limit, Reason};
-use crate::row::{OccurrenceRow, OccurrenceState, RunRow, RunState, TaskRow, TaskState};
+use crate::row::{
+    OccurrenceRow, OccurrenceState, RunRow, RunState, SlaRow, SlaState, TaskRow, TaskState,
+};
 use crate::spec::{EventSource, Strategy, TriggerSpec};
 use crate::state::Scheduler;
 use crate::time::Timestamp;
@@ -17,7 +19,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Codes of explanations that are no reasons.
-pub const STATES: [&str; 11] = [
+pub const STATES: [&str; 12] = [
+    "promise",
     "next_occurrence",
     "only_people",
     "running",
@@ -77,6 +80,9 @@ impl Explanation {
         }
     }
 }
+
+/// Promises of a flow that are told of.
+const PROMISES_TOLD: usize = 50;
 
 impl Scheduler {
     /// Why a flow runs or does not run now; `None` for an unknown flow.
@@ -152,6 +158,7 @@ impl Scheduler {
                 });
             }
         }
+        all.extend(self.why_promises(self.slas_of_flow(&name.into()), now));
         if let Some(until) = self.blackout_of(name, now) {
             all.push(until);
         }
@@ -175,6 +182,46 @@ impl Scheduler {
             }
         }
         Some(all)
+    }
+
+    /// How the open promises of a flow stand, soonest due first.
+    fn why_promises(&self, mut rows: Vec<Arc<SlaRow>>, now: Timestamp) -> Vec<Explanation> {
+        rows.sort_by_key(|it| (it.due_at, it.promise.clone()));
+        let rows = rows.iter().take(PROMISES_TOLD);
+        rows.map(|row| self.why_promise(row, now)).collect()
+    }
+
+    fn why_promise(&self, row: &SlaRow, now: Timestamp) -> Explanation {
+        let flow = self.flow(row.flow.as_str()).and_then(|it| it.flow.as_ref());
+        let promise = flow.and_then(|it| it.promise(&row.promise));
+        let what = promise.map_or_else(|| row.promise.to_string(), |it| it.text());
+        let due = row.due_at;
+        let mut text = match row.state {
+            SlaState::Missed => format!(
+                "promised and missed: {what}; it was due at {due}, {} ago",
+                now - due
+            ),
+            SlaState::AtRisk => format!("promised and at risk: {what}; due at {due}"),
+            SlaState::OnTime | SlaState::Met | SlaState::MetLate => {
+                format!("promised: {what}; due at {due}")
+            }
+        };
+        if let Some(it) = &row.prediction {
+            let (percent, p50) = (it.chance_permille / 10, it.finish_p50.ceil_to_second());
+            text +=
+                &format!(", expected to be done at {p50}, and late with a chance of {percent} %");
+            if let Some(culprit) = &it.culprit {
+                text += &format!(": {culprit}");
+            }
+        }
+        if let Some(it) = &row.acknowledged {
+            text += &format!("; {} has seen it", it.by);
+        }
+        if let Some(until) = row.silenced_until {
+            text += &format!("; silenced until {until}");
+        }
+        let until = (row.state != SlaState::Missed).then_some(due);
+        Explanation::new("promise", &row.promise, text).until(until)
     }
 
     /// A blackout that stops schedules and triggers now.

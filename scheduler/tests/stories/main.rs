@@ -19,6 +19,7 @@ mod hooks;
 mod limits;
 mod metaflow;
 mod metaflow_events;
+mod promises;
 mod remote;
 mod reruns;
 mod resumes;

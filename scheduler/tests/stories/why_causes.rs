@@ -1361,6 +1361,8 @@ samples! {
     FlowInvalid { message: text() },
     FlowRemoved,
     ScheduleChanged,
+    PromiseRemoved,
+    NeverStarted { run: RunId(1) },
     Calendar { calendar: text(), day: "2026-11-22".parse().expect("a day"), note: text() },
     CoalescedByRoll { into: text() },
     Blackout { name: text(), until: None },

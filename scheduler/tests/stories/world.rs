@@ -5,7 +5,7 @@ use dalsegno_scheduler::backfill::{History, Plan, PlanRequest};
 use dalsegno_scheduler::row::{
     BackfillItemRow, BackfillRow, Changes, EventRow, FlowVersionRow, HalfMatchRow, JournalEntry,
     MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, Recovered, RunRow, RunSnapshot,
-    RunState, ScopeRow, TaskRow, TaskState,
+    RunState, ScopeRow, SilenceRow, SlaRow, TaskRow, TaskState,
 };
 use dalsegno_scheduler::{
     Answer, AttemptId, BackfillChange, BackfillRequest, Command, Config, Draft, Flow, FlowName,
@@ -51,6 +51,8 @@ struct Rows {
     backfills: BTreeMap<u64, BackfillRow>,
     backfill_items: BTreeMap<(u64, u32), BackfillItemRow>,
     alerts: Vec<AlertRow>,
+    slas: BTreeMap<(FlowName, Arc<str>, Arc<str>), SlaRow>,
+    silences: BTreeMap<u64, SilenceRow>,
 }
 
 impl World {
@@ -470,6 +472,14 @@ impl World {
                 .filter(|it| rows.backfills[&it.backfill].finished_at.is_none())
                 .cloned()
                 .collect(),
+            slas: rows.slas.values().filter(|it| it.open).cloned().collect(),
+            silences: rows
+                .silences
+                .values()
+                .filter(|it| it.ended_at.is_none())
+                .cloned()
+                .collect(),
+            last_silence: rows.silences.keys().last().copied().unwrap_or(0),
             last_alert: rows.alerts.last().map_or(0, |it| it.id.0),
             last_backfill: rows.backfills.keys().last().copied().unwrap_or(0),
             half_matches: rows.half_matches.values().cloned().collect(),
@@ -516,6 +526,30 @@ impl World {
             .collect();
         self.alerts_read = self.rows.alerts.len();
         told.join("\n")
+    }
+
+    /// All rows of promises ever, soonest due first.
+    pub(crate) fn slas(&self) -> String {
+        let mut rows: Vec<&SlaRow> = self.rows.slas.values().collect();
+        rows.sort_by_key(|it| (it.due_at, &it.promise));
+        let told = rows.iter().map(|it| {
+            let run = it.run.map(|it| format!(" run {it}")).unwrap_or_default();
+            let met = it.met_at.map(|it| format!(" at {it}")).unwrap_or_default();
+            let seen = it.acknowledged.as_ref();
+            let seen = seen
+                .map(|it| format!(" seen by {}", it.by))
+                .unwrap_or_default();
+            let why = it.withdrawn.as_ref();
+            let why = why
+                .map(|it| format!(" withdrawn: {it}"))
+                .unwrap_or_default();
+            let open = if it.open { " open" } else { "" };
+            format!(
+                "{} {} due {} {}{met}{open}{run}{seen}{why}",
+                it.promise, it.period, it.due_at, it.state
+            )
+        });
+        told.collect::<Vec<_>>().join("\n")
     }
 
     /// All alerts ever.
@@ -668,6 +702,13 @@ impl World {
 
     fn keep(&mut self, changes: &Changes) {
         let rows = &mut self.rows;
+        for it in &changes.slas {
+            let key = (it.flow.clone(), it.promise.clone(), it.period.clone());
+            rows.slas.insert(key, SlaRow::clone(it));
+        }
+        for it in &changes.silences {
+            rows.silences.insert(it.id, it.clone());
+        }
         rows.alerts.extend(changes.alerts.iter().cloned());
         for it in &changes.versions {
             rows.versions

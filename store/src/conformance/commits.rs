@@ -2,18 +2,19 @@
 
 use super::sample::{
     NOW, after, alert, attempt, backfill, backfill_item, claim, event, event_match, flow,
-    half_match, half_match_key, journal, lead, occurrence, parent, refused, run, runs, scope, task,
-    task_id, tasks, version,
+    half_match, half_match_key, journal, lead, occurrence, parent, refused, run, runs, scope,
+    silence, sla, task, task_id, tasks, version,
 };
 use crate::error::{CommitError, Error};
-use crate::page::{BackfillFilter, JournalFilter, RunFilter};
+use crate::page::{BackfillFilter, JournalFilter, RunFilter, SlaFilter};
 use crate::store::Store;
 use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::failure::FailureClass;
 use dalsegno_scheduler::row::{
     AttemptState, BackfillItemState, BackfillMode, BackfillState, Changes, Interval, MatchOutcome,
-    OccurrenceState, Paused, Retries, RunState, ScopeState, TaskState,
+    OccurrenceState, Paused, Retries, RunState, ScopeState, SlaRow, SlaState, TaskState,
 };
+use dalsegno_scheduler::sla::{Acknowledged, Culprit, Prediction};
 use dalsegno_scheduler::{ArrayPlace, Path, Reason, RunId, Span};
 use serde_json::json;
 use std::sync::Arc;
@@ -115,7 +116,37 @@ fn full() -> Changes {
     let mut told = alert(4, AlertKind::RunRecovered);
     (told.flow, told.owner) = (Some("report".into()), Some("data-eng".into()));
     (told.run, told.step) = (Some(RunId(5)), Some("fit".into()));
+    let mut promised = sla("report", "slot:2026-11-22T06:00:00Z", after(5));
+    (promised.state, promised.told) = (SlaState::Missed, Some(SlaState::AtRisk));
+    (promised.run, promised.step) = (Some(RunId(5)), Some("fit".into()));
+    (promised.at_risk_since, promised.missed_at) = (Some(after(1)), Some(after(5)));
+    (promised.met_at, promised.silenced_until) = (Some(after(6)), Some(after(7)));
+    promised.withdrawn = cancelled();
+    promised.acknowledged = Some(Acknowledged {
+        by: "ada".into(),
+        at: after(6),
+        note: Some("seen".into()),
+    });
+    promised.prediction = Some(Box::new(Prediction {
+        at: after(1),
+        chance_permille: 850,
+        finish_p50: after(8),
+        finish_p90: after(9),
+        culprit: Some(Culprit {
+            flow: "ingest".into(),
+            step: None,
+            run: Some(RunId(3)),
+            factor_permille: 2_100,
+            owner: None,
+            late_by: Span::from_secs(60),
+        }),
+    }));
+    let mut quiet = silence(2);
+    (quiet.flow, quiet.promise) = (Some("report".into()), Some("finish_by".into()));
+    quiet.note = Some("maintenance".into());
     Changes {
+        slas: vec![Arc::new(promised)],
+        silences: vec![quiet],
         alerts: vec![told],
         claims: vec![claim("event:/orders e7", "event:7")],
         versions: vec![version("report", "v1")],
@@ -216,6 +247,15 @@ pub async fn every_row_comes_back_as_it_was_written(store: &dyn Store) {
     assert_eq!(recovered.backfills, all.backfills);
     assert_eq!(recovered.backfill_items, all.backfill_items);
     assert_eq!(recovered.last_backfill, 6);
+    let slas = store.slas(&SlaFilter::default(), None, 10).await;
+    assert_eq!(slas.expect("answers").items, [SlaRow::clone(&all.slas[0])]);
+    let silences = store.silences(10).await.expect("answers");
+    assert_eq!(
+        (silences, recovered.last_silence),
+        (all.silences.clone(), 2)
+    );
+    assert_eq!(recovered.slas, [SlaRow::clone(&all.slas[0])]);
+    assert_eq!(recovered.silences, all.silences);
     let alerts = store.alerts_after(3, 10).await.expect("answers");
     assert_eq!((alerts, recovered.last_alert), (all.alerts, 4));
     assert_eq!(recovered.flows, all.flows);

@@ -2,19 +2,19 @@
 
 use super::sample::{
     after, alert, attempt, backfill, backfill_item, claim, event, event_match, flow, half_match,
-    half_match_key, journal, occurrence, parent, refused, run, scope, task, version,
+    half_match_key, journal, occurrence, parent, refused, run, scope, silence, sla, task, version,
 };
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
     AlertFilter, BackfillFilter, EventFilter, JournalFilter, MatchFilter, OccurrenceFilter,
-    RunFilter, TaskFilter,
+    RunFilter, SlaFilter, TaskFilter,
 };
 use crate::store::Store;
 use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::row::{
     AttemptState, BackfillItemState, BackfillMode, BackfillState, Changes, MatchOutcome,
-    OccurrenceState, Paused, RunState, ScopeState, TaskState,
+    OccurrenceState, Paused, RunState, ScopeState, SlaState, TaskState,
 };
 use dalsegno_scheduler::{Path, Reason, RunId, Span};
 use serde_json::{Value, json};
@@ -234,6 +234,23 @@ async fn dump(store: &dyn Store, world: &World) -> Result<String, Error> {
         line("matches", &store.matches(seq).await?);
     }
     line("outages", &store.outages(after(0)).await?);
+    line("silences", &store.silences(5).await?);
+    for open in [None, Some(true), Some(false)] {
+        let filter = SlaFilter {
+            open,
+            from: Some(after(-9)),
+            ..SlaFilter::default()
+        };
+        let mut cursor = None;
+        loop {
+            let page = store.slas(&filter, cursor.as_ref(), 7).await?;
+            line("slas", &page);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+    }
     line("alerts", &store.alerts_after(2, 100).await?);
     let all = AlertFilter::default();
     line("alerts", &store.alerts_page(&all, None, 7).await?);
@@ -241,6 +258,7 @@ async fn dump(store: &dyn Store, world: &World) -> Result<String, Error> {
     let (early, late) = (after(-9_000_000_000), after(9_000_000_000));
     line("runs in", &store.runs_in(&flows, early, late).await?);
     line("durations", &store.typical_durations(&flows).await?);
+    line("step times", &store.step_times(&flows, 3).await?);
     line("range", &store.events_range(early, late, 0, 100).await?);
     for prefix in ["", "a", "\u{e4}", "😀"] {
         let filter = EventFilter {
@@ -387,7 +405,20 @@ impl World {
         let (random, name) = (&mut self.random, FLOWS[(self.now % 3) as usize]);
         let id = 1 + random.below(self.last_run + 2);
         let at = after(self.now);
-        match random.below(15) {
+        match random.below(16) {
+            15 => {
+                let period = format!("run:{}", random.below(5));
+                let mut row = sla(name, &period, after(random.below(20) as i64 - 15));
+                row.state = random.one_of(SlaState::ALL);
+                row.open = random.below(2) == 0;
+                row.told = random.maybe(|random| random.one_of(SlaState::ALL));
+                row.withdrawn = random.reason();
+                (row.met_at, row.updated_at) = (random.maybe(|_| at), at);
+                changes.slas.push(Arc::new(row));
+                let mut row = silence(1 + random.below(4));
+                (row.note, row.ended_at) = (random.maybe(Random::text), random.maybe(|_| at));
+                changes.silences.push(row);
+            }
             14 => {
                 let next = changes.alerts.last().map_or(self.last_alert, |it| it.id.0) + 1;
                 let mut row = alert(next, random.one_of(AlertKind::ALL));

@@ -7,7 +7,8 @@ use dalsegno_scheduler::row::{
     AttemptRow, AttemptState, BackfillItemRow, BackfillItemState, BackfillMode, BackfillRow,
     BackfillState, Changes, Claim, EventRow, FlowRow, FlowVersionRow, HalfMatchRow, Interval,
     JournalEntry, MatchOutcome, MatchRow, OccurrenceRow, OccurrenceState, ParentTask, RefusedRow,
-    Retries, RunRow, RunState, ScopeRow, ScopeState, TaskRow, TaskState,
+    Retries, RunRow, RunState, ScopeRow, ScopeState, SilenceRow, SlaRow, SlaState, TaskRow,
+    TaskState,
 };
 use dalsegno_scheduler::{
     AttemptId, FlowName, Path, RunId, Span, TaskId, Timestamp, TriggerName, Version,
@@ -268,6 +269,43 @@ pub(super) fn backfill_item(
         reason: None,
         events: vec![],
         updated_at: NOW,
+    }
+}
+
+pub(super) fn sla(flow: &str, period: &str, due_at: Timestamp) -> SlaRow {
+    SlaRow {
+        flow: flow.into(),
+        promise: "finish_by".into(),
+        period: period.into(),
+        due_at,
+        state: SlaState::OnTime,
+        open: true,
+        run: None,
+        step: None,
+        at_risk_since: None,
+        missed_at: None,
+        met_at: None,
+        told: None,
+        prediction: None,
+        acknowledged: None,
+        silenced_until: None,
+        withdrawn: None,
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+pub(super) fn silence(id: u64) -> SilenceRow {
+    SilenceRow {
+        id,
+        flow: None,
+        promise: None,
+        from: NOW,
+        until: after(60),
+        by: "ada".into(),
+        note: None,
+        created_at: NOW,
+        ended_at: None,
     }
 }
 

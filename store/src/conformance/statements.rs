@@ -2,14 +2,14 @@
 
 use crate::page::{
     AlertFilter, BackfillFilter, EventFilter, JournalFilter, MatchFilter, OccurrenceFilter,
-    RunFilter, TaskFilter,
+    RunFilter, SlaFilter, TaskFilter,
 };
 use crate::queries;
 use crate::select::Select;
 use crate::table::{self, Table, Write};
 use dalsegno_scheduler::alert::AlertKind;
 use dalsegno_scheduler::row::{
-    BackfillItemState, BackfillState, MatchOutcome, OccurrenceState, RunState, TaskState,
+    BackfillItemState, BackfillState, MatchOutcome, OccurrenceState, RunState, SlaState, TaskState,
 };
 use dalsegno_scheduler::{RunId, Timestamp};
 
@@ -122,6 +122,7 @@ fn read() -> Vec<Select> {
     all.push(queries::version_of(RunId(1)));
     all.push(queries::runs_in(a, Timestamp(0), Timestamp(1)));
     all.push(queries::durations(a));
+    all.push(queries::step_times(a, 60));
     all.extend(queries::occurrences_near(a, Timestamp(0), 10));
     all.push(queries::occurrence_counts(a, Timestamp(0), Timestamp(1)));
     all.push(queries::refused(Some(&"1 1 ab".into()), 10).expect("a good cursor"));
@@ -133,6 +134,13 @@ fn read() -> Vec<Select> {
     let failed = Some(BackfillItemState::Failed);
     all.push(queries::backfill_items(1, failed, cursor, 10).expect("a good cursor"));
     all.push(queries::backfill_counts(1));
+    let here = Some(&"1 a b c".into());
+    let mut some = SlaFilter::default();
+    all.push(queries::slas(&some, here, 10).expect("a good cursor"));
+    (some.flow, some.open, some.to) = (flow.clone(), Some(true), Some(Timestamp(1)));
+    all.push(queries::slas(&some, None, 10).expect("no cursor"));
+    (some.open, some.states) = (Some(false), vec![SlaState::Missed]);
+    all.push(queries::slas(&some, here, 10).expect("a good cursor"));
     all.push(queries::alerts_after(1, 10));
     let mut some = AlertFilter::default();
     all.push(queries::alerts_page(&some, cursor, 10).expect("a good cursor"));
@@ -156,6 +164,7 @@ fn read() -> Vec<Select> {
     };
     all.push(queries::occurrences(&"a".into(), &some, due, 10).expect("a good cursor"));
     all.push(queries::occurrences(&"a".into(), &some, None, 10).expect("no cursor"));
+    all.extend(crate::deliveries::statements());
     all.extend(queries::load());
     all
 }

@@ -6,8 +6,9 @@ use crate::lease::Lease;
 use crate::migrations::SCHEMA_VERSION;
 use crate::page::{
     AlertFilter, BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter,
-    MatchFilter, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter, TaskCount,
-    TaskFilter, event_cursor, match_cursor, middle, occurrence_cursor, page_limit, refused_cursor,
+    MatchFilter, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter, SlaFilter,
+    StepTime, TaskCount, TaskFilter, event_cursor, match_cursor, middle, occurrence_cursor,
+    page_limit, refused_cursor, sla_cursor,
 };
 use crate::store::Store;
 use async_trait::async_trait;
@@ -16,9 +17,9 @@ use dalsegno_scheduler::backfill::History;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillItemState, BackfillRow, Changes, Claim, EventRow, FlowRow,
     FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, Recovered, RefusedRow,
-    RunRow, RunSnapshot, RunState, ScopeRow, TaskRow,
+    RunRow, RunSnapshot, RunState, ScopeRow, SilenceRow, SlaRow, TaskRow, TaskState,
 };
-use dalsegno_scheduler::{FlowName, RunId, Span, TaskId, Timestamp, Version};
+use dalsegno_scheduler::{FlowName, RunId, Span, StepName, TaskId, Timestamp, Version};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -153,6 +154,47 @@ impl Store for MemoryStore {
                     .take(DURATIONS)
             });
         Ok(middle(durations.flatten()))
+    }
+
+    async fn step_times(&self, flows: &[FlowName], limit: usize) -> Result<Vec<StepTime>, Error> {
+        let state = &self.inner().state;
+        let mut times = Vec::new();
+        for flow in flows.iter().collect::<BTreeSet<_>>() {
+            let runs = state.runs.values().rev();
+            let done = runs.filter_map(|it| {
+                let succeeded = it.flow == *flow && it.state == RunState::Succeeded;
+                let times = it.started_at.zip(it.finished_at);
+                times.filter(|_| succeeded).map(|times| (it.id, times))
+            });
+            for (run, (started_at, finished_at)) in done.take(page_limit(limit)) {
+                let mut steps: BTreeMap<StepName, StepTime> = BTreeMap::new();
+                for task in state.tasks_of(run) {
+                    let (Some(from), Some(to), TaskState::Succeeded) =
+                        (task.submitted_at, task.finished_at, task.state)
+                    else {
+                        continue;
+                    };
+                    let step = &task.task.step;
+                    let it = steps.entry(step.clone()).or_insert_with(|| StepTime {
+                        flow: flow.clone(),
+                        run,
+                        started_at,
+                        finished_at,
+                        step: step.clone(),
+                        tasks: 0,
+                        from,
+                        to,
+                        sum: Span::ZERO,
+                    });
+                    it.tasks += 1;
+                    it.from = it.from.min(from);
+                    it.to = it.to.max(to);
+                    it.sum = Span(it.sum.0 + (to - from).0);
+                }
+                times.extend(steps.into_values());
+            }
+        }
+        Ok(times)
     }
 
     async fn runs(
@@ -532,6 +574,46 @@ impl Store for MemoryStore {
                 .items += 1;
         }
         Ok(counts.into_values().collect())
+    }
+
+    async fn slas(
+        &self,
+        filter: &SlaFilter,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<SlaRow>, Error> {
+        let before = cursor.map(Cursor::sla).transpose()?;
+        let inner = self.inner();
+        let place = |it: &SlaRow| {
+            (
+                it.due_at.0,
+                it.flow.clone(),
+                it.promise.clone(),
+                it.period.clone(),
+            )
+        };
+        let mut rows: Vec<_> = inner
+            .state
+            .slas
+            .values()
+            .filter(|it| {
+                let at = (it.due_at.0, it.flow.as_str(), &*it.promise, &*it.period);
+                filter.flow.as_ref().is_none_or(|flow| *flow == it.flow)
+                    && filter.from.is_none_or(|from| it.due_at >= from)
+                    && (before.is_some() || filter.to.is_none_or(|to| it.due_at < to))
+                    && before.is_none_or(|before| at < before)
+                    && filter.open.is_none_or(|open| open == it.open)
+                    && (filter.states.is_empty() || filter.states.contains(&it.state))
+            })
+            .collect();
+        rows.sort_by_key(|it| Reverse(place(it)));
+        Ok(page(rows.into_iter(), limit, sla_cursor))
+    }
+
+    async fn silences(&self, limit: usize) -> Result<Vec<SilenceRow>, Error> {
+        let inner = self.inner();
+        let rows = inner.state.silences.values().rev();
+        Ok(rows.take(page_limit(limit)).cloned().collect())
     }
 
     async fn alerts_after(&self, id: u64, limit: usize) -> Result<Vec<AlertRow>, Error> {

@@ -8,7 +8,7 @@ use dalsegno_scheduler::alert::AlertRow;
 use dalsegno_scheduler::row::{
     AttemptRow, BackfillItemRow, BackfillRow, BackfillState, Changes, Claim, EventRow, FlowRow,
     FlowVersionRow, HalfMatchRow, JournalEntry, MatchRow, OccurrenceRow, OccurrenceState,
-    Recovered, RefusedRow, RunRow, RunSnapshot, ScopeRow, TaskRow,
+    Recovered, RefusedRow, RunRow, RunSnapshot, ScopeRow, SilenceRow, SlaRow, TaskRow,
 };
 use dalsegno_scheduler::{
     AttemptId, FlowName, Path, RunId, Span, StepName, TaskId, Timestamp, TriggerName, Version,
@@ -41,6 +41,8 @@ pub(super) struct State {
     pub refused: BTreeMap<(String, String), RefusedRow>,
     pub backfills: BTreeMap<u64, BackfillRow>,
     pub backfill_items: BTreeMap<(u64, u32), BackfillItemRow>,
+    pub slas: BTreeMap<(FlowName, Arc<str>, Arc<str>), SlaRow>,
+    pub silences: BTreeMap<u64, SilenceRow>,
     pub alerts: BTreeMap<u64, AlertRow>,
     pub journal: BTreeMap<u64, JournalEntry>,
 }
@@ -246,6 +248,12 @@ impl State {
             self.backfill_items
                 .insert((it.backfill, it.number), it.clone());
         }
+        for it in &changes.slas {
+            let key = (it.flow.clone(), it.promise.clone(), it.period.clone());
+            self.slas.insert(key, SlaRow::clone(it));
+        }
+        self.silences
+            .extend(changes.silences.iter().map(|it| (it.id, it.clone())));
         self.alerts
             .extend(changes.alerts.iter().map(|it| (it.id.0, it.clone())));
         self.journal
@@ -319,6 +327,14 @@ impl State {
                 .cloned()
                 .collect(),
             last_backfill: self.backfills.last_key_value().map_or(0, |(id, _)| *id),
+            slas: self.slas.values().filter(|it| it.open).cloned().collect(),
+            silences: self
+                .silences
+                .values()
+                .filter(|it| it.ended_at.is_none())
+                .cloned()
+                .collect(),
+            last_silence: self.silences.last_key_value().map_or(0, |(id, _)| *id),
             last_alert: self.alerts.last_key_value().map_or(0, |(id, _)| *id),
             backfills,
         }

@@ -1,5 +1,6 @@
 //! `/api/v1`: the same reads as the pages, as JSON; and everything that changes something.
 
+pub(crate) mod alerts;
 mod backfills;
 pub(crate) mod breakers;
 mod dry_run;
@@ -34,6 +35,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = sources::routes(routes);
     let routes = orphans::routes(routes);
     let routes = breakers::routes(routes);
+    let routes = alerts::routes(routes);
     let routes = dry_run::routes(routes);
     let routes = backfills::routes(routes);
     let routes = metaflow::routes(routes);

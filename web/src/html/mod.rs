@@ -1,5 +1,6 @@
 //! What pages are filled with: plain text and ready-made pieces of HTML. No reading, no deciding.
 
+mod alerts;
 mod backfills;
 mod bits;
 mod events;
@@ -10,6 +11,7 @@ mod frame;
 mod misc;
 mod run;
 
+pub(crate) use alerts::*;
 pub(crate) use backfills::*;
 pub(crate) use bits::*;
 pub(crate) use events::*;

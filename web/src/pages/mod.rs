@@ -1,5 +1,6 @@
 //! Pages: what they read, and the forms on them.
 
+mod alerts;
 mod backfills;
 mod cards;
 mod event;
@@ -38,6 +39,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = events::routes(routes);
     let routes = event::routes(routes);
     let routes = backfills::routes(routes);
+    let routes = alerts::routes(routes);
     let routes = forms::routes(routes);
     problem::routes(routes)
 }

@@ -356,6 +356,7 @@ pub(crate) async fn stage_of(token: Option<&str>, remote: Option<Arc<dyn Remote>
         sources: Arc::new(Places),
         remote,
         breakers: Some(Arc::new(Services::new())),
+        channels: None,
         token: token.map(str::to_owned),
         loopback: true,
         version: "0.0.0".into(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scheduler <- { flowfile, predict }
-//! scheduler <- store <- engine <- { triggers, executor <- executor-aws, web } <- daemon       sim -> scheduler, store
+//! scheduler <- store <- engine <- { alerts, triggers, executor <- executor-aws, web } <- daemon       sim -> scheduler, store
 //! ```
 
 use super::problem::{Problem, line_where};
@@ -12,12 +12,13 @@ use cargo_metadata::{DependencyKind, Metadata};
 
 /// Our crates, each with those of ours that it may depend on. The name stands for the package
 /// `dalsegno-<name>`. Tests, benchmarks and tools may use what they need, but for the daemon.
-const OURS: [(&str, &[&str]); 14] = [
+const OURS: [(&str, &[&str]); 15] = [
     ("scheduler", &[]),
     ("flowfile", &["scheduler"]),
     ("predict", &["scheduler"]),
     ("store", &["scheduler"]),
     ("engine", &["scheduler", "store"]),
+    ("alerts", &["scheduler", "store", "engine"]),
     ("triggers", &["scheduler", "store", "engine"]),
     ("executor", &["scheduler", "store", "engine"]),
     (
@@ -33,6 +34,7 @@ const OURS: [(&str, &[&str]); 14] = [
             "predict",
             "store",
             "engine",
+            "alerts",
             "triggers",
             "executor",
             "executor-aws",
@@ -46,6 +48,7 @@ const OURS: [(&str, &[&str]); 14] = [
 ];
 
 const BELOW_DAEMON: &[&str] = &[
+    "alerts",
     "scheduler",
     "flowfile",
     "predict",
@@ -90,6 +93,7 @@ const RESERVED: [(&str, &[&str], &str); 7] = [
 ];
 
 const ALL_BUT_PURE: &[&str] = &[
+    "alerts",
     "store",
     "engine",
     "triggers",

@@ -1,0 +1,206 @@
+//! Where alerts go, and what came of sending one there.
+
+mod email;
+mod pagerduty;
+mod slack;
+mod webhook;
+
+pub(crate) use email::{Email, Tls};
+pub(crate) use pagerduty::{EVENTS, PagerDuty};
+pub(crate) use slack::Slack;
+pub(crate) use webhook::{Address, Webhook};
+
+use crate::alert::Alert;
+use crate::http::{Answer, Client, SendError};
+use dalsegno_scheduler::{Span, Timestamp};
+
+/// A place that alerts go to, checked, with its secrets.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub name: String,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Webhook(Webhook),
+    Slack(Slack),
+    PagerDuty(PagerDuty),
+    Email(Email),
+}
+
+impl Kind {
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            Self::Slack(_) => "slack",
+            Self::PagerDuty(_) => "pagerduty",
+            Self::Email(_) => "email",
+        }
+    }
+
+    /// Whether one message may tell of several matters.
+    pub(crate) const fn takes_groups(&self) -> bool {
+        // A matter of theirs is begun and ended by its own key.
+        !matches!(self, Self::PagerDuty(_))
+    }
+}
+
+impl Channel {
+    /// Where it is, for people: no part of it is secret.
+    pub fn target(&self) -> String {
+        match &self.kind {
+            Kind::Webhook(it) => it.target(),
+            Kind::Slack(it) => it.target(),
+            Kind::PagerDuty(it) => it.target(),
+            Kind::Email(it) => it.target(),
+        }
+    }
+}
+
+/// One message on its way. The same id and the same alerts make the same message.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    /// `msg_<alert>_<channel>`.
+    pub id: &'a str,
+    /// At least one.
+    pub alerts: &'a [Alert],
+    /// When this attempt is made.
+    pub at: Timestamp,
+}
+
+impl Letter<'_> {
+    pub(crate) fn first(&self) -> &Alert {
+        &self.alerts[0]
+    }
+
+    /// One line.
+    pub(crate) fn headline(&self) -> String {
+        match self.alerts {
+            [one] => one.summary.clone(),
+            several => format!("{} alerts: {}", several.len(), self.first().summary),
+        }
+    }
+}
+
+/// What came of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempted {
+    /// Of HTTP or SMTP.
+    pub status: Option<u16>,
+    /// What was said, or what went wrong.
+    pub message: String,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    /// It may be taken later.
+    Later {
+        /// The endpoint asks to wait so long.
+        asked: Option<Span>,
+        /// The endpoint is not well; after several of these it is left alone for a while.
+        is_ill: bool,
+    },
+    /// This message will never be taken.
+    Never,
+    /// The endpoint says that it is gone: nothing more is to be sent there until a person says so.
+    Gone,
+}
+
+impl Attempted {
+    pub(crate) fn delivered(status: Option<u16>, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            verdict: Verdict::Delivered,
+        }
+    }
+
+    pub(crate) fn never(status: Option<u16>, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            verdict: Verdict::Never,
+        }
+    }
+
+    pub(crate) fn ill(status: Option<u16>, message: impl Into<String>) -> Self {
+        let verdict = Verdict::Later {
+            asked: None,
+            is_ill: true,
+        };
+        Self {
+            status,
+            message: message.into(),
+            verdict,
+        }
+    }
+}
+
+/// Sends letters to channels. Cheap to clone.
+#[derive(Clone)]
+pub struct Sender {
+    pub client: Client,
+}
+
+impl Sender {
+    /// Sends once, and says what came of it. Takes no longer than a bounded time, and never fails otherwise.
+    pub async fn send(&self, channel: &Channel, letter: Letter<'_>) -> Attempted {
+        match &channel.kind {
+            Kind::Webhook(it) => it.send(&self.client, letter).await,
+            Kind::Slack(it) => it.send(&self.client, letter).await,
+            Kind::PagerDuty(it) => it.send(&self.client, letter).await,
+            Kind::Email(it) => it.send(&self.client, letter).await,
+        }
+    }
+}
+
+/// What an answer over HTTP means where nothing special was agreed on: 2xx is taken, 410 gone, all else may pass.
+fn judge(answer: Result<Answer, SendError>) -> Attempted {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Attempted::ill(None, error.to_string()),
+    };
+    let verdict = match answer.status {
+        200..=299 => Verdict::Delivered,
+        410 => Verdict::Gone,
+        status => Verdict::Later {
+            asked: answer.retry_after,
+            is_ill: status >= 500 || status == 429,
+        },
+    };
+    Attempted {
+        status: Some(answer.status),
+        message: said(&answer),
+        verdict,
+    }
+}
+
+/// The answer in a line.
+fn said(answer: &Answer) -> String {
+    let body = one_line(&answer.body, 300);
+    match (answer.status, &answer.location) {
+        (300..=399, Some(location)) => format!(
+            "it answers {} and points to {}; redirects are not followed: correct the channel's `url`",
+            answer.status,
+            one_line(location, 200)
+        ),
+        (status, _) if body.is_empty() => format!("it answers {status}"),
+        (status, _) => format!("it answers {status}: {body}"),
+    }
+}
+
+/// Text from outside as a part of one line.
+fn one_line(text: &str, most: usize) -> String {
+    let mut line: String = text
+        .chars()
+        .map(|it| if it.is_control() { ' ' } else { it })
+        .collect();
+    if line.len() > most {
+        line.truncate(line.floor_char_boundary(most));
+        line.push('…');
+    }
+    line.trim().to_owned()
+}
