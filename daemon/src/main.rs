@@ -15,6 +15,7 @@ mod logs;
 mod metadata;
 mod metaflow;
 mod output;
+mod predictor;
 mod sources;
 mod up;
 

@@ -5,7 +5,7 @@ use crate::cli::UpArgs;
 use crate::config::Settings;
 use crate::metaflow::{LocalData, Registry};
 use crate::sources::{self, Receivers};
-use crate::{alerts, aws, flows, lock, logs, metadata};
+use crate::{alerts, aws, flows, lock, logs, metadata, predictor};
 use anyhow::Context;
 use dalsegno_engine::{EngineConfig, EngineHandle, Reporter, Role};
 use dalsegno_executor::metaflow::MetadataSpool;
@@ -152,6 +152,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         .transpose()
         .context("cannot start telling of runs")?;
     let (channels, delivering) = alerts::start(settings, &engine, &stop);
+    predictor::start(engine.clone(), stop.clone());
     let web = dalsegno_web::router(
         WebState {
             engine: engine.clone(),

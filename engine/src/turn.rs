@@ -785,6 +785,8 @@ fn topics(changes: &Changes) -> Arc<[Topic]> {
             None => Topic::Flow(entry.flow.clone()),
         });
     }
+    let promises = changes.slas.iter();
+    topics.extend(promises.map(|it| Topic::Flow(it.flow.clone())));
     if !changes.events.is_empty() {
         topics.insert(Topic::Events);
     }

@@ -1,8 +1,9 @@
 //! When something will have happened: a plan is played through some hundred times.
 
 use crate::chance::Chance;
-use crate::culprit::{self, Cause};
+use crate::culprit;
 use crate::plan::{Gate, Job, JobId, Plan, StepState};
+use dalsegno_scheduler::sla::Culprit;
 use dalsegno_scheduler::{Span, StepName, Timestamp};
 
 /// How many times a plan is played. A chance of one half is then off by 25 permille at most, two times out of three.
@@ -27,7 +28,8 @@ pub struct Forecast {
     pub chance_permille: u16,
     /// By how much the middle case is late; negative when it is in time.
     pub late_by: Span,
-    pub cause: Option<Cause>,
+    /// What makes it late most, whether it is late or not.
+    pub culprit: Option<Culprit>,
     /// What nobody can know.
     pub unknown: Vec<String>,
 }
@@ -92,7 +94,7 @@ impl Plan {
             p90: quantile(0.9),
             chance_permille: (late * 1_000 / WORLDS) as u16,
             late_by: p50 - due_at,
-            cause: blame.cause(self, job),
+            culprit: blame.culprit(),
             unknown: unknown.collect(),
         })
     }

@@ -51,58 +51,78 @@ pub struct StepTime {
 /// What is known of all flows and steps.
 #[derive(Clone, Debug, Default)]
 pub struct Histories {
+    flows: BTreeMap<FlowName, OfFlow>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct OfFlow {
     /// From a run's start to its end.
-    runs: BTreeMap<FlowName, History>,
-    /// From the first submission of a step's tasks to the end of the last.
-    steps: BTreeMap<(FlowName, StepName), History>,
+    run: History,
+    steps: BTreeMap<StepName, OfStep>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct OfStep {
+    /// From the first submission of the step's tasks to the end of the last.
+    whole: History,
     /// Of one task, from its submission to its end.
-    tasks: BTreeMap<(FlowName, StepName), History>,
+    task: History,
+}
+
+impl OfFlow {
+    fn new(times: &[&StepTime]) -> Self {
+        let mut runs: BTreeMap<RunId, Sample> = BTreeMap::new();
+        let mut steps: BTreeMap<StepName, (Vec<Sample>, Vec<Sample>)> = BTreeMap::new();
+        for it in times {
+            let (began_at, took) = (it.started_at, it.finished_at - it.started_at);
+            runs.insert(it.run, Sample { began_at, took });
+            let (whole, task) = steps.entry(it.step.clone()).or_default();
+            let began_at = it.from;
+            let took = it.to - it.from;
+            whole.push(Sample { began_at, took });
+            let took = it.of_one;
+            task.push(Sample { began_at, took });
+        }
+        let steps = steps.into_iter().map(|(step, (whole, task))| {
+            let (whole, task) = (History::new(whole), History::new(task));
+            (step, OfStep { whole, task })
+        });
+        Self {
+            run: History::new(runs.into_values().collect()),
+            steps: steps.collect(),
+        }
+    }
 }
 
 impl Histories {
     pub fn new(times: &[StepTime]) -> Self {
-        let mut runs: BTreeMap<FlowName, BTreeMap<RunId, Sample>> = BTreeMap::new();
-        let mut steps: BTreeMap<_, Vec<Sample>> = BTreeMap::new();
-        let mut tasks: BTreeMap<_, Vec<Sample>> = BTreeMap::new();
+        let mut of: BTreeMap<&FlowName, Vec<&StepTime>> = BTreeMap::new();
         for it in times {
-            let (began_at, took) = (it.started_at, it.finished_at - it.started_at);
-            let of_flow = runs.entry(it.flow.clone()).or_default();
-            of_flow.insert(it.run, Sample { began_at, took });
-            let key = (it.flow.clone(), it.step.clone());
-            let (began_at, took) = (it.from, it.to - it.from);
-            steps
-                .entry(key.clone())
-                .or_default()
-                .push(Sample { began_at, took });
-            let took = it.of_one;
-            tasks
-                .entry(key)
-                .or_default()
-                .push(Sample { began_at, took });
+            of.entry(&it.flow).or_default().push(it);
         }
-        let all = |of: BTreeMap<_, Vec<Sample>>| {
-            let histories = of.into_iter().map(|(key, it)| (key, History::new(it)));
-            histories.collect()
-        };
-        let runs = runs.into_iter().map(|(flow, of)| {
-            let samples = of.into_values().collect();
-            (flow, History::new(samples))
-        });
+        let flows = of.into_iter();
         Self {
-            runs: runs.collect(),
-            steps: all(steps),
-            tasks: all(tasks),
+            flows: flows
+                .map(|(flow, times)| (flow.clone(), OfFlow::new(&times)))
+                .collect(),
         }
     }
 
+    /// Replaces what is known of the flows of `newer`.
+    pub fn renew(&mut self, newer: Self) {
+        self.flows.extend(newer.flows);
+    }
+
     pub fn run(&self, flow: &FlowName) -> Option<&History> {
-        self.runs.get(flow)
+        self.flows.get(flow).map(|it| &it.run)
     }
     pub fn step(&self, flow: &FlowName, step: &StepName) -> Option<&History> {
-        self.steps.get(&(flow.clone(), step.clone()))
+        let step = self.flows.get(flow)?.steps.get(step)?;
+        Some(&step.whole)
     }
     pub fn task(&self, flow: &FlowName, step: &StepName) -> Option<&History> {
-        self.tasks.get(&(flow.clone(), step.clone()))
+        let step = self.flows.get(flow)?.steps.get(step)?;
+        Some(&step.task)
     }
 }
 
@@ -348,7 +368,7 @@ mod tests {
         past.extend([120; 8]);
         assert_eq!(
             history(&past).usual().map(|it| it.0 / 60_000_000),
-            Some(119)
+            Some(120)
         );
     }
 

@@ -12,11 +12,12 @@ mod forecast;
 mod history;
 mod live;
 mod plan;
+mod promise;
 pub mod week;
 
 pub use calibration::{Coverage, Weather, calibrate};
-pub use culprit::{Cause, sentence};
 pub use forecast::{Forecast, Target, WORLDS};
 pub use history::{Durations, Histories, History, SAMPLES_MAX, Sample, StepTime};
 pub use live::{Outlook, PLAN_JOBS_MAX};
 pub use plan::{Gate, Job, JobId, Plan, Step, StepState};
+pub use promise::{AHEAD, awaited, concerned};

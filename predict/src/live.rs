@@ -66,7 +66,23 @@ impl<'a> Outlook<'a> {
         run: Option<RunId>,
         due_at: Timestamp,
     ) -> Option<(Plan, JobId)> {
-        let mut draft = Draft {
+        let mut draft = self.draft();
+        let job = match run.and_then(|it| self.view.run(it)) {
+            Some(row) => draft.run(&row.clone()),
+            None => draft.next(flow, Some(due_at))?,
+        };
+        Some((draft.plan, job))
+    }
+
+    /// What has to happen until a run of the flow has ended: its oldest unfinished one, or the next.
+    pub(crate) fn plan_of_next(&self, flow: &FlowName) -> Option<(Plan, JobId)> {
+        let mut draft = self.draft();
+        let job = draft.upstream(flow)?;
+        Some((draft.plan, job))
+    }
+
+    fn draft(&self) -> Draft<'_> {
+        Draft {
             of: self,
             plan: Plan {
                 now: self.now,
@@ -74,12 +90,11 @@ impl<'a> Outlook<'a> {
             },
             jobs: BTreeMap::new(),
             runs: BTreeMap::new(),
-        };
-        let job = match run.and_then(|it| self.view.run(it)) {
-            Some(row) => draft.run(&row.clone()),
-            None => draft.next(flow, Some(due_at))?,
-        };
-        Some((draft.plan, job))
+        }
+    }
+
+    pub(crate) const fn view(&self) -> &Scheduler {
+        self.view
     }
 
     fn step_durations(&self, flow: &FlowName, step: &StepSpec, at: Timestamp) -> Option<Durations> {

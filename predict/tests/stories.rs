@@ -1,9 +1,10 @@
 //! What is told of a promise while upstream flows run.
 
+use dalsegno_predict::Forecast;
 use dalsegno_predict::{
-    Durations, Gate, History, Job, JobId, Plan, Sample, Step, StepState, Target, sentence,
+    Durations, Gate, History, Job, JobId, Plan, Sample, Step, StepState, Target,
 };
-use dalsegno_scheduler::{Limit, Span, Timestamp};
+use dalsegno_scheduler::{Limit, Span, Timestamp, sla};
 
 const MIDNIGHT: Timestamp = Timestamp::from_secs(1_790_035_200);
 
@@ -75,11 +76,20 @@ fn plan(now: Timestamp) -> Plan {
     }
 }
 
+fn said(forecast: &Forecast) -> String {
+    let because = forecast
+        .culprit
+        .as_ref()
+        .map(|it| it.text(&"churn_training".into()));
+    let (late, chance) = (forecast.late_by, forecast.chance_permille);
+    sla::sentence("churn_training", "08:00", late, chance, because.as_deref())
+}
+
 fn told(plan: &Plan) -> String {
     let due = at(8, 0);
     let forecast = plan.forecast(JobId(1), &Target::Finished, due, 1);
     let forecast = forecast.expect("the plan has two jobs");
-    let told = sentence("churn_training", "08:00", &forecast);
+    let told = said(&forecast);
     format!("{told} [{}]", forecast.chance_permille)
 }
 
@@ -128,7 +138,7 @@ fn a_step_of_the_flow_itself_may_be_to_blame_though_it_is_done() {
         jobs: vec![own],
     };
     let forecast = plan.forecast(JobId(0), &Target::Finished, at(8, 0), 1);
-    let told = sentence("churn_training", "08:00", &forecast.expect("a job"));
+    let told = said(&forecast.expect("a job"));
     assert_eq!(
         told,
         "churn_training will miss 08:00 by about 20 min: its step read runs 2.5x longer than usual"
@@ -144,10 +154,10 @@ fn a_queue_may_be_to_blame() {
     plan.jobs[0].gates.clear();
     plan.jobs[0].steps[0].queue = Some((Limit::Pool("gpu".into()), Span::from_mins(40)));
     let forecast = plan.forecast(JobId(0), &Target::Finished, at(8, 0), 1);
-    let told = sentence("churn_training", "08:00", &forecast.expect("a job"));
+    let told = said(&forecast.expect("a job"));
     assert!(
         told.starts_with("churn_training will miss 08:00 by about 3")
-            && told.ends_with("min: its step train waits about 40 min for pool gpu"),
+            && told.ends_with("min: it waits about 40 min for pool gpu"),
         "{told}"
     );
 }

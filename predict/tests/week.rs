@@ -326,3 +326,80 @@ fn a_week_of_many_flows_ends() {
         (60 * 7, 60 * 14 - 2, None)
     );
 }
+
+const PROMISED: &str = "
+flow: train
+triggers: { flow: ingest }
+steps:
+  fit: { run: 'true', pools: { db: 1 } }
+  tell: { after: fit, run: 'true' }
+sla:
+  - { finish_by: '06:45', timezone: Europe/Berlin }
+  - { max_queue_wait: 10m }
+";
+
+#[test]
+fn promises_that_will_be_broken_are_named_with_their_days() {
+    // 05:00, half an hour of ingest, an hour and a minute of train: 06:31.
+    let kept = week(&[INGEST, PROMISED], 1, &usual(), 1);
+    assert_eq!(kept.breaches, []);
+    // With a scan of 20 minutes on the same slot, it is 06:51.
+    let late = week(&[INGEST, PROMISED, OTHER], 1, &usual(), 1);
+    let told: Vec<String> = late
+        .breaches
+        .iter()
+        .map(|it| {
+            let met = it.met_at.map(|it| it.to_string()).unwrap_or_default();
+            format!("{} {} {} {met}", it.promise, it.period, it.due_at)
+        })
+        .collect();
+    assert_eq!(told.len(), 7, "{told:?}");
+    assert_eq!(
+        told[0],
+        "finish_by day:2026-10-19 2026-10-19T04:45:00Z 2026-10-19T04:51:00Z"
+    );
+    // The night in which clocks are put back: the same hour of the wall clock.
+    assert_eq!(
+        told[6],
+        "finish_by day:2026-10-25 2026-10-25T05:45:00Z 2026-10-25T05:51:00Z"
+    );
+    let diff = compare(&kept, &late);
+    assert_eq!(diff.new_breaches.len(), 7);
+    assert_eq!(compare(&late, &late).new_breaches, []);
+}
+
+#[test]
+fn the_same_breach_of_a_run_is_the_same_though_runs_have_other_numbers() {
+    let slow = "
+flow: report
+schedule: { cron: '0 7 * * *' }
+steps: { a: { run: 'true' } }
+sla: [{ max_duration: 5m }]
+";
+    let past = past(&[("report", "a", 9)]);
+    let before = week(&[slow], 1, &past, 1);
+    let after = week(&[INGEST, slow], 1, &past, 1);
+    assert_eq!((before.breaches.len(), after.breaches.len()), (7, 7));
+    let diff = compare(&before, &after);
+    assert_eq!((diff.new_breaches, diff.gone_breaches), (vec![], vec![]));
+}
+
+#[test]
+fn what_waits_for_the_outside_is_not_judged() {
+    let waits = "
+flow: landing
+triggers: { event: orders.landed }
+steps: { a: { run: 'true' } }
+sla: [{ finish_by: '08:00', timezone: UTC }]
+";
+    let after = "
+flow: mart
+triggers: { flow: landing }
+steps: { a: { run: 'true' } }
+sla: [{ finish_by: '09:00', timezone: UTC }]
+";
+    let it = week(&[waits, after], 1, &Past::default(), 1);
+    assert_eq!(it.breaches, []);
+    let told: Vec<&String> = it.facts.iter().filter(|it| it.starts_with("not")).collect();
+    assert_eq!(told.len(), 2, "{:?}", it.facts);
+}

@@ -3,10 +3,12 @@
 //! Pure functions of declarations, slots and local days. What becomes of a promise in one period is a row
 //! ([`crate::row::SlaRow`]); see docs/adr/0025-promises-without-runs.md.
 
+pub use crate::culprit::{Culprit, sentence};
 use crate::id::{FlowName, StepName};
-use crate::row::{Interval, RunRow, SlaRow};
+use crate::row::{Interval, RunRow, SlaRow, SlaState};
 use crate::schedule::{Schedule, Slot, first_instant_of, instants_of, local_day, parse_time_zone};
 use crate::spec::{FlowSpec, ScopeIndex, TimeOfDay};
+use crate::state::Scheduler;
 use crate::time::{Span, Timestamp};
 use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
@@ -207,6 +209,19 @@ impl Promise {
         match &self.step {
             Some(step) => format!("{step}: {what}"),
             None => what,
+        }
+    }
+
+    /// What is due, for people, in a sentence about missing it: `08:00`, `its 2h`.
+    pub fn due_text(&self) -> String {
+        match &self.kind {
+            SlaKind::StartBy(time @ SlaTime::At { .. }) => format!("its start by {time}"),
+            SlaKind::FinishBy(time @ SlaTime::At { .. }) => time.to_string(),
+            SlaKind::StartBy(SlaTime::After(span)) => format!("its start within {span}"),
+            SlaKind::FinishBy(SlaTime::After(span)) => format!("its end within {span}"),
+            SlaKind::MaxDuration(span) => format!("its limit of {span}"),
+            SlaKind::MaxQueueWait(span) => format!("its wait of at most {span}"),
+            SlaKind::FreshWithin(span) => format!("its success every {span}"),
         }
     }
 
@@ -444,42 +459,6 @@ pub struct Prediction {
     pub culprit: Option<Culprit>,
 }
 
-/// What makes a promise late.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Culprit {
-    pub flow: FlowName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<StepName>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<crate::id::RunId>,
-    /// How long it takes against what is usual, in thousandths: 2100 is 2.1 times as long.
-    pub factor_permille: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-    /// By how much it makes the promise late.
-    pub late_by: Span,
-}
-
-impl std::fmt::Display for Culprit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let step = self.step.as_ref().map(|it| format!("/{it}"));
-        let (whole, tenth) = (
-            self.factor_permille / 1000,
-            self.factor_permille % 1000 / 100,
-        );
-        let flow = &self.flow;
-        write!(
-            f,
-            "{flow}{} runs {whole}.{tenth}x longer than usual",
-            step.unwrap_or_default()
-        )?;
-        match &self.owner {
-            Some(owner) => write!(f, ", owner {owner}"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// A prediction as it comes from outside: for one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewPrediction {
@@ -492,6 +471,41 @@ pub struct NewPrediction {
     pub culprit: Option<Culprit>,
 }
 
+/// A prediction is written down when it differs from the last one by this much, in thousandths, or in time.
+const CHANCE_STEP: u16 = 50;
+const FINISH_STEP: Span = Span::from_mins(1);
+
+impl Scheduler {
+    /// Whether a prediction changes its row: another state, or clearly another chance or time.
+    pub fn is_news(&self, it: &NewPrediction) -> bool {
+        let key = (it.flow.clone(), it.promise.clone(), it.period.clone());
+        let Some(row) = self.slas.get(&key).filter(|it| it.missed_at.is_none()) else {
+            return false;
+        };
+        let flow = self.flow(it.flow.as_str()).and_then(|it| it.flow.as_ref());
+        if flow.is_none_or(|flow| flow.promise(&it.promise).is_none()) {
+            return false;
+        }
+        let chance = it.chance_permille.min(1_000);
+        let moved = row.prediction.as_ref().is_none_or(|old| {
+            old.chance_permille.abs_diff(chance) >= CHANCE_STEP
+                || (old.finish_p50 - it.finish_p50).0.abs() >= FINISH_STEP.0
+                || (old.finish_p90 - it.finish_p90).0.abs() >= FINISH_STEP.0
+        });
+        moved || self.state_by(row, chance) != row.state
+    }
+
+    /// At risk when the chance of a breach reaches the level that was declared.
+    pub(crate) fn state_by(&self, row: &SlaRow, chance_permille: u16) -> SlaState {
+        let flow = self.flow(row.flow.as_str()).and_then(|it| it.flow.as_ref());
+        let promise = flow.and_then(|it| it.promise(&row.promise));
+        match chance_permille >= promise.map_or(AT_RISK, |it| it.at_risk) {
+            true => SlaState::AtRisk,
+            false => SlaState::OnTime,
+        }
+    }
+}
+
 /// Somebody has seen it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledged {
@@ -502,9 +516,9 @@ pub struct Acknowledged {
 }
 
 /// Names a row.
-pub(crate) type SlaKey = (FlowName, Arc<str>, Arc<str>);
+pub type SlaKey = (FlowName, Arc<str>, Arc<str>);
 
-pub(crate) fn key_of(row: &SlaRow) -> SlaKey {
+pub fn key_of(row: &SlaRow) -> SlaKey {
     (row.flow.clone(), row.promise.clone(), row.period.clone())
 }
 

@@ -3,13 +3,18 @@
 use super::Options;
 use super::ends::Ends;
 use dalsegno_scheduler::Scheduler;
-use dalsegno_scheduler::spec::EventSource;
+use dalsegno_scheduler::spec::{EventSource, TriggerLeaf};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of at most this many flows are said one by one.
 const NAMED: usize = 5;
 
-pub(super) fn gather(core: &Scheduler, ends: &Ends<'_>, options: &Options) -> Vec<String> {
+/// What is told, and the flows of which it is not known whether runs would have come.
+pub(super) fn gather(
+    core: &Scheduler,
+    ends: &Ends<'_>,
+    options: &Options,
+) -> (Vec<String>, BTreeSet<String>) {
     let mut waits: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut by_hand = BTreeSet::new();
     let mut paused = BTreeSet::new();
@@ -42,6 +47,9 @@ pub(super) fn gather(core: &Scheduler, ends: &Ends<'_>, options: &Options) -> Ve
             waits.entry(what).or_default().insert(name.clone());
         }
     }
+    let mut unknowable: BTreeSet<String> = waits.values().flatten().cloned().collect();
+    unknowable.extend(by_hand.iter().chain(&paused).cloned());
+    with_those_after(core, &mut unknowable);
     let mut facts = Vec::new();
     for (what, flows) in waits {
         facts.push(format!(
@@ -79,7 +87,27 @@ pub(super) fn gather(core: &Scheduler, ends: &Ends<'_>, options: &Options) -> Ve
         "every task succeeds, unless it runs out of time; nobody starts, stops or pauses anything"
             .to_owned(),
     );
-    facts
+    (facts, unknowable)
+}
+
+/// Adds the flows that wait for one of these.
+fn with_those_after(core: &Scheduler, flows: &mut BTreeSet<String>) {
+    loop {
+        let before = flows.len();
+        for flow in core.flows().filter_map(|it| it.flow.as_ref()) {
+            let leaves = flow.spec().triggers.iter().flat_map(|it| it.on.leaves());
+            let waits = |leaf: &TriggerLeaf| match &leaf.source {
+                EventSource::Flow { flow, .. } => flows.contains(flow.as_str()),
+                _ => false,
+            };
+            if leaves.into_iter().any(waits) {
+                flows.insert(flow.name().to_string());
+            }
+        }
+        if flows.len() == before {
+            return;
+        }
+    }
 }
 
 fn listed(names: &BTreeSet<String>) -> String {

@@ -1,12 +1,15 @@
 //! What the days came to.
 
 use super::Options;
-use dalsegno_scheduler::row::{Changes, OccurrenceState, RunRow, RunState, TaskRow, TaskState};
+use dalsegno_scheduler::row::{
+    Changes, OccurrenceState, RunRow, RunState, SlaRow, TaskRow, TaskState,
+};
+use dalsegno_scheduler::sla::SlaKey;
 use dalsegno_scheduler::{
     FlowName, Input, Limit, Reason, Rejected, RunId, Scheduler, TaskId, Timestamp,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -124,7 +127,9 @@ pub(super) struct Ledger {
     open: BTreeMap<RunId, FlowName>,
     /// What runs and tasks wait for at the moment.
     parked: BTreeMap<(RunId, Option<TaskId>), (Limit, Timestamp)>,
-    pub(super) breaches: BTreeMap<(FlowName, String, String), Breach>,
+    /// And whether a run is known.
+    breaches: BTreeMap<SlaKey, (Breach, bool)>,
+    not_judged: BTreeMap<FlowName, u64>,
     failures: BTreeMap<String, u64>,
     refused: Vec<String>,
     tasks: u64,
@@ -158,6 +163,7 @@ impl Ledger {
             open: BTreeMap::new(),
             parked: BTreeMap::new(),
             breaches: BTreeMap::new(),
+            not_judged: BTreeMap::new(),
             failures: BTreeMap::new(),
             refused: Vec::new(),
             tasks: 0,
@@ -173,6 +179,37 @@ impl Ledger {
         if let Input::Deploy { flow, .. } = input {
             self.refused.push(format!("flow {}: {why}", flow.name()));
         }
+    }
+
+    /// A promise that is missed, or met after that. `place`: which run it is about, whatever its number.
+    pub(super) fn breach(&mut self, row: &SlaRow, place: Option<String>) {
+        if row.missed_at.is_none_or(|it| it < self.from) {
+            return;
+        }
+        let of_a_run = row.period.starts_with("run:");
+        let period = place.filter(|_| of_a_run);
+        let breach = Breach {
+            flow: row.flow.clone(),
+            promise: row.promise.to_string(),
+            period: period.unwrap_or_else(|| row.period.to_string()),
+            due_at: row.due_at,
+            met_at: row.met_at,
+        };
+        let key = (row.flow.clone(), row.promise.clone(), row.period.clone());
+        self.breaches.insert(key, (breach, row.run.is_some()));
+    }
+
+    /// No run came of these flows, and nobody knows whether one would have: what they promised is not judged.
+    pub(super) fn leave_out(&mut self, flows: &BTreeSet<String>) {
+        let mut left_out: BTreeMap<FlowName, u64> = BTreeMap::new();
+        self.breaches.retain(|(flow, ..), (_, has_run)| {
+            let is_judged = *has_run || !flows.contains(flow.as_str());
+            if !is_judged {
+                *left_out.entry(flow.clone()).or_default() += 1;
+            }
+            is_judged
+        });
+        self.not_judged = left_out;
     }
 
     pub(super) fn take(&mut self, changes: &Changes, now: Timestamp) {
@@ -288,8 +325,11 @@ impl Ledger {
         core: &Scheduler,
         until: Timestamp,
         stopped_at: Option<Timestamp>,
-        facts: Vec<String>,
+        mut facts: Vec<String>,
     ) -> Week {
+        facts.extend(self.not_judged.iter().map(|(flow, times)| {
+            format!("not judged: {times} promises of flow {flow}, for what it waits for does not come here")
+        }));
         self.measure(core, until.max(self.measured_at));
         for (limit, since) in std::mem::take(&mut self.parked).into_values() {
             if let Some(it) = self.limits.iter_mut().find(|it| it.limit == limit) {
@@ -339,7 +379,7 @@ impl Ledger {
             tasks: self.tasks,
             flows,
             limits: limits.collect(),
-            breaches: self.breaches.into_values().collect(),
+            breaches: self.breaches.into_values().map(|(it, _)| it).collect(),
             failures: self.failures,
             refused: self.refused,
             facts,

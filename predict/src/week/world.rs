@@ -75,8 +75,9 @@ pub fn simulate(start: Start, past: &Past, options: &Options) -> Week {
             break;
         }
     }
-    let facts = facts::gather(&world.core, &world.ends, options);
+    let (facts, unknowable) = facts::gather(&world.core, &world.ends, options);
     let until = stopped.unwrap_or(options.until);
+    world.ledger.leave_out(&unknowable);
     world.ledger.report(&world.core, until, stopped, facts)
 }
 
@@ -139,6 +140,10 @@ impl World<'_> {
         draft.decide(Input::Tick).expect("time may always pass");
         let decision = draft.finish();
         self.ledger.take(&decision.changes, self.now);
+        for row in &decision.changes.slas {
+            let place = row.run.map(|it| self.place(it)).filter(|it| !it.is_empty());
+            self.ledger.breach(row, place);
+        }
         let commands = decision.commands.clone();
         self.core.install(decision);
         self.obey(&commands);

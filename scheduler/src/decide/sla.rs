@@ -15,7 +15,9 @@ use crate::row::{
     OccurrenceRow, OccurrenceState, RunRow, RunState, SilenceRow, SlaRow, SlaState, TaskRow,
     TaskState,
 };
-use crate::sla::{Acknowledged, NewPrediction, Prediction, Promise, SlaKey, SlaKind, period};
+use crate::sla::{
+    Acknowledged, NewPrediction, Prediction, Promise, SlaKey, SlaKind, period, sentence,
+};
 use crate::spec::BlackoutAction;
 use crate::state::{self, TaskKey};
 use crate::time::{Span, Timestamp};
@@ -24,10 +26,6 @@ use std::sync::Arc;
 
 /// Missed rows of one promise that may still be met late; older ones stay missed.
 const MISSED_OPEN_MAX: usize = 32;
-
-/// A prediction that says nearly the same is not worth a row.
-const CHANCE_STEP: u16 = 50;
-const FINISH_STEP: Span = Span::from_mins(1);
 
 const TEXT_BYTES_MAX: usize = 4_096;
 
@@ -518,29 +516,15 @@ impl Draft {
 
     /// The predictor has looked at a row that is open.
     pub(super) fn predict(&mut self, it: NewPrediction) -> Answer {
+        if !self.s.is_news(&it) {
+            return Answer::Done;
+        }
         let key = (it.flow, it.promise, it.period);
         let Some(row) = self.s.slas.get(&key).cloned() else {
             return Answer::Done;
         };
-        let flow = self.promising(&row.flow);
-        let level = flow.and_then(|flow| Some(flow.promise(&row.promise)?.at_risk));
-        let Some(level) = level.filter(|_| row.missed_at.is_none()) else {
-            return Answer::Done;
-        };
-        let chance_permille = it.chance_permille.min(1_000);
-        let at_risk = chance_permille >= level;
-        let state = match at_risk {
-            true => SlaState::AtRisk,
-            false => SlaState::OnTime,
-        };
-        let moved = row.prediction.as_ref().is_none_or(|old| {
-            old.chance_permille.abs_diff(chance_permille) >= CHANCE_STEP
-                || (old.finish_p50 - it.finish_p50).0.abs() >= FINISH_STEP.0
-                || (old.finish_p90 - it.finish_p90).0.abs() >= FINISH_STEP.0
-        });
-        if state == row.state && !moved {
-            return Answer::Done;
-        }
+        let state = self.s.state_by(&row, it.chance_permille);
+        let (at_risk, chance_permille) = (state == SlaState::AtRisk, it.chance_permille.min(1_000));
         let mut row = SlaRow::clone(&row);
         row.prediction = Some(Box::new(Prediction {
             at: self.now,
@@ -665,18 +649,24 @@ impl Draft {
         let promise = flow.as_ref().and_then(|it| it.promise(&row.promise));
         let what = promise.map_or_else(|| row.promise.to_string(), Promise::text);
         let culprit = row.prediction.as_ref().and_then(|it| it.culprit.as_ref());
-        let because = culprit.map(|it| format!(": {it}")).unwrap_or_default();
+        let told = culprit.map(|it| it.text(&row.flow));
+        let because = told
+            .as_ref()
+            .map(|it| format!(": {it}"))
+            .unwrap_or_default();
         let run = row.run.map(|it| format!(" (run {it})")).unwrap_or_default();
         let name = &row.flow;
         let summary = match kind {
             AlertKind::SlaAtRisk => {
-                let late = row.prediction.as_ref().map(|it| it.finish_p50 - row.due_at);
-                match late.filter(|it| *it > Span::ZERO) {
-                    Some(late) => {
-                        format!("{name} will miss \"{what}\" by about {late}{because}{run}")
-                    }
-                    None => format!("{name} may miss \"{what}\"{because}{run}"),
-                }
+                let due = promise.map_or_else(|| what.clone(), Promise::due_text);
+                let who = match &row.step {
+                    Some(step) => format!("{name} (step {step})"),
+                    None => name.to_string(),
+                };
+                let (late, chance) = row.prediction.as_ref().map_or((Span::ZERO, 1_000), |it| {
+                    (it.finish_p50 - row.due_at, it.chance_permille)
+                });
+                sentence(&who, &due, late, chance.max(100), told.as_deref()) + &run
             }
             AlertKind::SlaMet => {
                 let late = row.met_at.map_or(Span::ZERO, |it| it - row.due_at);

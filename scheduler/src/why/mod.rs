@@ -211,7 +211,7 @@ impl Scheduler {
             text +=
                 &format!(", expected to be done at {p50}, and late with a chance of {percent} %");
             if let Some(culprit) = &it.culprit {
-                text += &format!(": {culprit}");
+                text += &format!(": {}", culprit.text(&row.flow));
             }
         }
         if let Some(it) = &row.acknowledged {

@@ -323,6 +323,7 @@ fn a_prediction_puts_at_risk_and_names_who_is_late() {
                 step: None,
                 run: None,
                 factor_permille: 2_100,
+                limit: None,
                 owner: Some("data-eng".into()),
                 late_by: mins(20),
             }),

@@ -137,6 +137,7 @@ fn full() -> Changes {
             step: None,
             run: Some(RunId(3)),
             factor_permille: 2_100,
+            limit: None,
             owner: None,
             late_by: Span::from_secs(60),
         }),
