@@ -1,7 +1,10 @@
 //! Rows from columns, in the order of [`crate::table`].
 
 use crate::error::Error;
-use crate::page::{BackfillCount, OccurrenceCount, Outage, OutageReason, StepTime, TaskCount};
+use crate::page::{
+    Attainment, BackfillCount, OccurrenceCount, Outage, OutageReason, StepTime, TO_MONDAY,
+    TaskCount, WEEK,
+};
 use crate::path;
 use dalsegno_scheduler::alert::{AlertId, AlertKind, AlertRow};
 use dalsegno_scheduler::backfill::History;
@@ -502,6 +505,17 @@ pub(crate) fn backfill_count<R: Fields>(row: &R) -> Result<BackfillCount, Error>
         flow: FlowName::new(c.text()?),
         state: c.word(BackfillItemState::parse)?,
         items: c.number()?,
+    })
+}
+
+pub(crate) fn attainment<R: Fields>(row: &R) -> Result<Attainment, Error> {
+    let c = &mut Columns::new(row, "how a promise was kept");
+    Ok(Attainment {
+        flow: FlowName::new(c.text()?),
+        promise: c.text()?.to_owned(),
+        week: Timestamp(c.number::<i64>()? * WEEK - TO_MONDAY),
+        kept: c.number()?,
+        missed: c.number()?,
     })
 }
 

@@ -33,9 +33,9 @@ pub use lease::Lease;
 pub use memory::{Fault, MemoryStore};
 pub use migrations::SCHEMA_VERSION;
 pub use page::{
-    AlertFilter, BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
-    OccurrenceCount, OccurrenceFilter, Outage, OutageReason, Page, RunFilter, SlaFilter, StepTime,
-    TaskCount, TaskFilter,
+    AlertFilter, Attainment, BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter,
+    MatchFilter, OccurrenceCount, OccurrenceFilter, Outage, OutageReason, Page, RunFilter,
+    SlaFilter, StepTime, TaskCount, TaskFilter,
 };
 pub use postgres::PostgresStore;
 pub use sqlite::{Durability, SqliteStore};

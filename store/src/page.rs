@@ -163,6 +163,22 @@ pub struct SlaFilter {
     pub to: Option<Timestamp>,
 }
 
+/// How one promise was kept in one week (Monday to Sunday, UTC): periods that were due, without those withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attainment {
+    pub flow: FlowName,
+    pub promise: String,
+    /// When the week begins.
+    pub week: Timestamp,
+    pub kept: u64,
+    /// Missed, whether met late or never.
+    pub missed: u64,
+}
+
+/// A week, and by how much the first Monday comes before the first instant of Unix time, a Thursday; microseconds.
+pub(crate) const WEEK: i64 = 7 * 86_400_000_000;
+pub(crate) const TO_MONDAY: i64 = 3 * 86_400_000_000;
+
 /// How many tasks of one step are in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskCount {

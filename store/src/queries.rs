@@ -6,10 +6,10 @@ use crate::decode;
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
-    AlertFilter, BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter,
-    MatchFilter, OUTAGE_MIN, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter,
-    SlaFilter, StepTime, TaskCount, TaskFilter, after_prefix, event_cursor, match_cursor, middle,
-    occurrence_cursor, page_limit, refused_cursor, sla_cursor,
+    AlertFilter, Attainment, BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter,
+    JournalFilter, MatchFilter, OUTAGE_MIN, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX,
+    Page, RunFilter, SlaFilter, StepTime, TO_MONDAY, TaskCount, TaskFilter, WEEK, after_prefix,
+    event_cursor, match_cursor, middle, occurrence_cursor, page_limit, refused_cursor, sla_cursor,
 };
 use crate::path::sortable;
 use crate::select::{Arg, Select};
@@ -552,6 +552,10 @@ impl<B: Backend> Store for B {
         let limit = page_limit(limit);
         let rows = list(self, slas(filter, cursor, limit)?, decode::sla).await?;
         Ok(Page::cut(rows, limit, sla_cursor))
+    }
+
+    async fn attainment(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Attainment>, Error> {
+        list(self, attainment(from, to), decode::attainment).await
     }
 
     async fn silences(&self, limit: usize) -> Result<Vec<SilenceRow>, Error> {
@@ -1122,6 +1126,17 @@ pub(crate) fn backfill_counts(id: u64) -> Select {
     Select::new(
         "SELECT flow, state, COUNT(*) FROM backfill_item WHERE backfill = ? GROUP BY flow, state ORDER BY flow, state",
         [(id as i64).into()],
+    )
+}
+
+/// Rows that are open and due are missed by then.
+pub(crate) fn attainment(from: Timestamp, to: Timestamp) -> Select {
+    let week = format!("(due_at + {TO_MONDAY}) / {WEEK}");
+    Select::new(
+        &format!(
+            "SELECT flow, promise, {week} AS week, COUNT(*) - COUNT(missed_at), COUNT(missed_at) FROM sla WHERE due_at >= ? AND due_at < ? AND withdrawn IS NULL GROUP BY flow, promise, {week} ORDER BY flow, promise, week"
+        ),
+        [from.0.into(), to.0.into()],
     )
 }
 

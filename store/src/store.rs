@@ -3,9 +3,9 @@
 use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::page::{
-    AlertFilter, BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter, MatchFilter,
-    OccurrenceCount, OccurrenceFilter, Outage, Page, RunFilter, SlaFilter, StepTime, TaskCount,
-    TaskFilter,
+    AlertFilter, Attainment, BackfillCount, BackfillFilter, Cursor, EventFilter, JournalFilter,
+    MatchFilter, OccurrenceCount, OccurrenceFilter, Outage, Page, RunFilter, SlaFilter, StepTime,
+    TaskCount, TaskFilter,
 };
 use async_trait::async_trait;
 use dalsegno_scheduler::alert::AlertRow;
@@ -213,6 +213,8 @@ pub trait Store: crate::deliveries::Deliveries + Send + Sync {
     /// How many items a backfill has, by flow and state.
     async fn backfill_counts(&self, id: u64) -> Result<Vec<BackfillCount>, Error>;
 
+    /// How promises that were due in `[from, to)` were kept, by flow, promise and week.
+    async fn attainment(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Attainment>, Error>;
     /// Rows of promises, latest due first.
     async fn slas(
         &self,

@@ -298,6 +298,8 @@ async fn dump(store: &dyn Store, world: &World) -> Result<String, Error> {
         line("items", &store.backfill_items(id, None, None, 4).await?);
         line("item counts", &store.backfill_counts(id).await?);
     }
+    let weeks = store.attainment(after(-15), after(9)).await?;
+    line("attainment", &weeks);
     line(
         "journal",
         &store.journal(&JournalFilter::All, 0, 10_000).await?,

@@ -134,6 +134,7 @@ fn read() -> Vec<Select> {
     let failed = Some(BackfillItemState::Failed);
     all.push(queries::backfill_items(1, failed, cursor, 10).expect("a good cursor"));
     all.push(queries::backfill_counts(1));
+    all.push(queries::attainment(Timestamp(0), Timestamp(1)));
     let here = Some(&"1 a b c".into());
     let mut some = SlaFilter::default();
     all.push(queries::slas(&some, here, 10).expect("a good cursor"));

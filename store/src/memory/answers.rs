@@ -5,10 +5,10 @@ use crate::error::{CommitError, Error};
 use crate::lease::Lease;
 use crate::migrations::SCHEMA_VERSION;
 use crate::page::{
-    AlertFilter, BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter, JournalFilter,
-    MatchFilter, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page, RunFilter, SlaFilter,
-    StepTime, TaskCount, TaskFilter, event_cursor, match_cursor, middle, occurrence_cursor,
-    page_limit, refused_cursor, sla_cursor,
+    AlertFilter, Attainment, BackfillCount, BackfillFilter, Cursor, DURATIONS, EventFilter,
+    JournalFilter, MatchFilter, OccurrenceCount, OccurrenceFilter, Outage, PAGE_MAX, Page,
+    RunFilter, SlaFilter, StepTime, TO_MONDAY, TaskCount, TaskFilter, WEEK, event_cursor,
+    match_cursor, middle, occurrence_cursor, page_limit, refused_cursor, sla_cursor,
 };
 use crate::store::Store;
 use async_trait::async_trait;
@@ -574,6 +574,29 @@ impl Store for MemoryStore {
                 .items += 1;
         }
         Ok(counts.into_values().collect())
+    }
+
+    async fn attainment(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Attainment>, Error> {
+        let inner = self.inner();
+        let due = inner.state.slas.values();
+        let due = due.filter(|it| from <= it.due_at && it.due_at < to && it.withdrawn.is_none());
+        let mut weeks = BTreeMap::new();
+        for it in due {
+            let week = (it.due_at.0 + TO_MONDAY) / WEEK;
+            let key = (it.flow.clone(), it.promise.clone(), week);
+            let of_week = weeks.entry(key).or_insert_with(|| Attainment {
+                flow: it.flow.clone(),
+                promise: it.promise.to_string(),
+                week: Timestamp(week * WEEK - TO_MONDAY),
+                kept: 0,
+                missed: 0,
+            });
+            match it.missed_at {
+                None => of_week.kept += 1,
+                Some(_) => of_week.missed += 1,
+            }
+        }
+        Ok(weeks.into_values().collect())
     }
 
     async fn slas(

@@ -10,6 +10,7 @@ mod flows;
 mod frame;
 mod misc;
 mod run;
+mod slas;
 
 pub(crate) use alerts::*;
 pub(crate) use backfills::*;
@@ -21,3 +22,4 @@ pub(crate) use flows::*;
 pub(crate) use frame::Frame;
 pub(crate) use misc::*;
 pub(crate) use run::*;
+pub(crate) use slas::*;

@@ -13,6 +13,7 @@ mod lines;
 mod metaflow;
 mod problem;
 mod run;
+mod slas;
 mod sums;
 mod task;
 mod tasks;
@@ -39,6 +40,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = events::routes(routes);
     let routes = event::routes(routes);
     let routes = backfills::routes(routes);
+    let routes = slas::routes(routes);
     let routes = alerts::routes(routes);
     let routes = forms::routes(routes);
     problem::routes(routes)
