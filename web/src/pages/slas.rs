@@ -3,8 +3,8 @@
 use super::forms::{BY, see};
 use super::{Page, frame, is_fragment, shown};
 use crate::html::{
-    Filter, Html, KeptCell, KeptLine, MissedLine, PromiseLine, SilenceLine, SlasPage, exact,
-    run_link, signed, told,
+    Filter, Html, KeptCell, KeptLine, MissedLine, PromiseLine, SilenceLine, SlasPage, run_link,
+    signed, told,
 };
 use crate::input::{Form, Query};
 use crate::problem::Outcome;
@@ -166,10 +166,19 @@ fn outlook(it: &Prediction, due_at: Timestamp, now: Timestamp) -> Html {
     };
     let (p50_text, p90_text) = (clock(it.finish_p50), clock(it.finish_p90));
     let width = (p90 - p50).max(12);
+    // To the minute, and the day only where it is another one.
+    let short = |at: Timestamp| {
+        let (text, today) = (clock(at), clock(now));
+        let from = if text[..10] == today[..10] { 11 } else { 5 };
+        Html(format!(
+            r#"<time datetime="{at}">{}</time>"#,
+            &text[from..16]
+        ))
+    };
     Html(format!(
         r#"<div class="outlook" title="expected at {p50_text} UTC, nine times in ten by {p90_text} UTC"><svg viewBox="0 0 1000 24" preserveAspectRatio="none" aria-hidden="true"><rect class="way" x="0" y="9" width="1000" height="6" rx="3"/><rect class="{sign}" x="{p50}" y="5" width="{width}" height="14" rx="4"/><line x1="{due}" x2="{due}" y1="0" y2="24"/></svg><span>{} <span class="soft">to {}</span></span></div>"#,
-        exact(it.finish_p50),
-        exact(it.finish_p90),
+        short(it.finish_p50),
+        short(it.finish_p90),
     ))
 }
 
