@@ -1,108 +1,24 @@
-//! `[channels]`, `[[alert_rules]]` and `[owners]` of `dalsegno.toml`: as written, and checked.
+//! `[channels]`, `[[alert_rules]]` and `[owners]` of `dalsegno.toml`, checked.
 
-use crate::channel::{Address, Channel, EVENTS, Email, Kind, PagerDuty, Slack, Tls, Webhook};
-use crate::rule::{Book, Group, Rule, Target};
+use crate::authority::Authority;
+use crate::channel::{
+    Address, Channel, EVENTS, Email, Kind, PagerDuty, Security, Slack, Sns, Webhook,
+};
+use crate::http::Way;
+use crate::rule::{Book, Rule, Target};
 use crate::secret::Vault;
 use crate::sign::Signer;
+use crate::spec::{ChannelSpec, EmailSpec, RuleSpec, SnsSpec, Specs};
 use dalsegno_scheduler::Span;
-use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use url::Url;
 
 /// The longest time an alert may be held back.
 const HOLD_MAX: Span = Span::from_secs(86_400);
 
-/// `[channels.NAME]` as written.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum ChannelSpec {
-    Webhook(WebhookSpec),
-    Slack(SlackSpec),
-    PagerDuty(PagerDutySpec),
-    Email(EmailSpec),
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookSpec {
-    /// Plain, or where it is kept if it holds a key.
-    url: Value,
-    secret: Option<Value>,
-    #[serde(default)]
-    allow_private: bool,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SlackSpec {
-    url: Option<Value>,
-    #[serde(default)]
-    allow_private: bool,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PagerDutySpec {
-    routing_key: Option<Value>,
-    url: Option<String>,
-    #[serde(default)]
-    allow_private: bool,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EmailSpec {
-    host: String,
-    port: Option<u16>,
-    tls: Option<Tls>,
-    from: String,
-    to: Vec<String>,
-    user: Option<String>,
-    password: Option<Value>,
-    #[serde(default)]
-    allow_private: bool,
-}
-
-/// `[[alert_rules]]` as written.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RuleSpec {
-    on: Vec<String>,
-    to: OneOrMore,
-    flow: Option<String>,
-    owner: Option<String>,
-    hold: Option<String>,
-    #[serde(default)]
-    group: Group,
-    retries: Option<u32>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
-
-impl OneOrMore {
-    fn list(self) -> Vec<String> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::More(all) => all,
-        }
-    }
-}
-
-/// Everything that is written about alerts.
-#[derive(Clone, Debug, Default)]
-pub struct Specs {
-    pub channels: BTreeMap<String, ChannelSpec>,
-    pub rules: Vec<RuleSpec>,
-    pub owners: BTreeMap<String, OneOrMore>,
-}
-
-/// The same, checked, with all secrets.
+/// What is written about alerts, checked, with all secrets.
 #[derive(Clone, Debug, Default)]
 pub struct AlertsConfig {
     pub channels: BTreeMap<String, Channel>,
@@ -180,7 +96,7 @@ impl AlertsConfig {
     /// The kinds that a rule of the configuration wants, of those that exist.
     pub fn wanted<'a>(&self, kinds: &[&'a str]) -> Vec<&'a str> {
         let all = kinds.iter().copied();
-        all.filter(|kind| self.book.rules.iter().any(|it| it.is_about(kind)))
+        all.filter(|kind| self.book.rules.iter().any(|it| it.needs(kind)))
             .collect()
     }
 }
@@ -194,18 +110,27 @@ fn kind(spec: ChannelSpec, vault: &Vault<'_>) -> Result<Kind, String> {
             },
             signer: Signer::new(&vault.several("secret", it.secret.as_ref())?)
                 .map_err(|what| format!("`secret`: {what}"))?,
-            allow_private: it.allow_private,
+            way: way(it.allow_private, it.ca_file.as_deref(), vault)?,
         }),
         ChannelSpec::Slack(it) => Kind::Slack(Slack {
             url: address("url", vault.one("url", it.url.as_ref())?.reveal())?,
-            allow_private: it.allow_private,
+            way: way(it.allow_private, it.ca_file.as_deref(), vault)?,
         }),
         ChannelSpec::PagerDuty(it) => Kind::PagerDuty(PagerDuty {
             url: address("url", it.url.as_deref().unwrap_or(EVENTS))?,
             routing_key: vault.one("routing_key", it.routing_key.as_ref())?,
-            allow_private: it.allow_private,
+            way: way(it.allow_private, it.ca_file.as_deref(), vault)?,
         }),
         ChannelSpec::Email(it) => Kind::Email(email(it, vault)?),
+        ChannelSpec::Sns(it) => Kind::Sns(sns(it)?),
+    })
+}
+
+fn way(allow_private: bool, ca_file: Option<&Path>, vault: &Vault<'_>) -> Result<Way, String> {
+    let authority = ca_file.map(|it| Authority::of_file(&vault.beside.join(it)));
+    Ok(Way {
+        allow_private,
+        authority: authority.transpose()?,
     })
 }
 
@@ -229,13 +154,13 @@ fn address(key: &str, text: &str) -> Result<Address, String> {
 
 fn email(spec: EmailSpec, vault: &Vault<'_>) -> Result<Email, String> {
     let tls = spec.tls.unwrap_or(match spec.port {
-        Some(465) => Tls::Tls,
-        _ => Tls::StartTls,
+        Some(465) => Security::Tls,
+        _ => Security::StartTls,
     });
     let port = spec.port.unwrap_or(match tls {
-        Tls::Tls => 465,
-        Tls::StartTls => 587,
-        Tls::None => 25,
+        Security::Tls => 465,
+        Security::StartTls => 587,
+        Security::None => 25,
     });
     let mailbox = |key: &str, text: &str| {
         text.parse().map_err(|error| {
@@ -250,7 +175,7 @@ fn email(spec: EmailSpec, vault: &Vault<'_>) -> Result<Email, String> {
         (Some(user), password) => Some((user, vault.one("password", password.as_ref())?)),
         (None, Some(_)) => return Err("`password` is given, and `user` is missing".into()),
     };
-    if login.is_some() && tls == Tls::None {
+    if login.is_some() && tls == Security::None {
         return Err("with `tls = \"none\"` the password would be sent for all to read; take \"starttls\" or \"tls\"".into());
     }
     if spec.host.is_empty() || spec.host.contains(['/', '@', ' ', ':']) {
@@ -270,7 +195,31 @@ fn email(spec: EmailSpec, vault: &Vault<'_>) -> Result<Email, String> {
         port,
         tls,
         login,
-        allow_private: spec.allow_private,
+        way: way(spec.allow_private, spec.ca_file.as_deref(), vault)?,
+    })
+}
+
+fn sns(spec: SnsSpec) -> Result<Sns, String> {
+    let parts: Vec<&str> = spec.topic.split(':').collect();
+    let ["arn", _, "sns", region, _, name] = parts[..] else {
+        return Err(format!(
+            "`topic` is `{}`, and an ARN such as arn:aws:sns:eu-central-1:111122223333:alerts is expected",
+            spec.topic
+        ));
+    };
+    if region.is_empty() || name.is_empty() {
+        return Err(format!(
+            "`topic`: `{}` lacks its region or its name",
+            spec.topic
+        ));
+    }
+    if let Some(endpoint) = &spec.endpoint {
+        address("endpoint", endpoint)?;
+    }
+    Ok(Sns {
+        region: spec.region.or_else(|| Some(region.to_owned())),
+        endpoint: spec.endpoint,
+        topic: spec.topic,
     })
 }
 
@@ -339,7 +288,8 @@ fn is_plain(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::spec::OneOrMore;
+    use serde::Deserialize;
 
     const KINDS: [&str; 3] = ["run.failed", "sla.missed", "sla.met"];
 
@@ -392,6 +342,9 @@ mod tests {
         to = ["ops@example.com"]
         user = "dalsegno"
         password = { env = "BAD" }
+        [channels.topic]
+        type = "sns"
+        topic = "arn:aws:sns:eu-central-1:111122223333:alerts"
         [[alert_rules]]
         on = ["sla.*"]
         to = ["webhook:ops", "owner"]
@@ -408,7 +361,7 @@ mod tests {
     #[test]
     fn all_that_can_be_written_is_read_and_no_secret_is_shown() {
         let config = read(ALL).expect("usable");
-        assert_eq!(config.channels.len(), 4);
+        assert_eq!(config.channels.len(), 5);
         assert_eq!(config.book.rules[0].hold, Span::from_mins(2));
         assert_eq!(config.book.owners["data-eng"], ["data"]);
         assert_eq!(config.wanted(&KINDS), KINDS);
@@ -485,6 +438,10 @@ mod tests {
             (
                 email("tls = \"none\"\nuser = \"x\"\npassword = { env = \"BAD\" }"),
                 "for all to read",
+            ),
+            (
+                "[channels.t]\ntype = \"sns\"\ntopic = \"alerts\"".into(),
+                "an ARN such as",
             ),
             (
                 rule("on = [\"run.faild\"]\nto = \"ops\""),

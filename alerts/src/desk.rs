@@ -29,6 +29,8 @@ pub struct Desk {
 struct Known {
     health: BTreeMap<String, Health>,
     stops: BTreeMap<String, ChannelStop>,
+    /// Counts what was stopped and enabled here: what was read before is old.
+    changes: u64,
 }
 
 /// How a channel is doing since the daemon began to deliver.
@@ -143,7 +145,10 @@ impl Desk {
     /// The store does not answer.
     pub async fn enable(&self, channel: &str) -> Result<bool, dalsegno_store::Error> {
         let was_stopped = self.store.start_channel(channel).await?;
-        self.known().stops.remove(channel);
+        let mut known = self.known();
+        known.stops.remove(channel);
+        known.changes += 1;
+        drop(known);
         self.wake(channel);
         Ok(was_stopped)
     }
@@ -189,12 +194,15 @@ impl Desk {
 
     /// Whoever delivers may not be who was asked to stop or enable a channel.
     pub(crate) async fn read_stops(&self) -> Result<(), dalsegno_store::Error> {
-        let stops = self.store.channel_stops().await?;
-        let stops = stops
-            .into_iter()
-            .map(|it| (it.channel.clone(), it))
-            .collect();
-        let old = std::mem::replace(&mut self.known().stops, stops);
+        let old = loop {
+            let before = self.known().changes;
+            let stops = self.store.channel_stops().await?.into_iter();
+            let stops = stops.map(|it| (it.channel.clone(), it)).collect();
+            let mut known = self.known();
+            if known.changes == before {
+                break std::mem::replace(&mut known.stops, stops);
+            }
+        };
         for channel in old.keys().filter(|it| !self.is_stopped(it)) {
             self.wake(channel);
         }
@@ -202,7 +210,9 @@ impl Desk {
     }
 
     pub(crate) fn stopped(&self, stop: ChannelStop) {
-        self.known().stops.insert(stop.channel.clone(), stop);
+        let mut known = self.known();
+        known.stops.insert(stop.channel.clone(), stop);
+        known.changes += 1;
     }
 
     pub(crate) fn set_health(&self, channel: &str, health: Health) {

@@ -2,14 +2,15 @@
 //! time and in what is read.
 
 use crate::address;
+use crate::authority::{self, Authority};
 use async_trait::async_trait;
 use dalsegno_scheduler::Span;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -89,6 +90,15 @@ pub enum SendError {
     Timeout { host: String, after: Duration },
 }
 
+/// How a channel is reached.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Way {
+    /// Also at addresses within the house.
+    pub(crate) allow_private: bool,
+    /// Whoever vouches for it; `None`: those that this machine trusts.
+    pub(crate) authority: Option<Authority>,
+}
+
 /// Posts. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -107,16 +117,9 @@ impl Client {
             tracing::warn!("some certificates of this machine cannot be read: {error}");
         }
         roots.add_parsable_certificates(found.certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider speaks TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self {
             resolver,
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: authority::trusting(roots),
             timeout: TIMEOUT,
         }
     }
@@ -135,14 +138,14 @@ impl Client {
     ///
     /// # Errors
     /// There was no answer. It may have arrived all the same.
-    pub async fn post(
+    pub(crate) async fn post(
         &self,
         url: &Url,
-        allow_private: bool,
+        way: &Way,
         headers: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, SendError> {
-        let exchange = pin!(self.exchange(url, allow_private, headers, body));
+        let exchange = pin!(self.exchange(url, way, headers, body));
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(SendError::Timeout {
@@ -155,12 +158,12 @@ impl Client {
     async fn exchange(
         &self,
         url: &Url,
-        allow_private: bool,
+        way: &Way,
         headers: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, SendError> {
         let host = place(url);
-        let addresses = self.addresses(url, allow_private).await?;
+        let addresses = self.addresses(url, way.allow_private).await?;
         let socket = connect(&host, &addresses).await?;
         let broken = |error: &dyn std::error::Error| SendError::Broken {
             host: host.clone(),
@@ -183,7 +186,8 @@ impl Client {
             let name = url.host_str().unwrap_or_default();
             let name = name.trim_start_matches('[').trim_end_matches(']');
             let name = ServerName::try_from(name.to_owned()).map_err(|error| tls_error(&error))?;
-            let socket = self.tls.connect(name, socket).await;
+            let tls = way.authority.as_ref().map_or(&self.tls, Authority::tls);
+            let socket = tls.connect(name, socket).await;
             let socket = socket.map_err(|error| tls_error(&error))?;
             say(socket, request).await
         } else {

@@ -5,6 +5,7 @@
 
 mod address;
 mod alert;
+mod authority;
 mod breaker;
 mod channel;
 mod config;
@@ -16,11 +17,12 @@ mod rule;
 mod schedule;
 mod secret;
 mod sign;
+mod spec;
 
 pub use address::special;
 pub use alert::{Alert, Severity, TEST};
-pub use channel::{Attempted, Channel, Letter, Sender, Verdict};
-pub use config::{AlertsConfig, ChannelSpec, OneOrMore, RuleSpec, Specs};
+pub use channel::{Attempted, Channel, Fifo, Letter, Notice, Sender, TopicError, Topics, Verdict};
+pub use config::AlertsConfig;
 pub use desk::{ChannelView, Clock, Desk, Tested};
 pub use dispatch::{Outbox, deliver, start};
 pub use http::{Answer, Client, Resolve, SendError, System, TIMEOUT};
@@ -29,3 +31,4 @@ pub use rule::{Book, Group, Planned, Rule, Target};
 pub use schedule::{TRIES_MAX, wait_after};
 pub use secret::{Secret, Vault};
 pub use sign::Signer;
+pub use spec::{ChannelSpec, OneOrMore, RuleSpec, Specs};

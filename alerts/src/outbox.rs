@@ -40,13 +40,16 @@ impl Outbox for FromEngine {
     ) -> Result<Vec<(Alert, Vec<Rule>)>, dalsegno_store::Error> {
         let rows = self.engine.store().alerts_after(id, limit).await?;
         let view = self.engine.view();
+        // What is in the database and not in memory yet comes with its flow as it is now.
+        let is_known = |it: &&AlertRow| it.id <= view.last_alert();
         let rules = |row: &AlertRow| {
             let flow = row.flow.as_ref().and_then(|it| view.flow(it.as_str()));
             let flow = flow.and_then(|it| it.flow.as_ref());
             let specs = flow.map_or(&[][..], |it| &it.spec().alerts);
             specs.iter().map(Rule::from).collect()
         };
-        Ok(rows.iter().map(|it| (Alert::from(it), rules(it))).collect())
+        let known = rows.iter().take_while(is_known);
+        Ok(known.map(|it| (Alert::from(it), rules(it))).collect())
     }
 
     async fn changed(&self) {

@@ -2,7 +2,8 @@
 
 use crate::alert::Alert;
 use dalsegno_scheduler::Span;
-use std::collections::BTreeMap;
+use dalsegno_scheduler::alert::AlertKind;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which alerts of a rule are sent as one message when they wait together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -79,6 +80,18 @@ impl Rule {
         self.on.iter().any(|it| matches(it, kind))
     }
 
+    /// Whether it holds alerts that this kind ends.
+    fn holds_for(&self, kind: &str) -> bool {
+        let ended = AlertKind::ALL.iter();
+        let mut ended = ended.filter(|it| it.ended_by().is_some_and(|it| it.as_str() == kind));
+        self.hold > Span::ZERO && ended.any(|it| self.is_about(it.as_str()))
+    }
+
+    /// Whether alerts of this kind are written for it.
+    pub fn needs(&self, kind: &str) -> bool {
+        self.is_about(kind) || self.holds_for(kind)
+    }
+
     pub fn wants(&self, alert: &Alert) -> bool {
         let is_of = |wanted: &Option<String>, has: &Option<String>| match (wanted, has) {
             (None, _) => true,
@@ -125,6 +138,15 @@ impl Book {
             }
         }
         planned.into_values().collect()
+    }
+
+    /// Where alerts may be held that this one ends, whether it is told there or not.
+    pub fn holders(&self, alert: &Alert, own: &[Rule]) -> BTreeSet<String> {
+        let rules = self.rules.iter().chain(own);
+        let rules = rules.filter(|it| alert.is_recovery && it.holds_for(&alert.kind));
+        let targets = rules.flat_map(|it| &it.to);
+        let channels = targets.flat_map(|it| self.channels_of(it, alert));
+        channels.map(|(name, _)| name).collect()
     }
 
     fn channels_of(&self, target: &Target, alert: &Alert) -> Vec<(String, Option<String>)> {

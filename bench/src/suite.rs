@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         .iter()
         .find(|it| !ALL.iter().any(|(id, _)| is_meant(id, it)))
     {
-        bail!("there is no figure `{unknown}`; there are a to s");
+        bail!("there is no figure `{unknown}`; there are a to u");
     }
     peers::check(&args.peers)?;
     let home = place::folder()?;

@@ -1,7 +1,11 @@
 //! Who is told of what, from the start of the daemon to its end.
 
 use crate::config::Settings;
-use dalsegno_alerts::{Client, Desk, FromEngine, Group, Sender, System, Target, Verdict};
+use crate::untold::Places;
+use dalsegno_alerts::{
+    AlertsConfig, Client, Desk, FromEngine, Group, Sender, System, Target, Verdict,
+};
+use dalsegno_alerts_sns::Sns;
 use dalsegno_engine::{Code, EngineHandle, Problem};
 use dalsegno_web::{AlertRuleView, ChannelView, Channels, Later, TestView};
 use std::sync::Arc;
@@ -20,6 +24,7 @@ pub(crate) fn start(
     let clock = engine.clone();
     let sender = Sender {
         client: Client::new(Arc::new(System)),
+        topics: Some(Arc::new(Sns::new())),
     };
     let desk = Desk::new(
         settings.alerts.clone(),
@@ -30,6 +35,16 @@ pub(crate) fn start(
     let outbox = Arc::new(FromEngine::new(engine.clone()));
     let task = dalsegno_alerts::start(engine.clone(), desk.clone(), outbox, stop.clone());
     (Arc::new(Told(desk)), task)
+}
+
+/// Where alerts can go.
+pub(crate) fn places(config: &AlertsConfig) -> Places {
+    let channels = config.channels.values();
+    Places {
+        channels: channels.map(|it| (it.name.clone(), it.kind())).collect(),
+        owners: config.book.owners.keys().cloned().collect(),
+        is_configured: true,
+    }
 }
 
 impl Told {
@@ -72,11 +87,15 @@ impl Channels for Told {
     }
 
     fn rules(&self) -> Vec<AlertRuleView> {
+        let config = self.0.config();
         let target = |it: &Target| match it {
             Target::Owner => "owner".to_owned(),
-            Target::Channel(name) => name.clone(),
+            Target::Channel(name) => match config.channels.get(name) {
+                Some(channel) => format!("{}:{name}", channel.kind()),
+                None => name.clone(),
+            },
         };
-        let rules = self.0.config().book.rules.iter();
+        let rules = config.book.rules.iter();
         rules
             .map(|it| AlertRuleView {
                 on: it.on.clone(),
@@ -84,6 +103,7 @@ impl Channels for Told {
                 flow: it.flow.clone(),
                 owner: it.owner.clone(),
                 hold_us: it.hold.0,
+                retries: it.retries,
                 group: match it.group {
                     Group::Flow => "flow",
                     Group::Owner => "owner",

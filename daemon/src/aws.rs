@@ -132,6 +132,13 @@ fn of_metaflow(aws: &AwsConfig, settings: &Settings) -> BTreeMap<String, String>
     set.collect()
 }
 
+impl Elsewhere {
+    /// Jobs of ours that nobody wants; `None`: it was not looked for them yet.
+    pub(crate) fn looked_for_orphans(&self) -> Option<Vec<Orphan>> {
+        self.orphans.known()
+    }
+}
+
 impl Remote for Elsewhere {
     fn orphans(&self) -> Later<Vec<OrphanJob>> {
         let orphans = self.orphans.clone();

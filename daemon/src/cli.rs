@@ -106,6 +106,14 @@ pub(crate) enum Command {
     Backfill(BackfillCommand),
     /// Show where events come from: queues, watched folders, webhooks, and how they are
     Sources(SourcesArgs),
+    /// List promises about time: what is due when, at risk, missed
+    Slas(SlasArgs),
+    /// Say that you have seen that promises of a flow are at risk or missed
+    Ack(AckArgs),
+    /// Have nobody told for a while that promises are at risk or missed
+    Silence(SilenceArgs),
+    /// List silences, or end one early
+    Silences(SilencesArgs),
     /// List alerts, or look at where they go and what became of them
     Alerts(AlertsArgs),
     /// Show the circuit breakers of the services that are asked, or set one by hand
@@ -487,12 +495,109 @@ pub(crate) struct SourcesArgs {
     pub(crate) json: Json,
 }
 
+/// `dalsegno slas`
+#[derive(Debug, Args)]
+pub(crate) struct SlasArgs {
+    /// Only promises of this flow
+    #[arg(long, value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+    /// Only those in these states, with commas between: on_time, at_risk, missed, met, met_late
+    #[arg(long, value_name = "STATES")]
+    pub(crate) state: Option<String>,
+    /// Also those that are over
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// `dalsegno ack`
+#[derive(Debug, Args)]
+pub(crate) struct AckArgs {
+    /// The flow's name
+    #[arg(value_name = "FLOW")]
+    pub(crate) flow: String,
+    /// The promise, as `slas` shows it; all that are at risk or missed if left out
+    #[arg(value_name = "PROMISE")]
+    pub(crate) promise: Option<String>,
+    /// Its period, as `slas` shows it; all of the promise if left out
+    #[arg(value_name = "PERIOD")]
+    pub(crate) period: Option<String>,
+    /// What is known of it, for those who look later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+}
+
+/// `dalsegno silence`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Promises count on; what is at risk or missed when the silence ends is told then. `dalsegno silences end ID` ends it early.")]
+pub(crate) struct SilenceArgs {
+    /// The flow's name; * stands for any text: 'ingest-*', '*'
+    #[arg(value_name = "FLOW")]
+    pub(crate) flow: String,
+    /// How long: 30m, 2h, 1d
+    #[arg(long = "for", value_name = "LENGTH", conflicts_with = "until")]
+    pub(crate) length: Option<String>,
+    /// Until when: 2026-11-22T06:00:00Z, 2026-11-22
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// When it begins [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only this promise
+    #[arg(long, value_name = "PROMISE")]
+    pub(crate) promise: Option<String>,
+    /// Why, for those who look later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+    /// A second request with the same key makes no second silence
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+}
+
+/// `dalsegno silences`
+#[derive(Debug, Args)]
+pub(crate) struct SilencesArgs {
+    /// Without it those that are not over are listed
+    #[command(subcommand)]
+    pub(crate) command: Option<SilencesCommand>,
+    /// Also those that are over
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SilencesCommand {
+    /// End a silence now; what is still at risk or missed is told
+    End(SilenceEndArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SilenceEndArgs {
+    /// Its number, as the list shows it
+    #[arg(value_name = "ID")]
+    pub(crate) silence: String,
+}
+
 /// `dalsegno alerts`
 #[derive(Debug, Args)]
 pub(crate) struct AlertsArgs {
     /// Without it alerts are listed, newest first
     #[command(subcommand)]
     pub(crate) command: Option<AlertsCommand>,
+    #[command(flatten)]
+    pub(crate) list: ListAlertsArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListAlertsArgs {
     /// Only alerts of this flow
     #[arg(long, value_name = "FLOW")]
     pub(crate) flow: Option<String>,
@@ -504,6 +609,8 @@ pub(crate) struct AlertsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlertsCommand {
+    /// List alerts, newest first
+    List(ListAlertsArgs),
     /// List the channels that alerts go to, and how they are
     Channels(ChannelsArgs),
     /// Send a test message to a channel now, and say what came of it

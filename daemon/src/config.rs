@@ -12,6 +12,7 @@ pub(crate) use metaflow::{Metaflow, Probe, is_decorator, strategy};
 pub(crate) use sources::SourcesConfig;
 
 use crate::cli::UpArgs;
+use crate::untold::Places;
 use anyhow::{Context, bail};
 use dalsegno_alerts::AlertsConfig;
 use dalsegno_executor_aws::AwsConfig;
@@ -28,6 +29,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const DEFAULT_FILE: &str = "dalsegno.toml";
 pub(crate) const DEFAULT_PORT: u16 = 8320;
 pub(crate) const DEFAULT_DATA: &str = ".dalsegno";
+/// So many may wait for one limit before anybody is told, unless the configuration says otherwise.
+const QUEUE_LONG: usize = 1_000;
 
 /// `dalsegno.toml` as written. Every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -87,6 +90,8 @@ pub(crate) struct File {
     /// Which ones.
     #[serde(default)]
     alert_rules: Vec<dalsegno_alerts::RuleSpec>,
+    /// More waiting for one limit than this is told as `queue.long`.
+    queue_long: Option<usize>,
     /// Who belongs where.
     #[serde(default)]
     owners: BTreeMap<String, dalsegno_alerts::OneOrMore>,
@@ -112,6 +117,8 @@ pub(crate) struct Settings {
     pub(crate) emission: Option<Emission>,
     pub(crate) aws: Option<AwsConfig>,
     pub(crate) alerts: AlertsConfig,
+    /// More waiting for one limit than this is a long queue.
+    pub(crate) queue_long: usize,
 }
 
 /// Reads the named file; without a name the default file, if there is one.
@@ -137,6 +144,22 @@ impl File {
     }
     pub(crate) fn data(&self) -> Option<&Path> {
         self.data.as_deref()
+    }
+}
+
+/// Where alerts can go by the file that lies here; its secrets, which may be out of reach, are not fetched.
+pub(crate) fn places() -> Places {
+    let Ok(file) = read(None) else {
+        // A broken configuration is the daemon's to tell.
+        return Places::default();
+    };
+    let channels = file.channels.iter();
+    Places {
+        channels: channels
+            .map(|(name, it)| (name.clone(), it.kind()))
+            .collect(),
+        owners: file.owners.keys().cloned().collect(),
+        is_configured: Path::new(DEFAULT_FILE).exists(),
     }
 }
 
@@ -288,6 +311,7 @@ impl Settings {
                 backfill_share,
             },
             alerts,
+            queue_long: file.queue_long.unwrap_or(QUEUE_LONG),
         })
     }
 }

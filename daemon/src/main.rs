@@ -12,11 +12,13 @@ mod flows;
 mod histories;
 mod lock;
 mod logs;
+mod matters;
 mod metadata;
 mod metaflow;
 mod output;
 mod predictor;
 mod sources;
+mod untold;
 mod up;
 
 use clap::Parser;

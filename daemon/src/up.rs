@@ -3,6 +3,7 @@
 use crate::breakers::Guarded;
 use crate::cli::UpArgs;
 use crate::config::Settings;
+use crate::matters::{self, Places};
 use crate::metaflow::{LocalData, Registry};
 use crate::sources::{self, Receivers};
 use crate::{alerts, aws, flows, lock, logs, metadata, predictor};
@@ -131,6 +132,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         settings.metaflow.clone(),
         metaflow,
         settings.aws.clone(),
+        alerts::places(&settings.alerts),
         elsewhere.as_ref().map(|it| it.executions.clone()),
     );
     let (stopping_in, stopping) = watch::channel(false);
@@ -153,6 +155,13 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
         .context("cannot start telling of runs")?;
     let (channels, delivering) = alerts::start(settings, &engine, &stop);
     predictor::start(engine.clone(), stop.clone());
+    let places = Places {
+        breakers: breakers.clone(),
+        elsewhere: elsewhere.clone(),
+        queue_long: settings.queue_long,
+        kinds: settings.core.alert_kinds.clone(),
+    };
+    matters::start(engine.clone(), places, stop.clone());
     let web = dalsegno_web::router(
         WebState {
             engine: engine.clone(),

@@ -105,7 +105,7 @@ codes! {
     UnknownBackfill = "unknown_backfill", 404, "There is no such backfill, or it is over",
         "`GET /api/v1/backfills` lists backfills; one that is over cannot be changed any more.";
     UnknownSla = "unknown_sla", 404, "There is no such open promise or silence",
-        "`dalsegno why FLOW` tells the open promises of a flow; one that is over cannot be changed any more.";
+        "`GET /api/v1/slas?open=true` and `GET /api/v1/silences?open=true` list them; one that is over cannot be changed any more.";
     UnknownStep = "unknown_step", 404, "The flow has no such step",
         "`GET /api/v1/flows/{name}` lists the steps of the active version; a run keeps the steps of its own version.";
     UnknownOrphan = "unknown_orphan", 404, "There is no such orphan",

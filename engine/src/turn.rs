@@ -649,6 +649,10 @@ impl<'a> Lead<'a> {
                 alert: Some(AlertId(rest.parse().map_err(|_| odd())?)),
                 duplicate: true,
             }),
+            "silence" => Ok(Answer::Silence {
+                silence: rest.parse().map_err(|_| odd())?,
+                duplicate: true,
+            }),
             // On record already, which is all that was wanted.
             "refused" => Ok(Answer::Done),
             _ => Err(odd()),

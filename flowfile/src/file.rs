@@ -63,6 +63,8 @@ pub struct FlowFile {
     pub(crate) name_at: Range<usize>,
     /// Where each schedule stands; empty for a Metaflow flow.
     pub(crate) schedules_at: Vec<Range<usize>>,
+    /// Where each promise stands, by its key.
+    pub(crate) promises_at: BTreeMap<String, Range<usize>>,
     /// Where each step says what it asks for, or its name; empty for a Metaflow flow.
     pub(crate) resources_at: BTreeMap<StepName, Range<usize>>,
     /// Where it names other flows; empty for a Metaflow flow.
@@ -123,6 +125,7 @@ pub(crate) fn parse_with(
             metaflow: None,
             name_at: places.name,
             schedules_at: places.schedules,
+            promises_at: places.promises,
             resources_at: places.resources,
             mentions,
         }),
@@ -167,6 +170,7 @@ fn calendars_of(spec: &FlowSpec) -> impl Iterator<Item = &Calendar> {
 struct Kept {
     name: Range<usize>,
     schedules: Vec<Range<usize>>,
+    promises: BTreeMap<String, Range<usize>>,
     resources: BTreeMap<StepName, Range<usize>>,
 }
 
@@ -294,6 +298,7 @@ fn read_root(cx: &Cx<'_>, node: &Node) -> Option<(Arc<Flow>, Kept)> {
             let kept = Kept {
                 name: it.span().clone(),
                 schedules: schedule_places.iter().map(|it| it.whole.clone()).collect(),
+                promises: promise_places.clone(),
                 resources,
             };
             (Arc::new(flow), kept)

@@ -51,6 +51,16 @@ pub fn lint(name: &str, file: &mut FlowFile, now: Timestamp) {
             found.push(warn("flow.always_black", message, help.into()));
         }
     }
+    for loose in dalsegno_scheduler::sla::loose(&file.flow) {
+        let at = file.promises_at.get(&loose.promise);
+        let it = Diagnostic::new(
+            &source,
+            Range::clone(at.unwrap_or(&file.name_at)),
+            "flow.loose_sla",
+            loose.to_string(),
+        );
+        found.push(it.warning().help(loose.cure));
+    }
     if !found.is_empty() {
         let before = std::mem::take(&mut file.warnings);
         let all: Vec<Diagnostic> = before.into_iter().chain(found).collect();

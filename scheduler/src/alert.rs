@@ -42,6 +42,16 @@ states! {
 }
 
 impl AlertKind {
+    /// The kind that says that a matter of this kind is over, where that is another one.
+    pub const fn ended_by(self) -> Option<Self> {
+        match self {
+            Self::RunFailed => Some(Self::RunRecovered),
+            Self::SlaAtRisk | Self::SlaMissed => Some(Self::SlaMet),
+            Self::BreakerOpened => Some(Self::BreakerClosed),
+            _ => None,
+        }
+    }
+
     /// Whether it says that an earlier matter of the same key is over.
     pub const fn is_recovery(self) -> bool {
         matches!(
@@ -104,6 +114,12 @@ pub struct AlertRuleSpec {
 }
 
 impl AlertRuleSpec {
+    /// Whether alerts of this kind are written for it: those that it names, and what ends those that it holds.
+    pub fn needs(&self, kind: AlertKind) -> bool {
+        let ends = |it: &AlertKind| it.ended_by() == Some(kind);
+        self.on.contains(&kind) || (self.hold.is_some() && self.on.iter().any(ends))
+    }
+
     /// Whether the rule is about this alert.
     pub fn wants(&self, alert: &AlertRow) -> bool {
         let retries = || alert.data["retries"].as_u64().unwrap_or(0);
@@ -172,5 +188,19 @@ mod tests {
             [2, 3, 4].map(|it| rule.wants(&alert(it))),
             [false, true, true]
         );
+    }
+
+    #[test]
+    fn a_rule_that_holds_needs_what_ends_its_matters() {
+        let rule = |hold| AlertRuleSpec {
+            on: vec![AlertKind::RunFailed],
+            to: vec!["webhook:oncall".into()],
+            hold,
+            group: AlertGroup::None,
+            retries: None,
+        };
+        assert!(!rule(None).needs(AlertKind::RunRecovered));
+        assert!(rule(Some(Span::from_mins(1))).needs(AlertKind::RunRecovered));
+        assert!(!rule(Some(Span::from_mins(1))).needs(AlertKind::SlaMet));
     }
 }

@@ -4,7 +4,7 @@ use crate::alert::{AlertId, NewAlert};
 use crate::flow::Flow;
 use crate::id::{AttemptId, FlowName, RunId, StepName, Version};
 use crate::reason::Reason;
-use crate::row::{EventRow, RefusedRow, RunSnapshot, SilenceRow};
+use crate::row::{EventRow, RefusedRow, RunSnapshot};
 use crate::sla::NewPrediction;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
@@ -77,8 +77,8 @@ pub enum Input {
         by: String,
         note: Option<String>,
     },
-    /// Nobody is to be told of promises for a while. Its `id`, `created_at` and `ended_at` are given by the core.
-    Silence(Box<SilenceRow>),
+    /// Nobody is to be told of promises for a while.
+    Silence(Box<NewSilence>),
     EndSilence {
         silence: u64,
     },
@@ -109,6 +109,7 @@ impl Input {
                 Some(format!("replay:{} {key}", request.event.seq))
             }
             Self::Backfill(request) => request.claim(),
+            Self::Silence(silence) => silence.claim(),
             Self::Alert(alert) => Some(format!("alert:{}", alert.dedupe)),
             // With its length, for both may hold spaces.
             Self::Refuse(row) => Some(format!(
@@ -119,6 +120,28 @@ impl Input {
             )),
             _ => None,
         }
+    }
+}
+
+/// Somebody wants nobody to be told of promises for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewSilence {
+    /// A flow's name, in which `*` stands for any text. `None`: all flows.
+    pub flow: Option<String>,
+    /// The key of a promise. `None`: all promises.
+    pub promise: Option<String>,
+    /// `None`: now.
+    pub from: Option<Timestamp>,
+    pub until: Timestamp,
+    pub by: String,
+    pub note: Option<String>,
+    /// `Idempotency-Key`: a second request with the same key gets the first one's silence.
+    pub key: Option<String>,
+}
+
+impl NewSilence {
+    pub(crate) fn claim(&self) -> Option<String> {
+        Some(format!("silence:{}", self.key.as_ref()?))
     }
 }
 
@@ -345,8 +368,10 @@ pub enum Answer {
         alert: Option<AlertId>,
         duplicate: bool,
     },
+    /// `duplicate`: an earlier request with the same key made it.
     Silence {
         silence: u64,
+        duplicate: bool,
     },
 }
 

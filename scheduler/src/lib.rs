@@ -9,7 +9,6 @@ pub mod blackout;
 pub mod calendar;
 mod compare;
 mod context;
-mod culprit;
 mod decide;
 mod dry_run;
 pub mod expr;

@@ -192,19 +192,27 @@ pub struct SlaRow {
     /// Why it counts no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Reason>,
+    /// How many later periods it stands for as well: an outage was so long that they have no rows of their own.
+    #[serde(default, skip_serializing_if = "is_none_more")]
+    pub more: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
-/// A time in which nobody is told of promises that are at risk or missed.
+const fn is_none_more(more: &u64) -> bool {
+    *more == 0
+}
+
+/// A time in which nobody is told of promises that are at risk or missed. That one of which people were told is over is
+/// told at any time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SilenceRow {
     /// 1, 2, 3 …
     pub id: u64,
-    /// `None`: all flows.
+    /// A flow's name, in which `*` stands for any text. `None`: all flows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub flow: Option<FlowName>,
-    /// `None`: all promises.
+    pub flow: Option<String>,
+    /// The key of a promise. `None`: all promises.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<String>,
     /// `[from, until)`.
@@ -216,6 +224,20 @@ pub struct SilenceRow {
     pub created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+}
+
+impl SilenceRow {
+    /// Whether it is about this row's promise, now or at another time.
+    pub fn is_about(&self, row: &SlaRow) -> bool {
+        let promise = self.promise.as_ref();
+        self.is_about_flow(&row.flow) && promise.is_none_or(|it| **it == *row.promise)
+    }
+
+    /// Whether it is about any promise of a flow.
+    pub fn is_about_flow(&self, flow: &FlowName) -> bool {
+        let pattern = self.flow.as_ref();
+        pattern.is_none_or(|it| crate::pattern::matches_name(it, flow.as_str()))
+    }
 }
 
 /// A flow and what is remembered of it from version to version.

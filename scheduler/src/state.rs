@@ -817,6 +817,23 @@ impl Scheduler {
 
     /// The last iteration that counts: after a resume a step may have gone on to itself less often,
     /// and then rows of later iterations remain that nothing reaches any more.
+    /// All tasks of a step in a run, of every item and iteration.
+    pub(crate) fn tasks_of_node(
+        &self,
+        run: RunId,
+        node: NodeId,
+    ) -> impl Iterator<Item = &Arc<TaskRow>> {
+        let first = TaskKey {
+            run,
+            node,
+            path: Path::ROOT,
+            iteration: 0,
+        };
+        let rows = self.tasks.range(first..);
+        rows.take_while(move |(key, _)| (key.run, key.node) == (run, node))
+            .map(|(_, row)| row)
+    }
+
     pub(crate) fn last_iteration(&self, first: TaskKey) -> Option<&Arc<TaskRow>> {
         let last = TaskKey {
             iteration: u32::MAX,

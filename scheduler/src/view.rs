@@ -1,5 +1,6 @@
 //! Reading the state: what pages and the command line show of it.
 
+use crate::alert::AlertId;
 use crate::flow::Flow;
 use crate::id::{FlowName, RunId, TaskId};
 use crate::reason::Limit;
@@ -99,6 +100,11 @@ impl Scheduler {
     /// Open rows of promises, by flow, promise and period.
     pub fn slas(&self) -> impl Iterator<Item = &Arc<SlaRow>> {
         self.slas.values()
+    }
+
+    /// The newest alert; 0: there was none.
+    pub fn last_alert(&self) -> AlertId {
+        AlertId(self.last_alert)
     }
 
     /// Silences that are not over, oldest first.

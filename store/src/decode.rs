@@ -479,6 +479,7 @@ pub(crate) fn sla<R: Fields>(row: &R) -> Result<SlaRow, Error> {
         acknowledged: c.maybe_json()?,
         silenced_until: c.maybe_at()?,
         withdrawn: c.maybe_json()?,
+        more: c.number()?,
         created_at: c.at()?,
         updated_at: c.at()?,
     })
@@ -488,7 +489,7 @@ pub(crate) fn silence<R: Fields>(row: &R) -> Result<SilenceRow, Error> {
     let c = &mut Columns::new(row, "a silence");
     Ok(SilenceRow {
         id: c.number()?,
-        flow: c.maybe_text()?.map(FlowName::new),
+        flow: c.maybe_text()?,
         promise: c.maybe_text()?,
         from: c.at()?,
         until: c.at()?,

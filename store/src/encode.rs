@@ -331,6 +331,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
                     .maybe_json(it.acknowledged.as_ref())
                     .maybe_at(it.silenced_until)
                     .maybe_json(it.withdrawn.as_ref())
+                    .int(it.more as i64)
                     .at(it.created_at)
                     .at(it.updated_at)
             });
@@ -340,7 +341,7 @@ pub(crate) fn parts(changes: &Changes, shape: Shape) -> Result<Vec<Part>, Error>
         for it in newest(&changes.silences, |it| it.id) {
             rows.row(|row| {
                 row.int(it.id as i64)
-                    .maybe_text(it.flow.as_ref().map(|it| it.as_str()))
+                    .maybe_text(it.flow.as_deref())
                     .maybe_text(it.promise.as_deref())
                     .at(it.from)
                     .at(it.until)

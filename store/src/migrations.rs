@@ -35,6 +35,7 @@ migrations! {
     10 "0010_ahead",
     11 "0011_sla",
     12 "0012_deliveries",
+    13 "0013_sla_more",
 }
 
 /// The newest schema version this binary knows.

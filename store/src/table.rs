@@ -311,6 +311,7 @@ pub(crate) const SLA: Table = Table {
         ("acknowledged", Text),
         ("silenced_until", Int),
         ("withdrawn", Text),
+        ("more", Int),
         ("created_at", Int),
         ("updated_at", Int),
     ],

@@ -55,6 +55,8 @@ const SCANNED: &[&str] = &[
     "flow",
     "half_match",
     "flow_version",
+    // One row for each channel that is configured, at most.
+    "channel_stop",
     "json_each",
     "CONSTANT ROW",
     // Pages of a page: what their LIMIT leaves.

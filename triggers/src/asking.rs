@@ -2,8 +2,10 @@
 
 use crate::backoff::Backoff;
 use dalsegno_engine::{AskError, EngineHandle, Role};
+use dalsegno_scheduler::alert::{AlertKind, NewAlert};
 use dalsegno_scheduler::row::{EXCERPT_BYTES_MAX, RefusedRow};
 use dalsegno_scheduler::{Answer, Input};
+use serde_json::json;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +74,21 @@ pub(crate) async fn leads_no_more(engine: &EngineHandle) {
     let mut role = engine.role_changes();
     // An engine that is gone does not decide either.
     let _ = role.wait_for(|it| *it != Role::Leader).await;
+}
+
+/// What people are told of a message that is given up, once however often it comes again.
+pub(crate) fn dead_letter(source: &str, id: &str, reason: &str) -> Input {
+    Input::Alert(Box::new(NewAlert {
+        kind: AlertKind::DeadLetter,
+        flow: None,
+        run: None,
+        step: None,
+        key: source.to_owned(),
+        is_recovery: false,
+        summary: format!("message {id} of {source} is no event: {reason}"),
+        data: json!({ "source": source, "message": id, "reason": reason }),
+        dedupe: format!("dead:{source}:{id}"),
+    }))
 }
 
 /// What goes on record of a delivery that is no event.

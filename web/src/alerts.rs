@@ -3,6 +3,7 @@
 
 use crate::metaflow::Later;
 use dalsegno_scheduler::Timestamp;
+use dalsegno_store::{ChannelStop, DeliveryRow, DeliveryState};
 
 pub trait Channels: Send + Sync + 'static {
     /// All that are configured, by name.
@@ -34,7 +35,7 @@ pub trait Channels: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelView {
     pub name: String,
-    /// `webhook`, `slack`, `pagerduty` or `email`.
+    /// `webhook`, `slack`, `pagerduty`, `email` or `sns`.
     pub kind: &'static str,
     /// Where it is, without anything secret.
     pub target: String,
@@ -60,8 +61,21 @@ pub struct AlertRuleView {
     pub owner: Option<String>,
     /// In microseconds; 0: nothing is held.
     pub hold_us: i64,
+    /// Of `task.retried`: only from so many retries on.
+    pub retries: Option<u32>,
     /// `flow`, `owner` or `none`.
     pub group: &'static str,
+}
+
+/// Why a delivery stands as it does. Of one that was not sent yet the row says nothing: that depends on its channel.
+pub(crate) fn reason(row: &DeliveryRow, stops: &[ChannelStop]) -> String {
+    if row.state != DeliveryState::Waiting || row.attempts > 0 || !row.reason.is_empty() {
+        return row.reason.clone();
+    }
+    match stops.iter().find(|it| it.channel == row.channel) {
+        Some(stop) => format!("its channel is stopped: {}", stop.reason),
+        None => "it goes out when its channel has a place, after earlier ones of its matter".into(),
+    }
 }
 
 /// What came of a test message.
@@ -73,4 +87,48 @@ pub struct TestView {
     pub status: Option<u16>,
     pub message: String,
     pub took_us: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_sent_yet_says_why_all_the_same() {
+        let row = DeliveryRow {
+            id: "msg_1_ops".into(),
+            alert: 1,
+            channel: "ops".into(),
+            matter: "runs:etl".into(),
+            batch: String::new(),
+            kind: "run.failed".into(),
+            flow: "etl".into(),
+            summary: "etl failed".into(),
+            is_recovery: false,
+            alerts: "[]".into(),
+            state: DeliveryState::Waiting,
+            due_at: Timestamp(0),
+            tries: 0,
+            attempts: 0,
+            told_with: String::new(),
+            reason: String::new(),
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        };
+        let stop = ChannelStop {
+            channel: "ops".into(),
+            reason: "it is gone".into(),
+            stopped_at: Timestamp(0),
+        };
+        assert_eq!(
+            reason(&row, std::slice::from_ref(&stop)),
+            "its channel is stopped: it is gone"
+        );
+        assert!(reason(&row, &[]).contains("earlier ones of its matter"));
+        let ended = DeliveryRow {
+            state: DeliveryState::Delivered,
+            ..row
+        };
+        assert_eq!(reason(&ended, &[stop]), "");
+    }
 }

@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn the_openapi_document_knows_every_state() {
         use dalsegno_scheduler::row::{
-            BackfillItemState, BackfillState, MatchOutcome, OccurrenceState, RunState, TaskState,
+            BackfillItemState, BackfillState, MatchOutcome, OccurrenceState, RunState, SlaState,
+            TaskState,
         };
         let document: Value = serde_json::from_str(crate::api::DOCUMENT).expect("JSON");
         let states = |name: &str| {
@@ -180,6 +181,7 @@ mod tests {
             states("BackfillItem"),
             serde_json::json!(BackfillItemState::ALL)
         );
+        assert_eq!(states("Sla"), serde_json::json!(SlaState::ALL));
         let schemas = &document["components"]["schemas"];
         let outcomes = &schemas["Event"]["properties"]["matches"]["items"]["properties"]["outcome"];
         assert_eq!(outcomes["enum"], serde_json::json!(MatchOutcome::ALL));

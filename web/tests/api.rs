@@ -2,6 +2,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "api/promises.rs"]
+mod promises;
 #[path = "api/triggers.rs"]
 mod triggers;
 

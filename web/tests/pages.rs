@@ -2,6 +2,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "pages/slas.rs"]
+mod slas;
 
 use axum::http::{StatusCode, header};
 use common::{Stage, read, request, shop, stage, stage_of};

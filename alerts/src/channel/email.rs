@@ -2,12 +2,14 @@
 
 use super::{Attempted, Letter, Verdict, one_line};
 use crate::alert::Alert;
-use crate::http::Client;
+use crate::http::{Client, Way};
 use crate::secret::Secret;
 use lettre::message::{Mailbox, header};
 use lettre::transport::smtp::AsyncSmtpTransport;
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls as Wrapping, TlsParameters};
+use lettre::transport::smtp::client::{
+    Certificate, CertificateStore, Tls as Wrapping, TlsParameters,
+};
 use lettre::{AsyncTransport as _, Message, Tokio1Executor};
 use std::fmt::Write as _;
 
@@ -18,17 +20,17 @@ const ALERTS_MAX: usize = 100;
 pub(crate) struct Email {
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) tls: Tls,
+    pub(crate) tls: Security,
     pub(crate) from: Mailbox,
     pub(crate) to: Vec<Mailbox>,
     pub(crate) login: Option<(String, Secret)>,
-    pub(crate) allow_private: bool,
+    pub(crate) way: Way,
 }
 
 /// How the connection is kept secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Tls {
+pub(crate) enum Security {
     /// It begins in the open and is secured before anything is said (port 587).
     StartTls,
     /// From the first byte on (port 465).
@@ -65,7 +67,7 @@ impl Email {
                 return Attempted::never(None, format!("no e-mail can be made of it: {error}"));
             }
         };
-        let addresses = match client.checked(&self.host, self.allow_private).await {
+        let addresses = match client.checked(&self.host, self.way.allow_private).await {
             Ok(addresses) => addresses,
             Err(error) => return Attempted::ill(None, error.to_string()),
         };
@@ -103,9 +105,9 @@ impl Email {
         address: &str,
     ) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
         let wrapping = match self.tls {
-            Tls::None => Wrapping::None,
-            Tls::StartTls => Wrapping::Required(TlsParameters::new(self.host.clone())?),
-            Tls::Tls => Wrapping::Wrapper(TlsParameters::new(self.host.clone())?),
+            Security::None => Wrapping::None,
+            Security::StartTls => Wrapping::Required(self.secured()?),
+            Security::Tls => Wrapping::Wrapper(self.secured()?),
         };
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address)
             .port(self.port)
@@ -115,6 +117,17 @@ impl Email {
                 builder.credentials(Credentials::new(user.clone(), password.reveal().to_owned()));
         }
         Ok(builder.build())
+    }
+
+    fn secured(&self) -> Result<TlsParameters, lettre::transport::smtp::Error> {
+        let mut secured = TlsParameters::builder(self.host.clone());
+        if let Some(authority) = &self.way.authority {
+            secured = secured.certificate_store(CertificateStore::None);
+            for it in authority.certificates() {
+                secured = secured.add_root_certificate(Certificate::from_der(it)?);
+            }
+        }
+        secured.build()
     }
 
     fn failed(&self, error: &lettre::transport::smtp::Error) -> Attempted {
@@ -201,13 +214,13 @@ mod tests {
         let email = Email {
             host: "mail.example.com".into(),
             port: 587,
-            tls: Tls::StartTls,
+            tls: Security::StartTls,
             from: "Dalsegno <dalsegno@example.com>"
                 .parse()
                 .expect("an address"),
             to: vec!["ops@example.com".parse().expect("an address")],
             login: None,
-            allow_private: false,
+            way: Way::default(),
         };
         let mut alert = Alert::test("x", Timestamp::from_secs(1));
         alert.summary = "late\r\nBcc: all@example.com\r\n\r\nhello".into();

@@ -3,16 +3,20 @@
 mod email;
 mod pagerduty;
 mod slack;
+mod sns;
 mod webhook;
 
-pub(crate) use email::{Email, Tls};
+pub(crate) use email::{Email, Security};
 pub(crate) use pagerduty::{EVENTS, PagerDuty};
 pub(crate) use slack::Slack;
+pub(crate) use sns::Sns;
+pub use sns::{Fifo, Notice, TopicError, Topics};
 pub(crate) use webhook::{Address, Webhook};
 
 use crate::alert::Alert;
 use crate::http::{Answer, Client, SendError};
 use dalsegno_scheduler::{Span, Timestamp};
+use std::sync::Arc;
 
 /// A place that alerts go to, checked, with its secrets.
 #[derive(Clone, Debug)]
@@ -27,6 +31,7 @@ pub(crate) enum Kind {
     Slack(Slack),
     PagerDuty(PagerDuty),
     Email(Email),
+    Sns(Sns),
 }
 
 impl Kind {
@@ -36,6 +41,7 @@ impl Kind {
             Self::Slack(_) => "slack",
             Self::PagerDuty(_) => "pagerduty",
             Self::Email(_) => "email",
+            Self::Sns(_) => "sns",
         }
     }
 
@@ -47,6 +53,11 @@ impl Kind {
 }
 
 impl Channel {
+    /// `webhook`, `slack` …
+    pub const fn kind(&self) -> &'static str {
+        self.kind.as_str()
+    }
+
     /// Where it is, for people: no part of it is secret.
     pub fn target(&self) -> String {
         match &self.kind {
@@ -54,6 +65,7 @@ impl Channel {
             Kind::Slack(it) => it.target(),
             Kind::PagerDuty(it) => it.target(),
             Kind::Email(it) => it.target(),
+            Kind::Sns(it) => it.topic.clone(),
         }
     }
 }
@@ -143,6 +155,8 @@ impl Attempted {
 #[derive(Clone)]
 pub struct Sender {
     pub client: Client,
+    /// Who publishes to topics of SNS; `None`: nobody here can.
+    pub topics: Option<Arc<dyn Topics>>,
 }
 
 impl Sender {
@@ -153,6 +167,10 @@ impl Sender {
             Kind::Slack(it) => it.send(&self.client, letter).await,
             Kind::PagerDuty(it) => it.send(&self.client, letter).await,
             Kind::Email(it) => it.send(&self.client, letter).await,
+            Kind::Sns(it) => {
+                it.send(self.topics.as_deref(), self.client.timeout(), letter)
+                    .await
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::webhook::{Address, shown, told};
 use super::{Attempted, Letter, Verdict, judge, one_line};
-use crate::http::Client;
+use crate::http::{Client, Way};
 use crate::secret::Secret;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -18,7 +18,7 @@ const SUMMARY_MAX: usize = 1_000;
 pub(crate) struct PagerDuty {
     pub(crate) url: Address,
     pub(crate) routing_key: Secret,
-    pub(crate) allow_private: bool,
+    pub(crate) way: Way,
 }
 
 impl PagerDuty {
@@ -31,11 +31,7 @@ impl PagerDuty {
         let body = event(letter, self.routing_key.reveal())
             .to_string()
             .into_bytes();
-        let mut attempted = judge(
-            client
-                .post(&self.url.0, self.allow_private, &headers, body)
-                .await,
-        );
+        let mut attempted = judge(client.post(&self.url.0, &self.way, &headers, body).await);
         if attempted.status == Some(400) {
             // Its own words: do not send it again.
             attempted.verdict = Verdict::Never;

@@ -3,7 +3,7 @@
 use super::webhook::{Address, shown};
 use super::{Attempted, Letter, Verdict, judge, one_line};
 use crate::alert::{Alert, Severity};
-use crate::http::Client;
+use crate::http::{Client, Way};
 use serde_json::{Value, json};
 
 /// What Slack takes of one message: 50 blocks, 3,000 characters in each.
@@ -13,7 +13,7 @@ const TEXT_MAX: usize = 2_900;
 #[derive(Clone, Debug)]
 pub(crate) struct Slack {
     pub(crate) url: Address,
-    pub(crate) allow_private: bool,
+    pub(crate) way: Way,
 }
 
 impl Slack {
@@ -24,11 +24,7 @@ impl Slack {
     pub(super) async fn send(&self, client: &Client, letter: Letter<'_>) -> Attempted {
         let headers = [("content-type", "application/json".to_owned())];
         let body = message(letter).to_string().into_bytes();
-        let mut attempted = judge(
-            client
-                .post(&self.url.0, self.allow_private, &headers, body)
-                .await,
-        );
+        let mut attempted = judge(client.post(&self.url.0, &self.way, &headers, body).await);
         // Slack never takes later what it does not understand now; the URL of a channel that is gone answers 404 or 410.
         attempted.verdict = match attempted.status {
             Some(400 | 413) => Verdict::Never,

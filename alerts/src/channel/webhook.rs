@@ -2,7 +2,7 @@
 
 use super::{Attempted, Letter, judge};
 use crate::alert::Alert;
-use crate::http::{Client, place};
+use crate::http::{Client, Way, place};
 use crate::sign::{Signer, seconds};
 use serde_json::{Value, json};
 use url::Url;
@@ -11,7 +11,7 @@ use url::Url;
 pub(crate) struct Webhook {
     pub(crate) url: Address,
     pub(crate) signer: Signer,
-    pub(crate) allow_private: bool,
+    pub(crate) way: Way,
 }
 
 /// A URL of which only the host is shown: path and query may hold a key.
@@ -40,11 +40,7 @@ impl Webhook {
                 self.signer.sign(letter.id, letter.at, &body),
             ),
         ];
-        judge(
-            client
-                .post(&self.url.0, self.allow_private, &headers, body)
-                .await,
-        )
+        judge(client.post(&self.url.0, &self.way, &headers, body).await)
     }
 }
 

@@ -58,12 +58,18 @@ pub(super) async fn once(desk: &Desk, outbox: &dyn Outbox) -> Result<usize, dals
     let now = desk.now();
     let (mut rows, mut recovered) = (Vec::new(), Vec::new());
     for (alert, own) in &alerts {
+        let mut holders = desk.config.book.holders(alert, own);
         for planned in desk.config.book.route(alert, own) {
             let row = row(alert, planned, now);
             if alert.is_recovery {
-                recovered.extend(recovery(desk, &row, &rows).await?);
+                holders.remove(&row.channel);
+                let ended = recovery(desk, alert, &row.channel, Some(&row.id), &rows);
+                recovered.extend(ended.await?);
             }
             rows.push(row);
+        }
+        for channel in holders {
+            recovered.extend(recovery(desk, alert, &channel, None, &rows).await?);
         }
     }
     let store = &desk.store;
@@ -106,16 +112,19 @@ fn row(alert: &Alert, planned: Planned, now: Timestamp) -> DeliveryRow {
     }
 }
 
-/// What a recovery makes superfluous: what is still held of its matter; and if nothing of it was told, itself.
+/// What a recovery makes superfluous in a channel: what is still held of its matter; and if nothing of it was told, itself
+/// (`told_as`, if it is told there at all).
 async fn recovery(
     desk: &Desk,
-    recovery: &DeliveryRow,
+    alert: &Alert,
+    channel: &str,
+    told_as: Option<&str>,
     fresh: &[DeliveryRow],
 ) -> Result<Option<Recovered>, dalsegno_store::Error> {
-    let (channel, matter) = (&recovery.channel, &recovery.matter);
+    let matter = &alert.key;
     let stored = desk
         .store
-        .matter_deliveries(channel, matter, recovery.alert, MATTER_MAX);
+        .matter_deliveries(channel, matter, alert.id, MATTER_MAX);
     let stored = stored.await?;
     let fresh = fresh.iter().rev();
     let fresh = fresh.filter(|it| it.channel == *channel && it.matter == *matter);
@@ -131,10 +140,9 @@ async fn recovery(
     if held.is_empty() {
         return Ok(None);
     }
-    let recovery = if is_told {
-        String::new()
-    } else {
-        recovery.id.clone()
+    let recovery = match told_as {
+        Some(id) if !is_told => id.to_owned(),
+        _ => String::new(),
     };
     Ok(Some(Recovered {
         held_reason: "it was over before its rule's hold had passed".to_owned(),

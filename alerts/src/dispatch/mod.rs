@@ -43,6 +43,9 @@ pub trait Outbox: Send + Sync + 'static {
 /// When everything stops, messages that are on their way get so long to arrive.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// While the database is away.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Delivers whenever this instance leads, until it is told to stop.
 pub fn start(
     engine: EngineHandle,
@@ -80,6 +83,13 @@ async fn ended_or(ended: impl Future<Output = ()>, stop: &CancellationToken) {
 
 /// Delivers until it is told to stop.
 pub async fn deliver(desk: Arc<Desk>, outbox: Arc<dyn Outbox>, stop: CancellationToken) {
+    // A channel that is stopped hears nothing, also at a start.
+    while desk.read_stops().await.is_err() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
     let (records, recording) = record::start(desk.clone());
     let mut tasks = JoinSet::new();
     for channel in desk.config.channels.values() {

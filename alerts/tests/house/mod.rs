@@ -45,7 +45,7 @@ pub(crate) enum Manner {
     /// Status, further header lines, body.
     Answers(u16, &'static str, &'static str),
     /// One after the other; the last one for ever.
-    InTurn(Vec<Manner>),
+    InTurn(Vec<Self>),
     /// It takes everything and says nothing.
     Hangs,
     /// It breaks off after it has read.
@@ -369,6 +369,7 @@ impl House {
 fn desk(text: &str, store: &Arc<dyn Store>, clock: &Clock, client: &Client) -> Arc<Desk> {
     let sender = Sender {
         client: client.clone(),
+        topics: None,
     };
     let clock = clock.clone();
     Desk::new(

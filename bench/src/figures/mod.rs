@@ -10,11 +10,13 @@ mod idle;
 mod ingest;
 mod live;
 mod metaflow;
+mod promises;
 mod reading;
 mod restart;
 mod runs;
 mod runs_true;
 mod schedules;
+mod telling;
 mod tracker;
 mod transitions;
 
@@ -35,7 +37,7 @@ impl Effort {
 
 /// All parts with what they are about, in the order in which they are measured. A part's first letter is its
 /// figure's; parts that need the daemon stand alone, so that one without it loses nothing else.
-pub(crate) const ALL: [(&str, &str); 20] = [
+pub(crate) const ALL: [(&str, &str); 22] = [
     ("a", "a chain of steps"),
     ("b", "a wide fan-out"),
     ("c", "from an event to a process"),
@@ -56,6 +58,8 @@ pub(crate) const ALL: [(&str, &str); 20] = [
     ("q", "a foreach of 25,000 jobs beside another flow"),
     ("r", "a week in virtual time"),
     ("s", "how often predictions hold"),
+    ("t", "100,000 armed promises"),
+    ("u", "alerts beside endpoints that hang"),
 ];
 
 /// Whether a part is meant by what someone asked for: its figure's letter, or its whole name.
@@ -86,6 +90,8 @@ pub(crate) async fn measure(id: &str, effort: Effort) -> Result<Vec<Figure>> {
         "q" => burst::measure(effort).await,
         "r" => coming::week(effort),
         "s" => coming::predictions(effort),
-        _ => bail!("there is no figure `{id}`; there are a to s"),
+        "t" => promises::measure(effort),
+        "u" => telling::measure(effort).await,
+        _ => bail!("there is no figure `{id}`; there are a to u"),
     }
 }

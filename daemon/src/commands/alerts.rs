@@ -1,19 +1,14 @@
-//! `dalsegno alerts [channels|test|deliveries|replay|enable]`
+//! `dalsegno alerts [list|channels|test|deliveries|replay|enable]`
 
-use crate::cli::{AlertsArgs, AlertsCommand};
+use crate::cli::{AlertsArgs, AlertsCommand, ListAlertsArgs};
 use crate::client::{Client, Exit, Result, path};
 use crate::output::{self, Screen, print, print_json, say};
 use serde_json::{Value, json};
 
 pub(super) fn alerts(client: &Client, args: &AlertsArgs) -> Result<Exit> {
     match &args.command {
-        None => {
-            let limit = args.limit.count.to_string();
-            let mut query = vec![("limit", limit.as_str())];
-            query.extend(args.flow.as_deref().map(|it| ("flow", it)));
-            let answer = client.get("/api/v1/alerts", &query)?;
-            show(&answer, args.json.json, output::alerts)
-        }
+        None => list(client, &args.list),
+        Some(AlertsCommand::List(args)) => list(client, args),
         Some(AlertsCommand::Channels(args)) => {
             let answer = client.get("/api/v1/channels", &[])?;
             show(&answer, args.json.json, output::channels)
@@ -50,6 +45,14 @@ pub(super) fn alerts(client: &Client, args: &AlertsArgs) -> Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+fn list(client: &Client, args: &ListAlertsArgs) -> Result<Exit> {
+    let limit = args.limit.count.to_string();
+    let mut query = vec![("limit", limit.as_str())];
+    query.extend(args.flow.as_deref().map(|it| ("flow", it)));
+    let answer = client.get("/api/v1/alerts", &query)?;
+    show(&answer, args.json.json, output::alerts)
 }
 
 fn show(answer: &Value, as_json: bool, text: fn(&Screen, &[Value]) -> String) -> Result<Exit> {

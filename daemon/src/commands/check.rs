@@ -4,8 +4,8 @@ use super::pools;
 use super::probe::{Reader, Unasked};
 use crate::cli::CheckArgs;
 use crate::client::{Exit, Result, settings};
-use crate::elsewhere;
 use crate::output::{self, Screen, print, print_json, say};
+use crate::{config, elsewhere, untold};
 use dalsegno_flowfile::{Diagnostics, FlowFile};
 use dalsegno_scheduler::instances::INSTANCES;
 use serde_json::json;
@@ -45,9 +45,15 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit> {
     }
     // A broken configuration is the daemon's to tell; here it is about flow files.
     let settings = settings(None, Some("any")).ok();
-    let told = |file: &std::result::Result<FlowFile, Diagnostics>| match (file, &settings) {
-        (Ok(file), Some(settings)) => elsewhere::told(&file.flow, settings.aws.as_ref()),
-        _ => Vec::new(),
+    let places = config::places();
+    let told = |file: &std::result::Result<FlowFile, Diagnostics>| {
+        let Ok(file) = file else { return Vec::new() };
+        let mut all = match &settings {
+            Some(settings) => elsewhere::told(&file.flow, settings.aws.as_ref()),
+            None => Vec::new(),
+        };
+        all.extend(untold::told(&file.flow, &places));
+        all
     };
     let is_bad = |(path, file): &&Checked| {
         file.is_err() || unasked.contains_key(path) || told(file).iter().any(|it| it.is_error)

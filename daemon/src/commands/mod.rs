@@ -21,6 +21,7 @@ mod resume;
 mod run;
 mod show;
 mod simulate;
+mod slas;
 mod sources;
 mod starter;
 mod watch;
@@ -93,6 +94,10 @@ fn ask(client: &Client, command: &Command) -> Result<Exit> {
         Command::Events(EventsCommand::DryRun(args)) => events::dry_run(client, args),
         Command::Events(EventsCommand::Refused(args)) => events::refused(client, args),
         Command::Backfill(command) => backfill::backfill(client, command),
+        Command::Slas(args) => slas::slas(client, args),
+        Command::Ack(args) => slas::ack(client, args),
+        Command::Silence(args) => slas::silence(client, args),
+        Command::Silences(args) => slas::silences(client, args),
         Command::Alerts(args) => alerts::alerts(client, args),
         Command::Breakers(args) => breakers::breakers(client, args),
         Command::Orphans(command) => orphans::orphans(client, command),

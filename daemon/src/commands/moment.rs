@@ -21,6 +21,14 @@ pub(super) fn one(option: &str, text: &str) -> Result<String> {
     }
 }
 
+/// An option's length of time in seconds: `30m`, `2h`, `1d`.
+pub(super) fn length(option: &str, text: &str) -> Result<i64> {
+    seconds(text.trim()).filter(|it| *it > 0).ok_or_else(|| {
+        let text = format!("`{option} {text}` is not a length of time");
+        Failure::new(Exit::Usage, text).help("write 90s, 30m, 2h, 1d or 1w")
+    })
+}
+
 fn read(text: &str, now: Timestamp) -> Option<Timestamp> {
     let text = text.trim();
     if let Some(at) = Timestamp::parse_rfc3339(text) {
@@ -29,6 +37,10 @@ fn read(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Some(at) = Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")) {
         return Some(at);
     }
+    Some(now - Span::from_secs(seconds(text)?))
+}
+
+fn seconds(text: &str) -> Option<i64> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {
         "s" => 1,
@@ -42,7 +54,7 @@ fn read(text: &str, now: Timestamp) -> Option<Timestamp> {
         .parse()
         .ok()
         .filter(|it| (0..=100_000).contains(it))?;
-    Some(now - Span::from_secs(number * seconds))
+    Some(number * seconds)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::version::{Versioned, versioned};
 use super::{deployment, probe};
 use crate::config::{Metaflow as Settings, Probe};
 use crate::elsewhere;
+use crate::untold::{self, Places};
 use dalsegno_engine::{AskError, Code as ProblemCode, EngineHandle, Problem};
 use dalsegno_executor::{Interpreter, Interpreters, LocalExecutor, MetaflowConfig, Snapshots};
 use dalsegno_executor_aws::AwsConfig;
@@ -31,6 +32,8 @@ pub(super) struct Inner {
     pub(super) config: MetaflowConfig,
     /// Where steps run elsewhere.
     aws: Option<AwsConfig>,
+    /// Where alerts can go.
+    places: Places,
     /// What names of executions begin with.
     pub(super) executions: Option<String>,
     pub(super) snapshots: Snapshots,
@@ -57,6 +60,7 @@ impl Registry {
         settings: Settings,
         config: MetaflowConfig,
         aws: Option<AwsConfig>,
+        places: Places,
         executions: Option<String>,
     ) -> Self {
         let snapshots = Snapshots::new(executor.layout().code_dir());
@@ -66,6 +70,7 @@ impl Registry {
             settings,
             config,
             aws,
+            places,
             executions,
             snapshots,
             notes: Notes::default(),
@@ -76,11 +81,11 @@ impl Registry {
         }))
     }
 
-    /// Why a flow cannot run elsewhere as it asks for; what is only worth a look goes to the log.
+    /// Why a flow cannot be as it asks for with this configuration; what is only worth a look goes to the log.
     pub(crate) fn obstacle(&self, flow: &Flow) -> Option<String> {
-        let (errors, warnings): (Vec<_>, Vec<_>) = elsewhere::told(flow, self.0.aws.as_ref())
-            .into_iter()
-            .partition(|it| it.is_error);
+        let told = elsewhere::told(flow, self.0.aws.as_ref()).into_iter();
+        let told = told.chain(untold::told(flow, &self.0.places));
+        let (errors, warnings): (Vec<_>, Vec<_>) = told.partition(|it| it.is_error);
         for it in warnings {
             warn!("{}; {}", it.message, it.help);
         }

@@ -15,6 +15,7 @@ mod progress;
 mod runs;
 mod screen;
 mod show;
+mod slas;
 mod sources;
 #[cfg(test)]
 mod stories;
@@ -38,6 +39,7 @@ pub(crate) use progress::{Tally, earlier};
 pub(crate) use runs::{begun, runs, verdict};
 pub(crate) use screen::{Screen, choose_color, complain, print, print_json, print_raw, say};
 pub(crate) use show::{show, tasks};
+pub(crate) use slas::{silences, slas};
 pub(crate) use sources::sources;
 pub(crate) use time::relative as when;
 pub(crate) use tone::{Tone, state};

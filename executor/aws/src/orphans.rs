@@ -8,6 +8,7 @@ use crate::{names, tags};
 use aws_sdk_batch::types::JobStatus;
 use dalsegno_scheduler::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,8 @@ pub struct Orphans {
     /// When each was first seen.
     seen: Mutex<BTreeMap<String, Timestamp>>,
     found: Mutex<Vec<Orphan>>,
+    /// Whether `found` tells of now: it was looked twice since this daemon began to decide.
+    is_known: AtomicBool,
     /// One sweep at a time.
     sweeping: tokio::sync::Mutex<()>,
 }
@@ -75,6 +78,7 @@ impl Orphans {
             batch,
             seen: Mutex::default(),
             found: Mutex::default(),
+            is_known: AtomicBool::new(false),
             sweeping: tokio::sync::Mutex::default(),
         });
         let sweeper = orphans.clone();
@@ -117,6 +121,12 @@ impl Orphans {
         self.found().clone()
     }
 
+    /// The same, once it has been looked often enough to know; `None` before, and where another daemon decides.
+    pub fn known(&self) -> Option<Vec<Orphan>> {
+        let is_known = self.is_known.load(Ordering::Acquire);
+        is_known.then(|| self.orphans())
+    }
+
     /// Looks now. What was seen at a look before, long enough ago, is an orphan; with [`OrphanPolicy::Cancel`] it is
     /// ended, and stays in the list until it is dead.
     ///
@@ -127,6 +137,7 @@ impl Orphans {
         let inner = self.inner();
         if !inner.leads().await {
             // Another instance knows who is wanted.
+            self.is_known.store(false, Ordering::Release);
             self.seen().clear();
             self.found().clear();
             return Ok(Vec::new());
@@ -157,7 +168,10 @@ impl Orphans {
                 orphan.job_id, orphan.name, orphan.why
             );
         }
+        // What is seen and no orphan yet may be one of those that were known before.
+        let is_known = self.seen().len() == orphans.len();
         *self.found() = orphans.clone();
+        self.is_known.fetch_or(is_known, Ordering::AcqRel);
         if inner.aws.config.orphans == OrphanPolicy::Cancel {
             for orphan in &orphans {
                 if let Err(error) = inner.terminate(&orphan.job_id, "nobody wants it").await {

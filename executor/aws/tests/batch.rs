@@ -773,11 +773,14 @@ fn a_job_that_nobody_wants_is_an_orphan_at_the_second_look() {
     };
     let first = daemon.block_on(orphans.sweep()).expect("a sweep");
     assert_eq!(first, []);
+    // Perhaps one that was known before a restart, perhaps none.
+    assert_eq!(orphans.known(), None);
     let found = eventually("an orphan", || {
         let found = daemon.block_on(orphans.sweep()).expect("a sweep");
         (!found.is_empty()).then_some(found)
     });
     assert_eq!(found.len(), 1);
+    assert_eq!(orphans.known().map(|it| it.len()), Some(1));
     assert_eq!(
         (found[0].attempt.as_str(), found[0].flow.as_str()),
         ("1/a/1", "sales")

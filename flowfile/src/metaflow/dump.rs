@@ -146,6 +146,7 @@ pub fn with_dump(
         }),
         name_at: file.name_at.clone(),
         schedules_at: Vec::new(),
+        promises_at: Default::default(),
         resources_at: BTreeMap::new(),
         mentions: Vec::new(),
     };
@@ -186,6 +187,7 @@ pub fn flow_from_dump(
         }),
         name_at: 0..0,
         schedules_at: Vec::new(),
+        promises_at: Default::default(),
         resources_at: BTreeMap::new(),
         mentions: Vec::new(),
     })

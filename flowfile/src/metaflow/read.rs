@@ -155,6 +155,7 @@ fn flow(
         source: text.to_owned(),
         name_at,
         schedules_at: Vec::new(),
+        promises_at: Default::default(),
         resources_at: BTreeMap::new(),
         mentions: Vec::new(),
         warnings: found.diagnostics.into(),

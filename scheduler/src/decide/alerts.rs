@@ -37,7 +37,7 @@ impl Draft {
         let of_flow = || {
             let flow = self.s.flows.get(flow?)?.flow.as_ref()?;
             let mut rules = flow.spec().alerts.iter();
-            rules.any(|it| it.on.contains(&kind)).then_some(())
+            rules.any(|it| it.needs(kind)).then_some(())
         };
         self.s.config.alert_kinds.contains(&kind) || of_flow().is_some()
     }

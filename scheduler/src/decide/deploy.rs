@@ -80,7 +80,7 @@ impl Draft {
         self.s.subscribe(&flow);
         self.drop_changed_sets(old.as_deref(), &flow);
         self.plan_flow_anew(&name, old.as_deref());
-        self.sla_of_flow(&name);
+        self.sla_of_flow(&name, old.is_none());
         if old.is_some_and(|it| !it.blackouts().is_empty()) {
             // Those of now decide what becomes of sets that the old ones held.
             self.blackout_over(&name);
@@ -128,7 +128,7 @@ impl Draft {
             self.s.unsubscribe(name);
             self.drop_sets(name);
             self.plan_flow(name);
-            self.sla_of_flow(name);
+            self.sla_of_flow(name, false);
         }
         Ok(Answer::Done)
     }

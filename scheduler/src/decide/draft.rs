@@ -332,8 +332,9 @@ impl Draft {
     pub(super) fn put_scope(&mut self, place: Place, row: ScopeRow) {
         let row = Arc::new(row);
         self.s.index_scope(place, row.clone());
-        self.latest.scopes.insert(place, row);
+        self.latest.scopes.insert(place, row.clone());
         self.touch(Touched::Scope(place));
+        self.sla_of_scope(place, &row);
     }
 
     pub(super) fn put_run(&mut self, run: Run) {
@@ -494,8 +495,7 @@ impl Draft {
                         Some(_) => "silence.ended",
                         None => "silence.began",
                     };
-                    let flow = row.flow.clone();
-                    let flow = flow.unwrap_or_else(|| FlowName::new(""));
+                    let flow = FlowName::new(row.flow.as_deref().unwrap_or_default());
                     (flow, None, kind.to_owned(), json(&**row))
                 }
             };

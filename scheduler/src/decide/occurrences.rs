@@ -5,6 +5,7 @@
 
 use super::Draft;
 use super::runs::Arrival;
+use super::sla::Unseen;
 use crate::flow::Flow;
 use crate::id::{FlowName, RunId};
 use crate::reason::Reason;
@@ -455,6 +456,7 @@ impl Draft {
         let mut last = slot_of(&rows[planned]);
         let mut newest: VecDeque<(Slot, Option<String>)> = VecDeque::new();
         let mut dropped = 0u64;
+        let mut unseen = Unseen::default();
         let mut into = rows[planned].key.clone();
         while let Some(slot) = self.slot_after(name, it, last.at) {
             let over = it.end.is_some_and(|end| slot.due_at >= end);
@@ -470,12 +472,15 @@ impl Draft {
             }
             newest.push_back((slot, rolled.then(|| into.clone())));
             if newest.len() > MISSED_ROWS_MAX {
-                newest.pop_front();
+                if let Some((slot, None)) = newest.pop_front() {
+                    unseen.add(flow, it, slot);
+                }
                 dropped += 1;
             }
             last = slot;
         }
         self.expect_after(name, it, last);
+        self.sla_of_unseen(flow, unseen);
         for (slot, into) in newest {
             let row = self.occurrence_row(name, it, slot);
             match into {

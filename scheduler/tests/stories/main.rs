@@ -20,6 +20,7 @@ mod limits;
 mod metaflow;
 mod metaflow_events;
 mod promises;
+mod promises_corners;
 mod remote;
 mod reruns;
 mod resumes;

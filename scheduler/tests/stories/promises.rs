@@ -1,29 +1,29 @@
 //! Promises about time: they count whether runs come or not.
 
 use crate::world::World;
-use dalsegno_scheduler::row::{SilenceRow, SlaState};
+use dalsegno_scheduler::row::SlaState;
 use dalsegno_scheduler::sla::{Culprit, NewPrediction};
-use dalsegno_scheduler::{Flow, Input, Span, Timestamp};
+use dalsegno_scheduler::{Flow, Input, NewSilence, Span, Timestamp};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-fn minutes(minutes: i64) -> i64 {
+pub(crate) fn minutes(minutes: i64) -> i64 {
     Span::from_mins(minutes).as_micros()
 }
 
-fn by(time: &str) -> Value {
+pub(crate) fn by(time: &str) -> Value {
     json!({ "at": { "time": time, "timezone": "Europe/Berlin" } })
 }
 
 /// Runs each day at 07:00 in Berlin, which is when stories begin.
-fn daily(slas: Value) -> Value {
+pub(crate) fn daily(slas: Value) -> Value {
     let mut spec = plain(slas);
     spec["schedules"] = json!([{ "name": "daily", "when": { "cron": { "text": "0 7 * * *" } },
         "timezone": "Europe/Berlin" }]);
     spec
 }
 
-fn plain(slas: Value) -> Value {
+pub(crate) fn plain(slas: Value) -> Value {
     json!({
         "name": "report",
         "owner": "growth",
@@ -36,7 +36,7 @@ fn plain(slas: Value) -> Value {
     })
 }
 
-fn mins(it: i64) -> Span {
+pub(crate) fn mins(it: i64) -> Span {
     Span::from_mins(it)
 }
 
@@ -276,6 +276,7 @@ finish_by slot:2026-11-23T06:00:00Z due 2026-11-23T07:00:00Z missed run 1 withdr
 finish_by slot:2026-11-24T06:00:00Z due 2026-11-24T08:00:00Z on_time withdrawn: the flow file is gone
 fresh_within since:2026-11-22T06:00:00Z due 2026-11-25T06:00:00Z on_time withdrawn: the flow file is gone
 ");
+    assert_snapshot!(w.alerts(), @r#"11-23 07:01:00 sla.met (recovery) [sla:report:finish_by:slot:2026-11-23T06:00:00Z] nobody waits any more for report to keep "finish by 09:00 (Europe/Berlin)": the flow file is gone (run 1)"#);
     w.restart();
     w.advance(mins(10 * 24 * 60));
     assert_eq!(w.alerts(), "");
@@ -375,17 +376,15 @@ finish_by slot:2026-11-24T06:00:00Z due 2026-11-24T07:00:00Z on_time open
     w.restart();
 }
 
-fn silence(flow: Option<&str>, from: Timestamp, until: Timestamp) -> Input {
-    Input::Silence(Box::new(SilenceRow {
-        id: 0,
-        flow: flow.map(Into::into),
+pub(crate) fn silence(flow: Option<&str>, from: Timestamp, until: Timestamp) -> Input {
+    Input::Silence(Box::new(NewSilence {
+        flow: flow.map(str::to_owned),
         promise: None,
-        from,
+        from: Some(from),
         until,
         by: "ada".into(),
         note: None,
-        created_at: from,
-        ended_at: None,
+        key: None,
     }))
 }
 
@@ -415,7 +414,10 @@ fn a_silence_keeps_quiet_until_its_end_and_then_tells_what_is_still_so() {
     w.ok("1/a");
     w.ok("1/b");
     w.advance(mins(27 * 60));
-    assert_snapshot!(w.alerts(), @r#"11-24 11:01:00 sla.missed [sla:report:finish_by:slot:2026-11-24T06:00:00Z] report has missed "finish by 08:00 (Europe/Berlin)", due at 2026-11-24T07:00:00Z (run 2)"#);
+    assert_snapshot!(w.alerts(), @r#"
+11-23 08:01:00 sla.met (recovery) [sla:report:finish_by:slot:2026-11-23T06:00:00Z] report has kept "finish by 08:00 (Europe/Berlin)", 1h 1m late (run 1)
+11-24 11:01:00 sla.missed [sla:report:finish_by:slot:2026-11-24T06:00:00Z] report has missed "finish by 08:00 (Europe/Berlin)", due at 2026-11-24T07:00:00Z (run 2)
+"#);
     let error = w
         .decide(silence(None, until, from))
         .expect_err("it ends first");

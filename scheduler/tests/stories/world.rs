@@ -544,8 +544,12 @@ impl World {
                 .map(|it| format!(" withdrawn: {it}"))
                 .unwrap_or_default();
             let open = if it.open { " open" } else { "" };
+            let more = match it.more {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
             format!(
-                "{} {} due {} {}{met}{open}{run}{seen}{why}",
+                "{} {} due {} {}{more}{met}{open}{run}{seen}{why}",
                 it.promise, it.period, it.due_at, it.state
             )
         });

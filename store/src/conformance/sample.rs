@@ -290,6 +290,7 @@ pub(super) fn sla(flow: &str, period: &str, due_at: Timestamp) -> SlaRow {
         acknowledged: None,
         silenced_until: None,
         withdrawn: None,
+        more: 0,
         created_at: NOW,
         updated_at: NOW,
     }

@@ -333,6 +333,16 @@ impl Queue {
                 return Fate::Keep(UNREADABLE_HIDDEN);
             }
         }
+        let dead = asking::dead_letter(&self.source.label(), &id, reason);
+        match self.ask(dead).await {
+            Ok(_) => {}
+            Err(Unanswered::NotHere) => return Fate::Release,
+            // It is on record all the same.
+            Err(Unanswered::Rejected(why)) => {
+                let said = format!("nobody is told of message {id}: {why}");
+                self.source.note("telling", Some(said));
+            }
+        }
         let is_known = self
             .trouble
             .lock()

@@ -1,6 +1,6 @@
 //! Alerts, the channels that they go to, and their deliveries.
 
-use crate::alerts::{ChannelView, Channels, TestView};
+use crate::alerts::{ChannelView, Channels, TestView, reason};
 use crate::input::Query;
 use crate::json;
 use crate::problem::{Failure, Outcome};
@@ -11,7 +11,7 @@ use dalsegno_engine::Code;
 use dalsegno_scheduler::FlowName;
 use dalsegno_scheduler::alert::{AlertKind, AlertRow};
 use dalsegno_store::{
-    AlertFilter, AttemptLog, Cursor, DeliveryFilter, DeliveryRow, DeliveryState, Store,
+    AlertFilter, AttemptLog, ChannelStop, Cursor, DeliveryFilter, DeliveryRow, DeliveryState, Store,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -96,7 +96,8 @@ async fn deliveries(State(app): State<Arc<App>>, query: Query) -> Outcome<axum::
     let store = app.engine().store();
     let page = store.deliveries(&filter, cursor.as_ref(), query.limit()?);
     let page = page.await?;
-    let items = page.items.iter().map(shown).collect();
+    let stops = store.channel_stops().await?;
+    let items = page.items.iter().map(|it| shown(it, &stops)).collect();
     Ok(axum::Json(json::list(items, page.next.map(|it| it.0))))
 }
 
@@ -121,7 +122,7 @@ async fn one(store: &dyn Store, id: &str) -> Outcome<Value> {
         Failure::new(Code::UnknownDelivery, detail)
     })?;
     let attempts = store.delivery_attempts(id).await?;
-    let mut value = shown(&row);
+    let mut value = shown(&row, &store.channel_stops().await?);
     value["alerts"] = serde_json::from_str(&row.alerts).unwrap_or_default();
     for alert in value["alerts"].as_array_mut().into_iter().flatten() {
         if let Some(at) = alert["at"].as_i64() {
@@ -159,13 +160,13 @@ fn channel(it: &ChannelView) -> Value {
     })
 }
 
-fn shown(it: &DeliveryRow) -> Value {
+fn shown(it: &DeliveryRow, stops: &[ChannelStop]) -> Value {
     let maybe = |text: &str| Some(text).filter(|it| !it.is_empty()).map(str::to_owned);
     json!({
         "id": it.id, "alert": it.alert, "channel": it.channel, "kind": it.kind, "flow": maybe(&it.flow),
         "key": it.matter, "summary": it.summary, "is_recovery": it.is_recovery, "state": it.state.as_str(),
         "due_at": it.state.is_pending().then(|| it.due_at.to_string()), "attempts": it.attempts,
-        "told_with": maybe(&it.told_with), "reason": maybe(&it.reason),
+        "told_with": maybe(&it.told_with), "reason": maybe(&reason(it, stops)),
         "created_at": it.created_at.to_string(), "updated_at": it.updated_at.to_string(),
     })
 }

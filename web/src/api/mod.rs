@@ -15,6 +15,7 @@ mod openapi;
 mod ops;
 mod orphans;
 pub(crate) mod runs;
+pub(crate) mod slas;
 mod sources;
 mod turned_down;
 pub(crate) mod why;
@@ -36,6 +37,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = orphans::routes(routes);
     let routes = breakers::routes(routes);
     let routes = alerts::routes(routes);
+    let routes = slas::routes(routes);
     let routes = dry_run::routes(routes);
     let routes = backfills::routes(routes);
     let routes = metaflow::routes(routes);

@@ -35,7 +35,7 @@ pub(crate) struct ChannelLine {
 pub(crate) struct RuleLine {
     pub(crate) on: String,
     pub(crate) to: String,
-    pub(crate) of: String,
+    pub(crate) of: Html,
     pub(crate) hold: String,
     pub(crate) group: &'static str,
 }

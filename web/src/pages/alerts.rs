@@ -3,7 +3,7 @@
 use super::forms::see;
 use super::lines::flow_href;
 use super::{Page, frame, is_fragment, shown};
-use crate::alerts::{AlertRuleView, ChannelView};
+use crate::alerts::{AlertRuleView, ChannelView, reason};
 use crate::api::alerts::of;
 use crate::html::{
     AlertsPage, ChannelLine, DeliveryLine, Filter, Html, RuleLine, SendingLine, TestedPage, exact,
@@ -20,7 +20,7 @@ use axum::response::Response;
 use dalsegno_scheduler::alert::{AlertGroup, AlertRuleSpec};
 use dalsegno_scheduler::{FlowName, Span, Timestamp};
 use dalsegno_store::{
-    AttemptLog, Cursor, DeliveryCount, DeliveryFilter, DeliveryRow, DeliveryState,
+    AttemptLog, ChannelStop, Cursor, DeliveryCount, DeliveryFilter, DeliveryRow, DeliveryState,
 };
 use std::sync::Arc;
 
@@ -47,13 +47,14 @@ async fn alerts(State(app): State<Arc<App>>, query: Query) -> Page {
     let found = store
         .deliveries(&filter, cursor.as_ref(), DELIVERIES)
         .await?;
+    let stops = store.channel_stops().await?;
     let mut deliveries = Vec::with_capacity(found.items.len());
     for row in &found.items {
         let log = match row.attempts {
             0 => Vec::new(),
             _ => store.delivery_attempts(&row.id).await?,
         };
-        deliveries.push(delivery_line(row, &log, now));
+        deliveries.push(delivery_line(row, &log, &stops, now));
     }
     let counts = store.delivery_counts().await?;
     let channels = match &app.web.channels {
@@ -176,9 +177,9 @@ fn rule_line(it: &AlertRuleView) -> RuleLine {
         (Some(flow), Some(owner)) => format!("flows {flow} of owner {owner}"),
     };
     RuleLine {
-        on: it.on.join(", "),
+        on: on(it.on.join(", "), it.retries),
         to: it.to.join(", "),
-        of,
+        of: Html(escape(&of)),
         hold: hold(Span(it.hold_us)),
         group: it.group,
     }
@@ -187,15 +188,26 @@ fn rule_line(it: &AlertRuleView) -> RuleLine {
 fn flow_rule_line(flow: &FlowName, spec: &AlertRuleSpec) -> RuleLine {
     let kinds: Vec<&str> = spec.on.iter().map(|it| it.as_str()).collect();
     RuleLine {
-        on: kinds.join(", "),
+        on: on(kinds.join(", "), spec.retries),
         to: spec.to.join(", "),
-        of: format!("flow {flow}"),
+        of: Html(format!(
+            r#"flow <a href="{}">{}</a>"#,
+            flow_href(flow),
+            escape(flow.as_str())
+        )),
         hold: hold(spec.hold.unwrap_or(Span::ZERO)),
         group: match spec.group {
             AlertGroup::Flow => "flow",
             AlertGroup::Owner => "owner",
             AlertGroup::None => "none",
         },
+    }
+}
+
+fn on(kinds: String, retries: Option<u32>) -> String {
+    match retries {
+        Some(retries) => format!("{kinds} (from {retries} retries on)"),
+        None => kinds,
     }
 }
 
@@ -220,7 +232,12 @@ const fn word(state: DeliveryState) -> &'static str {
     }
 }
 
-fn delivery_line(row: &DeliveryRow, log: &[AttemptLog], now: Timestamp) -> DeliveryLine {
+fn delivery_line(
+    row: &DeliveryRow,
+    log: &[AttemptLog],
+    stops: &[ChannelStop],
+    now: Timestamp,
+) -> DeliveryLine {
     let sign = match row.state {
         DeliveryState::Held => "queued",
         DeliveryState::Waiting if row.tries > 0 => "backing_off",
@@ -244,7 +261,7 @@ fn delivery_line(row: &DeliveryRow, log: &[AttemptLog], now: Timestamp) -> Deliv
         at: told(row.updated_at, now),
         due: row.state.is_pending().then(|| told(row.due_at, now)),
         reason: match row.told_with.as_str() {
-            "" => row.reason.clone(),
+            "" => reason(row, stops),
             other => format!("{other} tells of it too"),
         },
         log: log.iter().map(sending_line).collect(),

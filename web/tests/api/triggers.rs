@@ -69,7 +69,7 @@ async fn refused(stage: &Stage, asked: &[(&str, &str, Value, &str, &str)]) {
 }
 
 /// The OpenAPI document has a schema of this name, and the answer has all that it requires and nothing else than it names.
-async fn documented(stage: &Stage, schema: &str, answer: &Value) {
+pub(crate) async fn documented(stage: &Stage, schema: &str, answer: &Value) {
     let document = stage.get("/api/v1/openapi.json").await.json();
     let schema = &document["components"]["schemas"][schema];
     let known = schema["properties"].as_object().expect("a schema");

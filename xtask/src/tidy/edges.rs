@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scheduler <- { flowfile, predict }
-//! scheduler <- store <- engine <- { alerts, triggers, executor <- executor-aws, web } <- daemon       sim -> scheduler, store
+//! scheduler <- store <- engine <- { alerts <- alerts-sns, triggers, executor <- executor-aws, web } <- daemon       sim -> scheduler, store
 //! ```
 
 use super::problem::{Problem, line_where};
@@ -12,13 +12,14 @@ use cargo_metadata::{DependencyKind, Metadata};
 
 /// Our crates, each with those of ours that it may depend on. The name stands for the package
 /// `dalsegno-<name>`. Tests, benchmarks and tools may use what they need, but for the daemon.
-const OURS: [(&str, &[&str]); 15] = [
+const OURS: [(&str, &[&str]); 16] = [
     ("scheduler", &[]),
     ("flowfile", &["scheduler"]),
     ("predict", &["scheduler"]),
     ("store", &["scheduler"]),
     ("engine", &["scheduler", "store"]),
     ("alerts", &["scheduler", "store", "engine"]),
+    ("alerts-sns", &["alerts"]),
     ("triggers", &["scheduler", "store", "engine"]),
     ("executor", &["scheduler", "store", "engine"]),
     (
@@ -35,6 +36,7 @@ const OURS: [(&str, &[&str]); 15] = [
             "store",
             "engine",
             "alerts",
+            "alerts-sns",
             "triggers",
             "executor",
             "executor-aws",
@@ -49,6 +51,7 @@ const OURS: [(&str, &[&str]); 15] = [
 
 const BELOW_DAEMON: &[&str] = &[
     "alerts",
+    "alerts-sns",
     "scheduler",
     "flowfile",
     "predict",
@@ -72,8 +75,8 @@ const RESERVED: [(&str, &[&str], &str); 7] = [
     ("dagre", &["web"], "only the web draws"),
     (
         "aws-*",
-        &["executor-aws", "triggers"],
-        "only executors and triggers know AWS",
+        &["alerts-sns", "executor-aws", "triggers"],
+        "only executors, triggers and one channel know AWS",
     ),
     (
         "tokio*",
@@ -94,6 +97,7 @@ const RESERVED: [(&str, &[&str], &str); 7] = [
 
 const ALL_BUT_PURE: &[&str] = &[
     "alerts",
+    "alerts-sns",
     "store",
     "engine",
     "triggers",

@@ -1,10 +1,8 @@
 //! The board of promises.
 
-#[path = "common/mod.rs"]
-mod common;
-
+use crate::common::stage;
+use crate::send_form;
 use axum::http::StatusCode;
-use common::{Stage, read, request, stage};
 use dalsegno_scheduler::row::TaskState;
 use dalsegno_scheduler::sla::{Culprit, NewPrediction};
 use dalsegno_scheduler::{Input, Span};
@@ -65,22 +63,11 @@ async fn the_board_shows_what_counts_who_is_late_and_who_has_seen_it() {
         "flow=report&promise=max_duration&period={}&note=on+it",
         row.period.replace(':', "%3A")
     );
-    let answer = send_form(&stage, &form).await;
+    let answer = send_form(&stage, "/slas/acknowledge", &form).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     let page = stage.get("/slas").await.body;
     assert!(page.contains("seen by page: on it") && !page.contains("Acknowledge"));
     let unknown = "flow=report&promise=max_duration&period=run%3A999";
-    let answer = send_form(&stage, unknown).await;
+    let answer = send_form(&stage, "/slas/acknowledge", unknown).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-}
-
-/// Acknowledges as a browser does.
-async fn send_form(stage: &Stage, body: &str) -> common::Answer {
-    let form = [("content-type", "application/x-www-form-urlencoded")];
-    read(
-        stage
-            .send(request("POST", "/slas/acknowledge", &form, body))
-            .await,
-    )
-    .await
 }

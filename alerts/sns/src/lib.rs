@@ -1,0 +1,5 @@
+//! Publishes alerts to topics of Amazon SNS.
+
+mod topics;
+
+pub use topics::Sns;
