@@ -34,7 +34,11 @@ pub(crate) fn week(screen: &Screen, week: &Week, diff: Option<&Diff>) -> String 
     text.push_str(&flows(screen, &week.flows));
     text.push_str(&limits(screen, week));
     if !week.breaches.is_empty() {
-        let _ = writeln!(text, "\n{} promises are not kept", week.breaches.len());
+        let what = match week.breaches.len() {
+            1 => "1 promise is not kept".to_owned(),
+            many => format!("{many} promises are not kept"),
+        };
+        let _ = writeln!(text, "\n{what}");
         text.push_str(&breaches(&week.breaches));
     }
     if let Some(diff) = diff {
@@ -165,13 +169,12 @@ fn breaches(breaches: &[Breach]) -> String {
 
 fn difference(diff: &Diff) -> String {
     let mut text = String::from("\ncompared with the other folder\n");
-    let many = |count: usize, what: &str| format!("{count} {what}");
     for (breaches_of, what) in [
-        (&diff.new_breaches, "promises are broken that were kept"),
-        (&diff.gone_breaches, "promises are kept that were broken"),
+        (&diff.new_breaches, "promises broken that were kept"),
+        (&diff.gone_breaches, "promises kept that were broken"),
     ] {
         if !breaches_of.is_empty() {
-            let _ = writeln!(text, "{}", many(breaches_of.len(), what));
+            let _ = writeln!(text, "{what}: {}", breaches_of.len());
             text.push_str(&breaches(breaches_of));
         }
     }
