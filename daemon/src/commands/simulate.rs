@@ -211,28 +211,14 @@ async fn read(place: &Place) -> std::result::Result<Known, Error> {
 
 /// `7d`, `12h`, `90m`.
 fn length(option: &str, text: &str) -> Result<Span> {
-    let wrong = || {
-        Failure::new(
-            Exit::Usage,
-            format!("`{option} {text}` is not a length of time"),
-        )
-        .help("write a number and a unit, at most 400 days: 90m, 12h, 7d")
-    };
-    let text = text.trim();
-    let cut = text.len().checked_sub(1).ok_or_else(wrong)?;
-    let (number, unit) = text.split_at_checked(cut).ok_or_else(wrong)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: i64 = number.parse().map_err(|_| wrong())?;
-    let span = number.checked_mul(seconds).filter(|it| *it > 0);
-    let span = span.and_then(|it| it.checked_mul(1_000_000)).map(Span);
-    span.filter(|it| *it <= LONGEST).ok_or_else(wrong)
+    let span = Span::from_secs(moment::length(option, text)?);
+    match span <= LONGEST {
+        true => Ok(span),
+        false => {
+            let text = format!("`{option} {text}` is too long");
+            Err(Failure::new(Exit::Usage, text).help("write at most 400 days: 400d"))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::screen::Screen;
 use super::table::Column::{Extra, Firm, Soft};
-use super::table::table;
+use super::table::{table, text};
 use super::time::relative;
 use super::tone::Tone;
 use crate::client::Time;
@@ -118,10 +118,6 @@ pub(crate) fn deliveries(screen: &Screen, all: &[Value]) -> String {
         Soft("because"),
     ];
     table(screen, &columns, rows.collect())
-}
-
-fn text<'a>(it: &'a Value, name: &str) -> &'a str {
-    it[name].as_str().unwrap_or_default()
 }
 
 fn count(it: &Value, name: &str) -> Cell {

@@ -2,7 +2,7 @@
 
 use super::screen::Screen;
 use super::table::Column::{Extra, Firm, Soft};
-use super::table::table;
+use super::table::{table, text};
 use super::time::relative;
 use super::tone::Tone;
 use crate::client::Time;
@@ -110,10 +110,6 @@ pub(crate) fn silences(screen: &Screen, all: &[Value]) -> String {
         Soft("note"),
     ];
     table(screen, &columns, rows.collect())
-}
-
-fn text<'a>(it: &'a Value, name: &str) -> &'a str {
-    it[name].as_str().unwrap_or_default()
 }
 
 fn when(screen: &Screen, it: &Value, name: &str) -> Cell {

@@ -18,6 +18,11 @@ pub(crate) enum Column {
     Extra(&'static str),
 }
 
+/// The text of a member; nothing where it has none.
+pub(super) fn text<'a>(it: &'a serde_json::Value, name: &str) -> &'a str {
+    it[name].as_str().unwrap_or_default()
+}
+
 /// Rows below their headings, no wider than a person's screen. Columns with nothing in them are left out.
 pub(crate) fn table(screen: &Screen, columns: &[Column], rows: Vec<Vec<Cell>>) -> String {
     let is_filled = |at: usize| {

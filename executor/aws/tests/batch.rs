@@ -968,11 +968,12 @@ fn who_comes_late_does_not_wait_for_a_crowd() {
 #[test]
 fn who_is_in_charge_again_submits_nothing_that_another_one_did() {
     let mut house = House::new();
-    house.config.timings.retry_first = Duration::from_secs(4);
-    house.config.timings.retry_max = Duration::from_secs(4);
+    // Long enough that the other one is at work before it is over, however busy the machine is.
+    house.config.timings.retry_first = Duration::from_secs(10);
+    house.config.timings.retry_max = Duration::from_secs(10);
     house.fault("SubmitJob", "throttle", 1, 0);
     let one = house.daemon(Vec::new());
-    let task = house.task("1/a/1", "sleep 20");
+    let task = house.task("1/a/1", "sleep 30");
     one.submit(vec![task.clone()]);
     assert_eq!(one.waits_for("1/a/1"), SubmissionWait::Throttled);
     house.config.timings.retry_first = Duration::from_millis(50);
