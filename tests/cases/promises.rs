@@ -1,6 +1,6 @@
 //! Promises about time, seen from outside: a breach is told once, however often the daemon dies.
 
-use dalsegno_tests::House;
+use dalsegno_tests::{Daemon, House};
 use serde_json::{Value, json};
 
 /// It promises a success within a second, and nothing ever runs: nobody has to wait for a clock.
@@ -22,14 +22,33 @@ steps:
   wait: { run: "echo started > '{house}/witness'; cat '{house}/gate'" }
 "#;
 
+/// Where nobody listens: alerts are written all the same.
+const NOBODY: &str = r#"
+[channels.nobody]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+secret = { env = "SECRET" }
+allow_private = true
+"#;
+
+fn house(name: &str, flow: &str) -> House {
+    let house = House::with(&[(name, flow)]);
+    house.configure(NOBODY);
+    house
+}
+
+fn up(house: &House) -> Daemon {
+    house.up_in(&[("SECRET", "whsec_YSBzZWNyZXQgdGhhdCBub2JvZHkgaGFzIHRvIGtlZXA=")])
+}
+
 fn alerts(api: &dalsegno_tests::Api, flow: &str) -> Vec<Value> {
     api.list(&format!("/api/v1/alerts?flow={flow}"))
 }
 
 #[test]
 fn a_breach_without_any_run_is_told_once_over_kills() {
-    let house = House::with(&[("stale.yaml", STALE)]);
-    let daemon = house.up();
+    let house = house("stale.yaml", STALE);
+    let daemon = up(&house);
     let api = daemon.api();
     let missed = api.wait_until("the promise is missed", || {
         api.list("/api/v1/slas?flow=stale&state=missed").pop()
@@ -39,13 +58,13 @@ fn a_breach_without_any_run_is_told_once_over_kills() {
     assert_eq!(alerts(&api, "stale").len(), 1);
     daemon.kill_nine();
     for _ in 0..2 {
-        let daemon = house.up();
+        let daemon = up(&house);
         let api = daemon.api();
         assert_eq!(api.list("/api/v1/slas?flow=stale&open=true").len(), 1);
         assert_eq!(alerts(&api, "stale").len(), 1);
         daemon.kill_nine();
     }
-    let daemon = house.up();
+    let daemon = up(&house);
     let api = daemon.api();
     let place = "/api/v1/slas/stale/fresh_within/";
     let period = missed["period"].as_str().expect("text").replace(':', "%3A");
@@ -64,20 +83,20 @@ fn a_breach_without_any_run_is_told_once_over_kills() {
 
 #[test]
 fn a_run_that_goes_on_while_the_daemon_is_dead_breaks_its_promise_once() {
-    let house = House::with(&[("shut.yaml", SHUT)]);
+    let house = house("shut.yaml", SHUT);
     let (mut witness, gate) = (house.witness("witness"), house.gate("gate"));
-    let daemon = house.up();
+    let daemon = up(&house);
     let id = daemon.api().start("shut", &json!({}));
     witness.wait_for("started");
     daemon.kill_nine();
-    let daemon = house.up();
+    let daemon = up(&house);
     let api = daemon.api();
     let missed = api.wait_until("the promise is missed", || {
         api.list("/api/v1/slas?flow=shut&state=missed").pop()
     });
     assert_eq!(missed["run"], json!(id));
     daemon.kill_nine();
-    let daemon = house.up();
+    let daemon = up(&house);
     let api = daemon.api();
     assert_eq!(alerts(&api, "shut").len(), 1);
     gate.open();
@@ -89,8 +108,8 @@ fn a_run_that_goes_on_while_the_daemon_is_dead_breaks_its_promise_once() {
 
 #[test]
 fn a_person_at_a_terminal_sees_it_and_has_quiet() {
-    let house = House::with(&[("stale.yaml", STALE)]);
-    let daemon = house.up();
+    let house = house("stale.yaml", STALE);
+    let daemon = up(&house);
     let api = daemon.api();
     api.wait_until("the promise is missed", || {
         api.list("/api/v1/slas?flow=stale&state=missed").pop()
