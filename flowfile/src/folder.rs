@@ -22,11 +22,18 @@ pub fn read(path: &Path) -> Result<FlowFile, Diagnostics> {
     read_with(path, &Options::of_environment())
 }
 
-/// As [`read`], with options for a Metaflow flow.
+/// As [`read`], with options for a Metaflow flow. A file beside such a flow stands for the flow.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_with(path: &Path, options: &Options) -> Result<FlowFile, Diagnostics> {
+    if metaflow::is_sidecar(path) {
+        let flow = metaflow::flow_of(path);
+        return match flow.exists() && metaflow::sidecar_of(&flow) == path {
+            true => metaflow::read(&flow, options),
+            false => Err(metaflow::alone(path)),
+        };
+    }
     match is_python(path) {
         true => metaflow::read(path, options),
         false => {
@@ -69,7 +76,7 @@ fn is_python(path: &Path) -> bool {
 /// Reads all flow files below a folder, in the order of their paths.
 ///
 /// These are all files that end in `.yaml` or `.yml`, and those in `.py` that hold a Metaflow flow, in folders
-/// within it too. Virtual environments of Python and folders of calendars are left out. Files and folders whose names begin with `.` or `_` are left out, and links to folders are
+/// within it too. Files in `.dalsegno.yaml` belong to the Metaflow flow beside them. Virtual environments of Python and folders of calendars are left out. Files and folders whose names begin with `.` or `_` are left out, and links to folders are
 /// not followed. Two files with a flow of the same name are both refused, because nobody can know which one is
 /// meant; so are flows that start each other for ever, and steps whose parameters do not fit the flow that they run.
 pub fn read_dir(path: &Path) -> Vec<(PathBuf, Result<FlowFile, Diagnostics>)> {
@@ -84,6 +91,8 @@ pub fn read_dir_with(
     let (mut paths, mut files) = (Vec::new(), Vec::new());
     collect(path, 0, &mut paths, &mut files);
     paths.sort();
+    let (sidecars, paths): (Vec<PathBuf>, Vec<PathBuf>) =
+        paths.into_iter().partition(|it| metaflow::is_sidecar(it));
     let (python, yaml): (Vec<PathBuf>, Vec<PathBuf>) =
         paths.into_iter().partition(|it| is_python(it));
     files.extend(yaml.into_iter().map(|it| {
@@ -93,7 +102,7 @@ pub fn read_dir_with(
             text(&it).and_then(|text| parse_with(&it.display().to_string(), &text, &calendars));
         (it, file)
     }));
-    files.extend(metaflow::read_all(python, options));
+    files.extend(metaflow::read_all(python, sidecars, options));
     files.sort_by(|(one, _), (other, _)| one.cmp(other));
     refuse_same_names(&mut files);
     neighbours::check_all(&mut files);

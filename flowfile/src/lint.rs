@@ -53,8 +53,10 @@ pub fn lint(name: &str, file: &mut FlowFile, now: Timestamp) {
     }
     for loose in dalsegno_scheduler::sla::loose(&file.flow) {
         let at = file.promises_at.get(&loose.promise);
+        // The promises of a Metaflow flow stand beside it.
+        let beside = file.metaflow.as_ref().and_then(|it| it.sidecar_source());
         let it = Diagnostic::new(
-            &source,
+            beside.filter(|_| at.is_some()).unwrap_or(&source),
             Range::clone(at.unwrap_or(&file.name_at)),
             "flow.loose_sla",
             loose.to_string(),

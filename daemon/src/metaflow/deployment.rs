@@ -74,6 +74,7 @@ pub(super) async fn deploy(
         let detail = format!("a flow `{name}` lies in the flows folder, in {}", row.file);
         return Err(Problem::new(Code::NameTaken, detail).with("file", row.file.as_str()));
     }
+    inner.lead_somewhere(&file.flow).map_err(bad)?;
     let versioned = versioned(&file, code, None, registry.0.executions.as_deref()).map_err(bad)?;
     let host = deployment.host.as_deref().unwrap_or("http");
     let from = format!("{host}:{}", deployment.file);
@@ -112,8 +113,8 @@ fn merged(
     let file = match read_text(place, text, options) {
         Ok(file) => with_dump(&file, dump, options)
             .map(|(file, _)| file)
-            .or_else(|_| flow_from_dump(shown, text, dump, options)),
-        Err(_) => flow_from_dump(shown, text, dump, options),
+            .or_else(|_| flow_from_dump(shown, Some(place), text, dump, options)),
+        Err(_) => flow_from_dump(shown, Some(place), text, dump, options),
     };
     let mut file = file?;
     preflight(&shown.display().to_string(), &mut file, &INSTANCES)?;

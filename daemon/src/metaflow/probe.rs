@@ -275,7 +275,12 @@ fn merge(inner: &Inner, file: &FlowFile, dump: &Value) -> Result<FlowFile, Strin
 /// Where the answer for this text is kept.
 fn place(inner: &Inner, path: &Path, file: &FlowFile) -> PathBuf {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    folder(inner).join(format!("{name}.{}.json", file.version))
+    // It holds whatever is promised.
+    let version = match &file.metaflow {
+        Some(it) => &it.version_of_code,
+        None => &file.version,
+    };
+    folder(inner).join(format!("{name}.{version}.json"))
 }
 
 fn folder(inner: &Inner) -> PathBuf {

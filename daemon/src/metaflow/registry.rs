@@ -128,6 +128,7 @@ impl Registry {
         };
         let flow = file.flow.name().clone();
         self.0.refuse_deployed(&flow, path)?;
+        self.0.lead_somewhere(&file.flow)?;
         let failed = match needs_probe && !dump_known {
             true => probe::failed(&self.0, path, &file),
             false => None,
@@ -301,6 +302,22 @@ impl Inner {
         match self.engine.ask(input).await? {
             Answer::Deployed { created, .. } => Ok(created),
             _ => Ok(false),
+        }
+    }
+
+    /// Rules of a flow that lead nowhere are refused, or told where nothing is configured at all.
+    pub(super) fn lead_somewhere(&self, flow: &Flow) -> Result<(), String> {
+        let told = untold::told(flow, &self.places);
+        let lines: Vec<String> = told
+            .iter()
+            .map(|it| format!("{}; {}", it.message, it.help))
+            .collect();
+        match told.iter().any(|it| it.is_error) {
+            true => Err(lines.join("\n")),
+            false => {
+                lines.iter().for_each(|it| warn!("{it}"));
+                Ok(())
+            }
         }
     }
 

@@ -41,11 +41,15 @@ pub(super) fn versioned(
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         errors.join("; ")
     })?;
-    // All that a task can notice is in it: the text, the code's hash, the configs, the options.
+    // All that a task can notice is in it: the text, the code's hash, the configs, the options; and the file beside it.
     let mut hash = Sha256::new();
     hash.update(file.source.as_bytes());
     hash.update([0]);
     hash.update(definition.as_bytes());
+    if let Some(beside) = file.metaflow.as_ref().and_then(|it| it.sidecar()) {
+        hash.update([0]);
+        hash.update(beside.as_bytes());
+    }
     let mut version = String::with_capacity(16);
     for byte in &hash.finalize()[..8] {
         write!(version, "{byte:02x}").expect("a string takes all that is written to it");

@@ -6,7 +6,8 @@ use super::found::{Found, Place};
 use super::known;
 use super::options::Options;
 use super::params;
-use super::read::{MetaflowFile, finish, version};
+use super::read::{MetaflowFile, finish, version, with_sidecar};
+use super::sidecar::Sidecar;
 use super::value::Value;
 use super::with;
 use crate::diagnostic::Diagnostics;
@@ -98,7 +99,7 @@ pub fn with_dump(
         None => file.flow.name().to_string(),
     };
     let Some(read) = &file.metaflow else {
-        let file = flow_from_dump(Path::new(&name), &file.source, dump, options)?;
+        let file = flow_from_dump(Path::new(&name), None, &file.source, dump, options)?;
         return Ok((file, Vec::new()));
     };
     let mut found = Found::default();
@@ -113,7 +114,8 @@ pub fn with_dump(
     }
     let mut declared = declared(dump, &read.declared.place, Some(&read.declared));
     with::attach(&mut declared, &options.with, &mut found);
-    let (flow, declared) = finish(declared, options, &mut found)?;
+    let (flow, declared, promises_at) =
+        finish(declared, options, read.sidecar.as_deref(), &mut found)?;
     let differences = differences::list(read, &declared, options);
     for it in &differences {
         it.warn(&mut found);
@@ -142,11 +144,13 @@ pub fn with_dump(
             dynamic: Vec::new(),
             complete: true,
             instantiated: true,
+            version_of_code: read.version_of_code.clone(),
+            sidecar: read.sidecar.clone(),
             declared: Arc::new(declared),
         }),
         name_at: file.name_at.clone(),
         schedules_at: Vec::new(),
-        promises_at: Default::default(),
+        promises_at,
         resources_at: BTreeMap::new(),
         mentions: Vec::new(),
     };
@@ -154,12 +158,13 @@ pub fn with_dump(
 }
 
 /// The flow of a dump alone, for a deployment that brings no text that can be read. `path` is what findings call
-/// the file; `text` is kept as the flow's source, and with the dump and the options makes its version.
+/// the file, `beside` where it lies if its sidecar may lie there too; `text` is kept as the flow's source, and with the dump and the options makes its version.
 ///
 /// # Errors
 /// When the dump holds what Metaflow would refuse, or what cannot be mapped: all findings.
 pub fn flow_from_dump(
     path: &Path,
+    beside: Option<&Path>,
     text: &str,
     dump: &Dump,
     options: &Options,
@@ -169,11 +174,13 @@ pub fn flow_from_dump(
     let mut found = Found::default();
     let mut declared = declared(dump, &place, None);
     with::attach(&mut declared, &options.with, &mut found);
-    let (flow, declared) = finish(declared, options, &mut found)?;
+    let sidecar = beside.map_or(Ok(None), Sidecar::beside)?;
+    let (flow, declared, promises_at) = finish(declared, options, sidecar.as_deref(), &mut found)?;
     let shown = serde_json::to_string(dump).expect("a dump is plain data");
+    let version_of_code = version([text, &shown].into_iter(), options);
     Ok(FlowFile {
         flow: Arc::new(flow),
-        version: version([text, &shown].into_iter(), options),
+        version: with_sidecar(&version_of_code, sidecar.as_deref(), options),
         source: text.to_owned(),
         warnings: found.diagnostics.into(),
         metaflow: Some(MetaflowFile {
@@ -183,11 +190,13 @@ pub fn flow_from_dump(
             dynamic: Vec::new(),
             complete: true,
             instantiated: true,
+            version_of_code,
+            sidecar,
             declared: Arc::new(declared),
         }),
         name_at: 0..0,
         schedules_at: Vec::new(),
-        promises_at: Default::default(),
+        promises_at,
         resources_at: BTreeMap::new(),
         mentions: Vec::new(),
     })

@@ -3,6 +3,7 @@
 use super::module::Cache;
 use super::options::Options;
 use super::read::{Outcome, read_with};
+use super::sidecar;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::file::FlowFile;
 use crate::source::Source;
@@ -13,8 +14,12 @@ use std::path::{Path, PathBuf};
 type Read = Vec<(PathBuf, Result<FlowFile, Diagnostics>)>;
 
 /// Reads Python files. Those without a flow are left out, and so are modules with a base class that other
-/// flows of the folder inherit from.
-pub(crate) fn read_all(paths: Vec<PathBuf>, options: impl Fn(&Path) -> Options) -> Read {
+/// flows of the folder inherit from. Of `sidecars` those are told that belong to no flow.
+pub(crate) fn read_all(
+    paths: Vec<PathBuf>,
+    sidecars: Vec<PathBuf>,
+    options: impl Fn(&Path) -> Options,
+) -> Read {
     let cache = Cache::default();
     let mut files: Vec<(PathBuf, Outcome)> = paths
         .into_iter()
@@ -48,6 +53,13 @@ pub(crate) fn read_all(paths: Vec<PathBuf>, options: impl Fn(&Path) -> Options) 
         })
         .collect();
     refuse_circles(&mut read);
+    let flows: BTreeSet<PathBuf> = read.iter().map(|(path, _)| path.clone()).collect();
+    let is_alone = |it: &PathBuf| !sidecar::belongs(it, &flows);
+    let alone = sidecars.into_iter().filter(is_alone);
+    read.extend(alone.map(|it| {
+        let found = sidecar::alone(&it);
+        (it, Err(found))
+    }));
     read
 }
 

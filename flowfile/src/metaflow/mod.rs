@@ -28,6 +28,7 @@ mod python;
 mod read;
 mod reading;
 mod schedule;
+mod sidecar;
 mod spec;
 mod syntax;
 mod transition;
@@ -43,3 +44,4 @@ pub use dump::{
 pub(crate) use folder::read_all;
 pub use options::Options;
 pub use read::{MetaflowFile, read, read_text};
+pub(crate) use sidecar::{alone, flow_of, is_sidecar, sidecar_of};

@@ -7,21 +7,27 @@ use super::graph;
 use super::module::{Cache, File, Loader};
 use super::options::Options;
 use super::python::Failure;
+use super::sidecar::Sidecar;
 use super::{reading, spec, with};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::file::{FILE_BYTES_MAX, FlowFile, too_large};
 use crate::source::Source;
 use dalsegno_scheduler::metaflow::Dynamic;
+use dalsegno_scheduler::spec::FlowSpec;
 use dalsegno_scheduler::{Flow, FlowError, Version};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Room on the stack for the deepest tree that is accepted.
 const STACK: usize = 32 << 20;
+
+/// By their keys.
+pub(super) type PromisesAt = BTreeMap<String, Range<usize>>;
 
 /// What reading a Metaflow file tells beside the flow.
 #[derive(Clone, Debug)]
@@ -41,10 +47,22 @@ pub struct MetaflowFile {
     pub complete: bool,
     /// The file makes an object of the flow when it is run; without that, no command of Metaflow works.
     pub instantiated: bool,
+    /// The version without what [`MetaflowFile::sidecar`] says: what Metaflow says of the flow holds for as long as this does.
+    pub version_of_code: Version,
+    pub(super) sidecar: Option<Arc<Sidecar>>,
     pub(super) declared: Arc<Declared>,
 }
 
 impl MetaflowFile {
+    /// The text of the file beside it that holds its promises, alerts and owner.
+    pub fn sidecar(&self) -> Option<&str> {
+        self.sidecar.as_ref().map(|it| it.source.text.as_str())
+    }
+
+    pub(crate) fn sidecar_source(&self) -> Option<&Arc<Source>> {
+        self.sidecar.as_ref().map(|it| &it.source)
+    }
+
     /// Where the step of this name is defined; `None` for one of a module beside the file, or if there is no
     /// readable text.
     pub fn line_of(&self, step: &str) -> Option<u32> {
@@ -128,7 +146,11 @@ fn read_python(path: &Path, name: &str, text: &str, options: &Options, cache: &C
         };
     };
     let instantiated = chosen.instantiated;
-    match flow(&loader, &file, &chosen, text, options, found) {
+    let sidecar = match Sidecar::beside(path) {
+        Ok(it) => it,
+        Err(found) => return Outcome::Refused(found, instantiated),
+    };
+    match flow(&loader, &file, &chosen, text, options, (sidecar, found)) {
         Ok(flow) => Outcome::Flow(Box::new(flow)),
         Err(found) => Outcome::Refused(found, instantiated),
     }
@@ -140,22 +162,23 @@ fn flow(
     chosen: &Chosen,
     text: &str,
     options: &Options,
-    mut found: Found,
+    (sidecar, mut found): (Option<Arc<Sidecar>>, Found),
 ) -> Result<FlowFile, Diagnostics> {
     let mut declared = reading::read(loader, &chosen.class, &mut found);
     relative_imports(file, &mut found);
     with::attach(&mut declared, &options.with, &mut found);
     let name_at = declared.place.at.clone();
-    let (flow, declared) = finish(declared, options, &mut found)?;
+    let (flow, declared, promises_at) = finish(declared, options, sidecar.as_deref(), &mut found)?;
     let modules = loader.closure(file);
     let texts = modules.iter().map(|it| it.source.text.as_str());
+    let version_of_code = version([text].into_iter().chain(texts), options);
     Ok(FlowFile {
         flow: Arc::new(flow),
-        version: version([text].into_iter().chain(texts), options),
+        version: with_sidecar(&version_of_code, sidecar.as_deref(), options),
         source: text.to_owned(),
         name_at,
         schedules_at: Vec::new(),
-        promises_at: Default::default(),
+        promises_at,
         resources_at: BTreeMap::new(),
         mentions: Vec::new(),
         warnings: found.diagnostics.into(),
@@ -166,17 +189,20 @@ fn flow(
             dynamic: found.dynamic,
             complete: declared.complete,
             instantiated: chosen.instantiated,
+            version_of_code,
+            sidecar,
             declared: Arc::new(declared),
         }),
     })
 }
 
-/// The flow, and what it was made of; all that is wrong if it cannot be.
+/// The flow, what it was made of, and where the sidecar has its promises; all that is wrong if it cannot be.
 pub(super) fn finish(
     mut declared: Declared,
     options: &Options,
+    sidecar: Option<&Sidecar>,
     found: &mut Found,
-) -> Result<(Flow, Declared), Diagnostics> {
+) -> Result<(Flow, Declared, PromisesAt), Diagnostics> {
     let shape = match declared.complete {
         true => graph::check(&mut declared, found),
         false => {
@@ -194,36 +220,63 @@ pub(super) fn finish(
             shape
         }
     };
-    let spec = spec::build(&declared, shape.as_ref(), options, found);
+    let mut spec = spec::build(&declared, shape.as_ref(), options, found);
+    let promises_at = sidecar.map_or_else(PromisesAt::default, |it| {
+        it.apply(&mut spec, declared.complete, found)
+    });
+    hold_back_promises(&mut spec, &declared.place, found);
     let wrong = |it: &Diagnostic| it.severity == crate::Severity::Error;
     if found.diagnostics.iter().any(wrong) {
         return Err(std::mem::take(&mut found.diagnostics).into());
     }
     match Flow::new(spec) {
-        Ok(flow) => Ok((flow, declared)),
+        Ok(flow) => Ok((flow, declared, promises_at)),
         Err(errors) => {
-            refused(&declared.place, &errors, found);
+            for error in &errors {
+                match (error, sidecar) {
+                    (FlowError::Sla { error }, Some(sidecar)) => {
+                        let at = promises_at.get(&error.promise).cloned().unwrap_or(0..0);
+                        let it =
+                            Diagnostic::new(&sidecar.source, at, "flow.sla", error.to_string());
+                        found.diagnostics.push(it.help(&error.cure));
+                    }
+                    _ => refused(&declared.place, error, found),
+                }
+            }
             Err(std::mem::take(&mut found.diagnostics).into())
         }
     }
 }
 
-/// What only the core finds wrong.
-fn refused(place: &Place, errors: &[FlowError], found: &mut Found) {
-    for error in errors {
-        let (code, help) = match error {
-            FlowError::TooManySteps(_) => (
-                "metaflow.too_large",
-                "make several flows of it, or one step with `foreach`",
-            ),
-            FlowError::TooDeep(_) => ("metaflow.nesting", "join two foreach into one over pairs"),
-            _ => (
-                "metaflow.unsupported_graph",
-                "draw the steps in a simpler way",
-            ),
-        };
-        found.error(place, code, error.to_string(), help);
+/// Promises count from schedules, and of a flow that is not known yet there are none.
+fn hold_back_promises(spec: &mut FlowSpec, place: &Place, found: &mut Found) {
+    let has_some = !spec.slas.is_empty() || spec.steps.iter().any(|it| !it.slas.is_empty());
+    if found.dynamic.is_empty() || !has_some {
+        return;
     }
+    spec.slas.clear();
+    spec.steps.iter_mut().for_each(|it| it.slas.clear());
+    let reason = "they count from when it runs, which is known only with all of the above";
+    found.unknown(place, "the promises of the file beside it", reason);
+    if let Some(metaflow) = &mut spec.metaflow {
+        metaflow.dynamic.clone_from(&found.dynamic);
+    }
+}
+
+/// What only the core finds wrong.
+fn refused(place: &Place, error: &FlowError, found: &mut Found) {
+    let (code, help) = match error {
+        FlowError::TooManySteps(_) => (
+            "metaflow.too_large",
+            "make several flows of it, or one step with `foreach`",
+        ),
+        FlowError::TooDeep(_) => ("metaflow.nesting", "join two foreach into one over pairs"),
+        _ => (
+            "metaflow.unsupported_graph",
+            "draw the steps in a simpler way",
+        ),
+    };
+    found.error(place, code, error.to_string(), help);
 }
 
 fn relative_imports(file: &File, found: &mut Found) {
@@ -283,6 +336,18 @@ fn is_python_2(line: &str) -> bool {
     let except = line.starts_with("except ") && line.contains(',') && !line.contains('(');
     let raise = line.starts_with("raise ") && line.contains(", \"") && !line.contains('(');
     statement("print") || statement("exec") || except || raise
+}
+
+/// The version of a flow with what stands beside it; without that, it is what it always was.
+pub(super) fn with_sidecar(
+    code: &Version,
+    sidecar: Option<&Sidecar>,
+    options: &Options,
+) -> Version {
+    match sidecar {
+        Some(it) => version([code.as_str(), &it.source.text].into_iter(), options),
+        None => code.clone(),
+    }
 }
 
 /// The first 16 hex digits of the SHA-256 over the texts and the options.

@@ -71,7 +71,7 @@ fn compare(path: &Path, file: &FlowFile, text: &str) -> Result<(), String> {
     let dump: &Dump = &serde_json::from_str(text).expect("a dump");
     let about = file.metaflow.as_ref().expect("a Metaflow file");
     let (merged, differences) = with_dump(file, dump, &options()).map_err(|it| it.render(false))?;
-    let alone = flow_from_dump(path, "", dump, &options()).map_err(|it| it.render(false))?;
+    let alone = flow_from_dump(path, None, "", dump, &options()).map_err(|it| it.render(false))?;
     let (read, merged, alone) = (bare(file), bare(&merged), bare(&alone));
     same(
         "the dump alone",

@@ -97,13 +97,14 @@ fn what_a_deployment_adds_counts_beside_a_dump() {
         with: vec!["retry:times=2".to_owned(), "catch".to_owned()],
         ..options()
     };
-    let file = flow_from_dump(Path::new("flow.py"), "", &dump(|_| {}), &with).expect("valid");
+    let file = flow_from_dump(Path::new("flow.py"), None, "", &dump(|_| {}), &with).expect("valid");
     assert_eq!(file.flow.step("end").expect("there").retry.times, 5);
 }
 
 #[test]
 fn a_dump_is_enough_for_a_flow() {
-    let file = flow_from_dump(Path::new("flow.py"), "", &dump(|_| {}), &options()).expect("valid");
+    let file =
+        flow_from_dump(Path::new("flow.py"), None, "", &dump(|_| {}), &options()).expect("valid");
     assert_eq!(file.flow.name().as_str(), "Small");
     assert_eq!(file.flow.step_edges().len(), 1);
 }
@@ -127,6 +128,6 @@ fn dumps_that_make_no_sense_are_refused_without_panic() {
         json!({"flow": "X", "steps": {"start": {"type": "join", "next": ["start"]}}, "start": "nowhere"}),
     ] {
         let dump: Dump = serde_json::from_value(broken).expect("a dump");
-        assert!(flow_from_dump(Path::new("flow.py"), "", &dump, &options()).is_err());
+        assert!(flow_from_dump(Path::new("flow.py"), None, "", &dump, &options()).is_err());
     }
 }

@@ -8,5 +8,6 @@ mod folders;
 mod mapping;
 mod modules;
 mod mutilated;
+mod sidecars;
 mod text;
 mod unseen;

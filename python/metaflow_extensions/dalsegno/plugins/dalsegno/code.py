@@ -31,6 +31,15 @@ def files(folder, suffixes):
     return sorted(found, key=lambda it: it[1])
 
 
+def with_sidecar(members, flow_file):
+    """The same files, and what stands beside the flow for the daemon alone: its promises and alerts."""
+    path = os.path.splitext(flow_file)[0] + ".dalsegno.yaml"
+    name = os.path.basename(path)
+    if not os.path.isfile(path) or any(it[1] == name for it in members):
+        return members
+    return sorted([*members, (path, name)], key=lambda it: it[1])
+
+
 def pack(members):
     """A gzipped tar of `(path, name)`: the same files give the same bytes, whenever and by whomever they are packed."""
     packed = io.BytesIO()

@@ -26,7 +26,7 @@ class Deployment:
         file = os.path.abspath(inspect.getfile(obj.flow.__class__))
         folder = os.path.dirname(file)
         suffixes = set(obj.package_suffixes) | set(DEFAULT_PACKAGE_SUFFIXES.split(","))
-        self.files = code.files(folder, suffixes)
+        self.files = code.with_sidecar(code.files(folder, suffixes), file)
         self.package = code.pack(self.files)
         options = top_options()
         self.body = {
