@@ -27,15 +27,10 @@ pub fn read(path: &Path) -> Result<FlowFile, Diagnostics> {
 /// # Errors
 /// As [`read`].
 pub fn read_with(path: &Path, options: &Options) -> Result<FlowFile, Diagnostics> {
-    if metaflow::is_sidecar(path) {
-        let flow = metaflow::flow_of(path);
-        return match flow.exists() && metaflow::sidecar_of(&flow) == path {
-            true => metaflow::read(&flow, options),
-            false => Err(metaflow::alone(path)),
-        };
-    }
+    let path = &metaflow::flow_file(path);
     match is_python(path) {
         true => metaflow::read(path, options),
+        false if metaflow::is_sidecar(path) => Err(metaflow::alone(path)),
         false => {
             let folder = path.parent().unwrap_or_else(|| Path::new(""));
             let calendars = Calendars::of(folder, None);

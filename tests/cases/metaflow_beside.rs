@@ -56,6 +56,55 @@ fn a_config_that_is_repaired_is_read_again() {
 }
 
 #[test]
+fn promises_beside_a_flow_count_and_broken_ones_leave_the_last_good_version() {
+    const BESIDE: &str = "story.dalsegno.yaml";
+    let text = flow_file("Story", "", "", "pass");
+    let house = Metaflow::house(&[("story.py", &text), (BESIDE, "owner: growth\n")]);
+    let daemon = house.up();
+    let api = daemon.api();
+    let flow = || api.get("/api/v1/flows/Story").expect(200).json();
+    let first = flow()["active_version"].clone();
+    let text = "sla: [{ fresh_within: 1s }]\nsteps: { start: { sla: [{ max_duration: 1h }] } }\n";
+    house.write_flow(BESIDE, text);
+    let second = api.wait_until("a new version", || {
+        Some(flow()["active_version"].clone()).filter(|it| *it != first)
+    });
+    let missed = api.wait_until("the promise is missed", || {
+        api.list("/api/v1/slas?flow=Story&state=missed").pop()
+    });
+    assert_eq!(missed["promise"], "fresh_within");
+
+    house.write_flow(
+        BESIDE,
+        "steps: { strat: { sla: [{ max_duration: 1h }] } }\n",
+    );
+    let told = api.wait_until("the mistake is told", || {
+        flow()["invalid"].as_str().map(str::to_owned)
+    });
+    assert!(
+        told.contains(BESIDE) && told.contains("did you mean `start`?"),
+        "{told}"
+    );
+    assert_eq!(flow()["active_version"], second);
+    let words = [BESIDE, "has no step `strat`"];
+    house.dalsegno(&["check", "flows"]).failed(1, &words);
+    daemon.succeeds("Story", &json!({}));
+    let met = api.list("/api/v1/slas?flow=Story&state=met");
+    let met: Vec<_> = met.iter().map(|it| &it["promise"]).collect();
+    assert_eq!(met, ["max_duration@start"]);
+
+    house.write_flow("gone.dalsegno.yaml", text);
+    api.wait_until("the lone file is told", || {
+        let flows = api.list("/api/v1/flows");
+        let alone = flows.iter().find(|it| it["name"] == "gone.dalsegno")?;
+        alone["invalid"]
+            .as_str()?
+            .contains("`gone.py`")
+            .then_some(())
+    });
+}
+
+#[test]
 fn an_environment_that_could_not_be_made_is_tried_again_when_something_is_saved() {
     let text = flow_file("Story", "", "", "pass");
     let house = House::with(&[("flow.py", &text), ("requirements.txt", "pandas\n")]);

@@ -46,6 +46,28 @@ fn a_deployment_is_pinned_and_edits_count_with_the_next_one() {
 }
 
 #[test]
+fn promises_beside_the_file_are_deployed_with_it() {
+    let (house, daemon) = with_work(&flow_file("Story", "", "", "pass"));
+    write(
+        &house,
+        "flow.dalsegno.yaml",
+        "steps: { strat: { sla: [{ max_duration: 1h }] } }\n",
+    );
+    let refused = flow(&house, &daemon, &["dalsegno", "create"]);
+    assert_ne!(refused.code, 0, "{refused}");
+    assert!(refused.all().contains("has no step `strat`"), "{refused}");
+    write(
+        &house,
+        "flow.dalsegno.yaml",
+        "steps: { start: { sla: [{ max_duration: 1h }] } }\n",
+    );
+    flow(&house, &daemon, &["dalsegno", "create"]).succeeded();
+    daemon.succeeds("Story", &json!({}));
+    let met = daemon.api().list("/api/v1/slas?flow=Story&state=met");
+    assert_eq!(met[0]["promise"], "max_duration@start", "{met:?}");
+}
+
+#[test]
 fn branches_of_a_project_are_deployed_side_by_side() {
     let text = flow_file(
         "Story",

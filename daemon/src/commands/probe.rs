@@ -33,10 +33,11 @@ impl Reader {
         let options = self.options();
         let files = match path.is_dir() {
             true => dalsegno_flowfile::read_dir_with(path, |_| options.clone()),
-            false => vec![(
-                path.to_owned(),
-                dalsegno_flowfile::read_with(path, &options),
-            )],
+            false => {
+                let path = dalsegno_flowfile::metaflow::flow_file(path);
+                let file = dalsegno_flowfile::read_with(&path, &options);
+                vec![(path, file)]
+            }
         };
         let own = |(path, file): Checked| {
             let file = file.map(|it| match &self.0 {

@@ -44,4 +44,5 @@ pub use dump::{
 pub(crate) use folder::read_all;
 pub use options::Options;
 pub use read::{MetaflowFile, read, read_text};
-pub(crate) use sidecar::{alone, flow_of, is_sidecar, sidecar_of};
+pub use sidecar::flow_file;
+pub(crate) use sidecar::{alone, is_sidecar};

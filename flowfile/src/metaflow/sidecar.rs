@@ -29,8 +29,18 @@ pub(crate) fn is_sidecar(path: &Path) -> bool {
     name(path).is_some_and(|it| it.ends_with(ENDING) || it.ends_with(NEARLY))
 }
 
+/// The Metaflow file beside which this one lies, such as `train.py` for `train.dalsegno.yaml`; any other file, and one
+/// whose flow is not there, stands for itself.
+pub fn flow_file(path: &Path) -> PathBuf {
+    let flow = flow_of(path);
+    match is_sidecar(path) && sidecar_of(&flow) == path && flow.exists() {
+        true => flow,
+        false => path.to_owned(),
+    }
+}
+
 /// The flow file to which a sidecar belongs.
-pub(crate) fn flow_of(path: &Path) -> PathBuf {
+fn flow_of(path: &Path) -> PathBuf {
     let name = name(path).unwrap_or_default();
     let stem = name.strip_suffix(ENDING).or(name.strip_suffix(NEARLY));
     path.with_file_name(format!("{}.py", stem.unwrap_or(name)))
@@ -43,7 +53,7 @@ pub(super) fn belongs(path: &Path, flows: &BTreeSet<PathBuf>) -> bool {
 }
 
 /// The sidecar of a flow file, whether it is there or not.
-pub(crate) fn sidecar_of(path: &Path) -> PathBuf {
+fn sidecar_of(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{stem}{ENDING}"))
 }

@@ -65,6 +65,15 @@ class Create(ClientTest):
         self.assertEqual(set(unpacked(with_json)), expected | {"settings.json"})
         self.assertEqual(first, again)
 
+    def test_promises_beside_the_flow_file_go_along_and_those_of_other_flows_do_not(self):
+        self.write("demo.dalsegno.yaml", "owner: growth\n")
+        self.write("report.dalsegno.yaml", "owner: growth\n")
+
+        self.ok("demo.py", "dalsegno", "create")
+
+        names = set(unpacked(self.daemon.body("/metaflow/deployments")["package"]))
+        self.assertEqual({it for it in names if not it.endswith(".py")}, {"demo.dalsegno.yaml"})
+
     def test_too_much_code_is_refused_here_with_the_names_of_the_largest_files(self):
         (self.folder / "weights.bin").write_bytes(os.urandom(48 << 20))
 
