@@ -1,7 +1,7 @@
 //! What lies beside a Metaflow flow, or was kept of it: configs, requirements, interpreters, answers and code of the past.
 
 use dalsegno_tests::{Daemon, House, Metaflow, eventually, flow_file};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 
 /// A flow that a config schedules.
@@ -66,9 +66,14 @@ fn promises_beside_a_flow_count_and_broken_ones_leave_the_last_good_version() {
     let first = flow()["active_version"].clone();
     let text = "sla: [{ fresh_within: 1s }]\nsteps: { start: { sla: [{ max_duration: 1h }] } }\n";
     house.write_flow(BESIDE, text);
-    let second = api.wait_until("a new version", || {
-        Some(flow()["active_version"].clone()).filter(|it| *it != first)
-    });
+    let other_than = |version: Value| {
+        api.wait_until("a new version", || {
+            Some(flow()["active_version"].clone()).filter(|it| *it != version)
+        })
+    };
+    let second = other_than(first);
+    house.write_flow(BESIDE, &format!("{text}# so says the boss\n"));
+    let second = other_than(second);
     let missed = api.wait_until("the promise is missed", || {
         api.list("/api/v1/slas?flow=Story&state=missed").pop()
     });

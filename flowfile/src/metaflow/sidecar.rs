@@ -42,7 +42,9 @@ pub fn flow_file(path: &Path) -> PathBuf {
 /// The flow file to which a sidecar belongs.
 fn flow_of(path: &Path) -> PathBuf {
     let name = name(path).unwrap_or_default();
-    let stem = name.strip_suffix(ENDING).or(name.strip_suffix(NEARLY));
+    let stem = name
+        .strip_suffix(ENDING)
+        .or_else(|| name.strip_suffix(NEARLY));
     path.with_file_name(format!("{}.py", stem.unwrap_or(name)))
 }
 
