@@ -94,12 +94,10 @@ impl Memory {
         self.looked = looked;
         let asked = found.into_iter().map(|it| async move {
             let about = (it.flow.clone(), it.promise.clone());
-            match engine.ask(Input::Prediction(Box::new(it))).await {
-                // The next round says it again.
-                Err(error @ (AskError::Busy | AskError::Store(_))) => {
-                    debug!("{}: {}: not predicted now: {error}", about.0, about.1);
-                }
-                _ => {}
+            let asked = engine.ask(Input::Prediction(Box::new(it))).await;
+            // The next round says it again.
+            if let Err(error @ (AskError::Busy | AskError::Store(_))) = asked {
+                debug!("{}: {}: not predicted now: {error}", about.0, about.1);
             }
         });
         let asked = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);

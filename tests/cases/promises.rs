@@ -38,7 +38,10 @@ fn house(name: &str, flow: &str) -> House {
 }
 
 fn up(house: &House) -> Daemon {
-    house.up_in(&[("SECRET", "whsec_YSBzZWNyZXQgdGhhdCBub2JvZHkgaGFzIHRvIGtlZXA=")])
+    house.up_in(&[(
+        "SECRET",
+        "whsec_YSBzZWNyZXQgdGhhdCBub2JvZHkgaGFzIHRvIGtlZXA=",
+    )])
 }
 
 fn alerts(api: &dalsegno_tests::Api, flow: &str) -> Vec<Value> {
