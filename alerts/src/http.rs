@@ -17,6 +17,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
@@ -145,9 +146,11 @@ impl Client {
         headers: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, SendError> {
+        let until = Instant::now() + self.timeout;
         let exchange = pin!(self.exchange(url, way, headers, body));
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(answer) => answer,
+        match tokio::time::timeout_at(until, exchange).await {
+            Ok(Ok((response, _connection))) => Ok(read(response, until).await),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(SendError::Timeout {
                 host: place(url),
                 after: self.timeout,
@@ -161,7 +164,7 @@ impl Client {
         way: &Way,
         headers: &[(&str, String)],
         body: Vec<u8>,
-    ) -> Result<Answer, SendError> {
+    ) -> Result<(Response<Incoming>, Connection), SendError> {
         let host = place(url);
         let addresses = self.addresses(url, way.allow_private).await?;
         let socket = connect(&host, &addresses).await?;
@@ -193,8 +196,7 @@ impl Client {
         } else {
             say(socket, request).await
         };
-        let (response, _connection) = response.map_err(|error| broken(&error))?;
-        Ok(read(response).await)
+        response.map_err(|error| broken(&error))
     }
 
     /// The addresses that may be connected to.
@@ -314,18 +316,18 @@ where
     Ok((sender.send_request(request).await?, connection))
 }
 
-/// The beginning of an answer. One that breaks off after its status was an answer all the same.
-async fn read(mut response: Response<Incoming>) -> Answer {
+/// The beginning of an answer. One that breaks off or stands still after its status was an answer all the same.
+async fn read(mut response: Response<Incoming>, until: Instant) -> Answer {
     let mut bytes = Vec::new();
     while bytes.len() < ANSWER_BYTES_MAX {
-        match response.body_mut().frame().await {
-            Some(Ok(frame)) => {
+        match tokio::time::timeout_at(until, response.body_mut().frame()).await {
+            Ok(Some(Ok(frame))) => {
                 if let Some(piece) = frame.data_ref() {
                     let room = ANSWER_BYTES_MAX - bytes.len();
                     bytes.extend_from_slice(&piece[..piece.len().min(room)]);
                 }
             }
-            Some(Err(_)) | None => break,
+            Ok(Some(Err(_)) | None) | Err(_) => break,
         }
     }
     let text = |name| {

@@ -4,7 +4,7 @@ use crate::alert::Alert;
 use crate::dispatch::Outbox;
 use crate::rule::{Group, Rule, Target};
 use async_trait::async_trait;
-use dalsegno_engine::EngineHandle;
+use dalsegno_engine::{AskError, EngineHandle};
 use dalsegno_scheduler::alert::{AlertGroup, AlertKind, AlertRow, AlertRuleSpec, NewAlert};
 use dalsegno_scheduler::{FlowName, Input, Span};
 use dalsegno_store::DeliveryRow;
@@ -78,8 +78,13 @@ impl Outbox for FromEngine {
             data: serde_json::json!({ "delivery": row.id, "channel": row.channel, "reason": reason }),
             dedupe: format!("delivery:{}:{}", row.id, row.attempts),
         };
-        if let Err(error) = self.engine.ask(Input::Alert(Box::new(told))).await {
+        // Ended with the term; the next one says it again.
+        while let Err(error) = self.engine.ask(Input::Alert(Box::new(told.clone()))).await {
             tracing::warn!("that {} is given up could not be told: {error}", row.id);
+            if matches!(error, AskError::Rejected(_) | AskError::Stopped) {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 }

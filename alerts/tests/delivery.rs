@@ -212,6 +212,38 @@ async fn an_answer_of_a_gigabyte_costs_nothing() {
 }
 
 #[tokio::test]
+async fn an_answer_that_stands_still_after_its_status_was_an_answer() {
+    let server = Server::start(Manner::Stalls).await;
+    let mut house = open(&server, "").await;
+    house.letters.put([alert(1, "a")]);
+    let row = house.until("msg_1_ops", DeliveryState::Delivered).await;
+    assert_eq!((row.attempts, server.ids().len()), (1, 1));
+    house.close().await;
+}
+
+/// The path of an address is often all that protects it.
+#[tokio::test]
+async fn an_endpoint_that_repeats_its_own_address_tells_it_to_nobody() {
+    let echo = "Cannot POST /alerts";
+    let moved = "location: https://example.com/alerts\r\n";
+    for manner in [
+        Manner::Answers(404, "", echo),
+        Manner::Answers(301, moved, ""),
+        Manner::Answers(302, "location: /alerts\r\n", ""),
+    ] {
+        let server = Server::start(manner).await;
+        let mut house = open(&server, "").await;
+        house.letters.put([alert(1, "a")]);
+        let row = house.until_tried("msg_1_ops", 1).await;
+        assert!(!row.reason.contains("alerts"), "{}", row.reason);
+        let log = house.store.delivery_attempts("msg_1_ops").await;
+        let log = log.expect("answers");
+        assert!(!log[0].message.contains("alerts"), "{}", log[0].message);
+        house.close().await;
+    }
+}
+
+#[tokio::test]
 async fn whatever_an_endpoint_does_instead_of_answering_is_a_failure_with_a_reason() {
     for (manner, words) in [
         (Manner::Hangs, "did not answer within 0.7 s"),

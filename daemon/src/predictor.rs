@@ -88,10 +88,16 @@ impl Memory {
         let (histories, looked) = (self.histories.clone(), std::mem::take(&mut self.looked));
         let round = self.rounds;
         let work = move || look(&view, &histories, looked, round, now);
-        let Ok((found, looked)) = tokio::task::spawn_blocking(work).await else {
-            return Ok(());
+        let found = match tokio::task::spawn_blocking(work).await {
+            Ok((found, looked)) => {
+                self.looked = looked;
+                found
+            }
+            Err(error) => {
+                warn!("promises are not predicted: {error}");
+                return Ok(());
+            }
         };
-        self.looked = looked;
         let asked = found.into_iter().map(|it| async move {
             let about = (it.flow.clone(), it.promise.clone());
             let asked = engine.ask(Input::Prediction(Box::new(it))).await;

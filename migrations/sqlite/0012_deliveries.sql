@@ -24,6 +24,8 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_due ON delivery (channel, due_at) WHERE state IN ('held', 'waiting');
 CREATE INDEX delivery_batch ON delivery (channel, batch, alert) WHERE state IN ('held', 'waiting');
 CREATE INDEX delivery_matter ON delivery (channel, matter, alert);
+CREATE INDEX delivery_first ON delivery (channel, matter, alert) WHERE state IN ('held', 'waiting');
+CREATE INDEX delivery_told ON delivery (channel, matter, alert) WHERE state = 'grouped';
 CREATE INDEX delivery_newest ON delivery (alert, channel);
 CREATE INDEX delivery_state ON delivery (state, alert, channel);
 CREATE INDEX delivery_channel ON delivery (channel, state);

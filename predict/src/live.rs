@@ -228,6 +228,9 @@ struct Line {
     waiting: Vec<(i64, Who, u32, Span)>,
 }
 
+/// Slots that a queue is played with: of a larger limit only so many count.
+const SLOTS_MAX: usize = 100_000;
+
 impl Line {
     const fn of(slots: u32) -> Self {
         Self {
@@ -239,14 +242,14 @@ impl Line {
 
     fn hold(&mut self, slots: u32, left: i64) {
         // More than the limit has cannot count.
-        for _ in 0..slots.min(self.slots) {
-            self.held.push(left.max(0));
-        }
+        let room = SLOTS_MAX.saturating_sub(self.held.len());
+        let slots = (slots.min(self.slots) as usize).min(room);
+        self.held.extend(std::iter::repeat_n(left.max(0), slots));
     }
 
     fn play(mut self) -> Queue {
         let mut free: BinaryHeap<Reverse<i64>> = self.held.drain(..).map(Reverse).collect();
-        while free.len() < self.slots.min(100_000) as usize {
+        while free.len() < (self.slots as usize).min(SLOTS_MAX) {
             free.push(Reverse(0));
         }
         self.waiting.sort();

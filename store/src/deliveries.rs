@@ -501,11 +501,18 @@ fn drop_recovery(it: &Recovered, now: Timestamp) -> Select {
 const IS_FIRST: &str = "NOT EXISTS (SELECT 1 FROM delivery AS earlier WHERE earlier.channel = delivery.channel \
     AND earlier.matter = delivery.matter AND earlier.alert < delivery.alert AND earlier.state IN ('held', 'waiting')";
 
+/// Nothing earlier of the same matter travels in the message of another that is still to be told. The newest such one
+/// speaks for those before it.
+const IS_NOT_AHEAD: &str = "NOT EXISTS (SELECT 1 FROM delivery AS teller WHERE teller.state IN ('held', 'waiting') \
+    AND teller.id = (SELECT told.told_with FROM delivery AS told WHERE told.channel = delivery.channel \
+    AND told.matter = delivery.matter AND told.alert < delivery.alert AND told.state = 'grouped' \
+    ORDER BY told.alert DESC LIMIT 1)";
+
 fn due(channel: &str, now: Timestamp, limit: usize) -> Select {
     Select::new(
         &format!(
             "SELECT {COLUMNS} FROM delivery WHERE channel = ? AND due_at <= ? AND {PENDING} AND {IS_FIRST}) \
-             ORDER BY due_at, alert LIMIT ?"
+             AND {IS_NOT_AHEAD}) ORDER BY due_at, alert LIMIT ?"
         ),
         [channel.into(), now.0.into(), Arg::Int(limit as i64)],
     )
@@ -525,7 +532,7 @@ fn companions(leader: &DeliveryRow, now: Timestamp, limit: usize) -> Select {
             "SELECT {COLUMNS} FROM delivery WHERE channel = ? AND batch = ? AND id <> ? AND due_at <= ? AND {PENDING} \
              AND attempts = 0 AND {IS_FIRST} \
              AND NOT (earlier.id = ? OR (earlier.batch = ? AND earlier.due_at <= ? AND earlier.attempts = 0))) \
-             ORDER BY alert LIMIT ?"
+             AND {IS_NOT_AHEAD} AND teller.id <> ?) ORDER BY alert LIMIT ?"
         ),
         [
             channel.into(),
@@ -535,6 +542,7 @@ fn companions(leader: &DeliveryRow, now: Timestamp, limit: usize) -> Select {
             leader.id.as_str().into(),
             batch.into(),
             now.0.into(),
+            leader.id.as_str().into(),
             Arg::Int(limit as i64),
         ],
     )

@@ -304,16 +304,12 @@ fn a_flow_that_metaflow_compiles_is_started_by_us_and_told_task_by_task() {
         .iter()
         .map(|it| it["status"].as_str().unwrap_or_default())
         .collect();
-    assert_eq!(
-        states.iter().filter(|it| **it == "FAILED").count(),
-        1,
-        "{states:?}"
-    );
-    assert_eq!(
-        states.iter().filter(|it| **it == "SUCCEEDED").count(),
-        7,
-        "{states:?}"
-    );
+    // One, or both items of the foreach when the cancel came that late.
+    let dead = states.iter().filter(|it| **it == "FAILED").count();
+    assert!((1..=2).contains(&dead), "{states:?}");
+    // Those of the first run, and what came before the cancel; nothing is at work any more.
+    let done = states.iter().filter(|it| **it == "SUCCEEDED").count();
+    assert!(done >= 7 && done + dead == states.len(), "{states:?}");
     assert_eq!(daemon.stop(), 0);
 }
 

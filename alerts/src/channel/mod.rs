@@ -151,6 +151,24 @@ impl Attempted {
     }
 }
 
+impl Kind {
+    /// What is never to be shown, longest first.
+    fn secrets(&self) -> Vec<&str> {
+        fn of_url(url: &url::Url) -> Vec<&str> {
+            let whole = &url[url::Position::BeforePath..url::Position::AfterQuery];
+            vec![whole, url.path(), url.query().unwrap_or_default()]
+        }
+        let mut secrets = match self {
+            Self::Webhook(it) => of_url(&it.url.0),
+            Self::Slack(it) => of_url(&it.url.0),
+            Self::PagerDuty(it) => vec![it.routing_key.reveal()],
+            Self::Email(_) | Self::Sns(_) => Vec::new(),
+        };
+        secrets.retain(|it| it.len() > 1);
+        secrets
+    }
+}
+
 /// Sends letters to channels. Cheap to clone.
 #[derive(Clone)]
 pub struct Sender {
@@ -162,7 +180,7 @@ pub struct Sender {
 impl Sender {
     /// Sends once, and says what came of it. Takes no longer than a bounded time, and never fails otherwise.
     pub async fn send(&self, channel: &Channel, letter: Letter<'_>) -> Attempted {
-        match &channel.kind {
+        let mut attempted = match &channel.kind {
             Kind::Webhook(it) => it.send(&self.client, letter).await,
             Kind::Slack(it) => it.send(&self.client, letter).await,
             Kind::PagerDuty(it) => it.send(&self.client, letter).await,
@@ -171,7 +189,12 @@ impl Sender {
                 it.send(self.topics.as_deref(), self.client.timeout(), letter)
                     .await
             }
+        };
+        // Endpoints like to repeat what they were asked; it is shown, logged, and told to other channels.
+        for secret in channel.kind.secrets() {
+            attempted.message = attempted.message.replace(secret, "…");
         }
+        attempted
     }
 }
 
@@ -200,11 +223,15 @@ fn judge(answer: Result<Answer, SendError>) -> Attempted {
 fn said(answer: &Answer) -> String {
     let body = one_line(&answer.body, 300);
     match (answer.status, &answer.location) {
-        (300..=399, Some(location)) => format!(
-            "it answers {} and points to {}; redirects are not followed: correct the channel's `url`",
-            answer.status,
-            one_line(location, 200)
-        ),
+        // The path may be the secret of a channel.
+        (300..=399, Some(location)) => {
+            let to = url::Url::parse(location).map(|it| one_line(&webhook::shown(&it), 200));
+            let to = to.unwrap_or_else(|_| "another path".to_owned());
+            let status = answer.status;
+            format!(
+                "it answers {status} and points to {to}; redirects are not followed: correct the channel's `url`"
+            )
+        }
         (status, _) if body.is_empty() => format!("it answers {status}"),
         (status, _) => format!("it answers {status}: {body}"),
     }

@@ -196,6 +196,8 @@ impl Endpoint {
         let breaker = &mut self.health.breaker;
         let Some(attempted) = landed.attempted else {
             breaker.gave_up();
+            // Whether its companions are settled is not known: the database is asked again.
+            self.queue.clear();
             return;
         };
         match attempted.verdict {

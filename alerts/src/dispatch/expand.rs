@@ -54,6 +54,15 @@ pub(super) async fn once(desk: &Desk, outbox: &dyn Outbox) -> Result<usize, dals
         return Ok(0);
     };
     let cursor = last.id.to_string();
+    // What cannot be sent anywhere is told of elsewhere first: if we die in between, it is told under the same key.
+    for (alert, own) in &alerts {
+        let lost = desk.config.book.route(alert, own).into_iter();
+        for planned in lost.filter(|it| it.problem.is_some()) {
+            let row = row(alert, planned, desk.now());
+            tracing::warn!("delivery {} is given up: {}", row.id, row.reason);
+            outbox.dead(&row, &row.reason).await;
+        }
+    }
     let _turn = desk.turn.lock().await;
     let now = desk.now();
     let (mut rows, mut recovered) = (Vec::new(), Vec::new());

@@ -52,6 +52,8 @@ pub(crate) enum Manner {
     Resets,
     /// Its body never ends.
     Endless,
+    /// It answers, and then neither goes on nor hangs up.
+    Stalls,
     /// Its header never ends.
     EndlessHeader,
     /// A byte of its header now and then.
@@ -139,6 +141,11 @@ async fn serve(mut socket: TcpStream, manner: Manner, log: Arc<Mutex<Vec<Receive
                 .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
                 .await;
             while socket.write_all(&[b'x'; 65_536]).await.is_ok() {}
+        }
+        Manner::Stalls => {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
+            let _ = socket.write_all(head).await;
+            std::future::pending().await
         }
         Manner::EndlessHeader => {
             let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nx: ").await;

@@ -29,6 +29,8 @@ pub struct Draft {
     /// Events that began to wait (`None`: that wait no longer), as they are now.
     pub(super) waiting: BTreeMap<HalfKey, Option<Arc<HalfMatchRow>>>,
     pub(super) commands: Vec<Command>,
+    /// Promises and kinds of period of which more was missed; old ones are looked for once, at the end.
+    pub(super) missed_more: BTreeSet<SlaKey>,
     /// Timers fired so far.
     fired: usize,
     /// Runs whose last active task may be done.
@@ -99,6 +101,7 @@ impl Draft {
             changes: Changes::default(),
             waiting: BTreeMap::new(),
             commands: Vec::new(),
+            missed_more: BTreeSet::new(),
             fired: 0,
             maybe_done: BTreeSet::new(),
             ended: Vec::new(),
@@ -228,6 +231,7 @@ impl Draft {
             }
         }
         self.alert_of_missed();
+        self.forget_old();
         self.write_journal();
         for run in std::mem::take(&mut self.ended) {
             self.s.drop_run(run);

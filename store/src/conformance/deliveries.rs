@@ -203,6 +203,19 @@ pub async fn what_waits_together_is_told_together(store: &dyn Store) {
         .expect("answers")
         .expect("it is there");
     assert_eq!(read.alerts, "[1,2,3]");
+
+    // What ends matter b must not arrive before what 3 tells, which travels with 1: that one was not taken yet.
+    let recovery = DeliveryRow {
+        is_recovery: true,
+        ..row(8, "ops", "b", NOW)
+    };
+    add(store, &[recovery]).await;
+    assert_eq!(due(store, NOW).await, [1, 4]);
+    let found = store.companions(&read, NOW, 10).await.expect("answers");
+    assert_eq!(found.iter().map(|it| it.alert).collect::<Vec<_>>(), [8]);
+    let taken = outcome("msg_1_ops", 1, DeliveryState::Delivered);
+    store.record_attempts(&[taken]).await.expect("written");
+    assert_eq!(due(store, NOW).await, [4, 8]);
 }
 
 pub async fn what_was_ended_can_be_sent_again_under_its_name(store: &dyn Store) {

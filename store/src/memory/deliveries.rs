@@ -29,6 +29,19 @@ impl Sent {
                 && it.state.is_pending()
         })
     }
+
+    /// The delivery, still to be told, in whose message an earlier one of the same matter travels.
+    fn teller(&self, row: &DeliveryRow) -> Option<&DeliveryRow> {
+        let of_matter = self.rows.values().filter(|it| {
+            it.channel == row.channel
+                && it.matter == row.matter
+                && it.alert < row.alert
+                && it.state == DeliveryState::Grouped
+        });
+        let newest = of_matter.max_by_key(|it| it.alert)?;
+        let teller = self.rows.get(&newest.told_with)?;
+        teller.state.is_pending().then_some(teller)
+    }
 }
 
 #[async_trait]
@@ -86,7 +99,7 @@ impl Deliveries for MemoryStore {
         let is_due =
             |it: &&DeliveryRow| it.channel == channel && it.due_at <= now && it.state.is_pending();
         let rows = sent.rows.values().filter(is_due);
-        let first = rows.filter(|it| sent.before(it).next().is_none());
+        let first = rows.filter(|it| sent.before(it).next().is_none() && sent.teller(it).is_none());
         let mut rows: Vec<DeliveryRow> = first.cloned().collect();
         rows.sort_by_key(|it| (it.due_at, it.alert));
         rows.truncate(page_limit(limit));
@@ -119,6 +132,7 @@ impl Deliveries for MemoryStore {
                 && it.state.is_pending()
                 && is_fresh(it)
                 && sent.before(it).all(|it| it.id == leader.id || is_fresh(it))
+                && sent.teller(it).is_none_or(|it| it.id == leader.id)
         });
         let mut rows: Vec<DeliveryRow> = rows.cloned().collect();
         rows.sort_by_key(|it| it.alert);

@@ -162,19 +162,31 @@ impl Draft {
         self.miss(&mut row);
         self.put_sla(row.clone());
         self.next_day(&row);
-        self.forget_old(&row);
+        self.missed_more(&row);
+    }
+
+    /// One more period of a promise is missed.
+    pub(super) fn missed_more(&mut self, row: &SlaRow) {
+        let kind = &row.period[..=row.period.find(':').unwrap_or(0)];
+        let first = (row.flow.clone(), row.promise.clone(), Arc::from(kind));
+        self.missed_more.insert(first);
     }
 
     /// Of very many missed periods the oldest stay as they are.
-    pub(super) fn forget_old(&mut self, row: &SlaRow) {
-        let kind = &row.period[..=row.period.find(':').unwrap_or(0)];
-        let first = (row.flow.clone(), row.promise.clone(), Arc::from(kind));
+    pub(in crate::decide) fn forget_old(&mut self) {
+        for first in std::mem::take(&mut self.missed_more) {
+            self.forget_old_of(first);
+        }
+    }
+
+    fn forget_old_of(&mut self, first: SlaKey) {
+        let (flow_name, promise_key, kind) = first.clone();
         let open = self
             .s
             .slas
             .range(first..)
             .take_while(|((flow, promise, period), _)| {
-                *flow == row.flow && *promise == row.promise && period.starts_with(kind)
+                *flow == flow_name && *promise == promise_key && period.starts_with(&*kind)
             });
         // What a silence keeps is told at its end, and a run that goes on may still come to its own.
         let is_over = |it: &&Arc<SlaRow>| {

@@ -127,7 +127,7 @@ impl Draft {
         if promise.is_clock() && !succeeded {
             for it in self.rows_of_run(promise, row) {
                 if it.missed_at.is_some() {
-                    self.forget_old(&it);
+                    self.missed_more(&it);
                 }
             }
         }
