@@ -141,6 +141,7 @@ impl Promise {
         schedule: &Schedule,
         end: Option<Timestamp>,
         slot: Slot,
+        is_off: &dyn Fn(Timestamp) -> bool,
     ) -> Option<Timestamp> {
         let (time, days) = match self.time()? {
             SlaTime::After(span) => return Some(slot.due_at + *span),
@@ -152,9 +153,10 @@ impl Promise {
             SlaKind::StartBy(_) => at <= due_at,
             _ => at < due_at,
         };
-        let next = schedule.slot_after(slot.at);
-        let next = next.filter(|it| end.is_none_or(|end| it.due_at < end));
-        let is_last = next.is_none_or(|it| !in_time(it.due_at));
+        let after = |it: Slot| schedule.slot_after(it.at);
+        let mut later = std::iter::successors(after(slot), |it| after(*it))
+            .take_while(|it| in_time(it.due_at) && end.is_none_or(|end| it.due_at < end));
+        let is_last = !later.any(|it| !is_off(it.due_at));
         (in_time(slot.due_at) && is_last).then_some(due_at)
     }
 
@@ -306,7 +308,9 @@ mod tests {
         let schedule = cron("0 1 * * *");
         let due = |promise: &Promise, day: &str| {
             let slot = schedule.next_after(at(&format!("{day}T00:30:00+01:00")));
-            let due = promise.due_of(&schedule, None, schedule.slot(slot.expect("one")));
+            let due = promise.due_of(&schedule, None, schedule.slot(slot.expect("one")), &|_| {
+                false
+            });
             due.expect("about it").to_string()
         };
         let eight = by("08:00", 0);
@@ -319,7 +323,7 @@ mod tests {
         let slot = schedule
             .next_after(at("2026-10-24T22:30:00Z"))
             .expect("one");
-        let autumn = half_past_two.due_of(&schedule, None, schedule.slot(slot));
+        let autumn = half_past_two.due_of(&schedule, None, schedule.slot(slot), &|_| false);
         assert_eq!(autumn, Some(at("2026-10-25T01:30:00Z")));
     }
 
@@ -327,15 +331,23 @@ mod tests {
     fn of_several_occurrences_before_a_time_the_last_is_meant() {
         let hourly = cron("0 * * * *");
         let eight = by("08:00", 0);
-        let slots = hourly.between(
-            at("2026-11-22T00:00:00+01:00"),
-            at("2026-11-22T12:00:00+01:00"),
-        );
-        let about: Vec<String> = slots
-            .filter(|it| eight.due_of(&hourly, None, hourly.slot(*it)).is_some())
-            .map(|it| it.to_string())
-            .collect();
-        assert_eq!(about, ["2026-11-22T06:00:00Z"]);
+        let about = |is_off: &dyn Fn(Timestamp) -> bool| -> Vec<String> {
+            let slots = hourly.between(
+                at("2026-11-22T00:00:00+01:00"),
+                at("2026-11-22T12:00:00+01:00"),
+            );
+            slots
+                .filter(|it| {
+                    let due = eight.due_of(&hourly, None, hourly.slot(*it), is_off);
+                    due.is_some() && !is_off(*it)
+                })
+                .map(|it| it.to_string())
+                .collect()
+        };
+        assert_eq!(about(&|_| false), ["2026-11-22T06:00:00Z"]);
+        // One on which nothing may run speaks for nobody.
+        let seven = at("2026-11-22T07:00:00+01:00");
+        assert_eq!(about(&|it| it == seven), ["2026-11-22T05:00:00Z"]);
     }
 
     #[test]

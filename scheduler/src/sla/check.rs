@@ -196,7 +196,7 @@ fn moments(a: &Promise, b: &Promise, schedules: &[Schedule]) -> Vec<(Timestamp, 
     let of_slots = schedules.iter().flat_map(|schedule| {
         let slots =
             std::iter::successors(schedule.slot_after(begin), |it| schedule.slot_after(it.at));
-        let due = |it: &Promise, slot| it.due_of(schedule, None, slot);
+        let due = |it: &Promise, slot| it.due_of(schedule, None, slot, &|_| false);
         slots
             .take(MOMENTS_LOOKED_AT)
             .filter_map(move |slot| due(a, slot).zip(due(b, slot)))
@@ -248,7 +248,7 @@ fn time_for(end: &Promise, schedules: &[Schedule]) -> Option<Span> {
         let slots =
             std::iter::successors(schedule.slot_after(begin), |it| schedule.slot_after(it.at));
         let slots = slots.take(MOMENTS_LOOKED_AT);
-        slots.filter_map(|slot| Some(end.due_of(schedule, None, slot)? - slot.due_at))
+        slots.filter_map(|slot| Some(end.due_of(schedule, None, slot, &|_| false)? - slot.due_at))
     });
     times.max()
 }
@@ -346,7 +346,9 @@ impl Promise {
             let mut before = ends
                 .into_iter()
                 .filter_map(|it| schedule.previous_before(it));
-            before.any(|at| self.due_of(schedule, None, schedule.slot(at)) == Some(due_at))
+            before.any(|at| {
+                self.due_of(schedule, None, schedule.slot(at), &|_| false) == Some(due_at)
+            })
         })
     }
 }

@@ -41,10 +41,11 @@ fn due_of(
     slot: Slot,
 ) -> Option<Timestamp> {
     let skips = |(_, action, _)| action == BlackoutAction::Skip;
-    let is_off = schedule.closed_day(slot.due_at).is_some()
-        || flow.blackout_at(slot.due_at).is_some_and(skips);
-    let due_at = promise.due_of(schedule, end, slot)?;
-    (!is_off).then_some(due_at)
+    let is_off = |at: Timestamp| {
+        schedule.closed_day(at).is_some() || flow.blackout_at(at).is_some_and(skips)
+    };
+    let due_at = promise.due_of(schedule, end, slot, &is_off)?;
+    (!is_off(slot.due_at)).then_some(due_at)
 }
 
 impl Draft {
